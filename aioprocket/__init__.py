@@ -1,0 +1,87 @@
+"""Raw sockets, packet capture, low ports and TUN/TAP for asyncio, without Python as root.
+
+Doors (`open`, `open_packet`, `open_icmp`, `open_tun`, `open_device`) give channels; a channel is
+read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `Helper` is one
+session with the privileged program that opens many descriptors.
+"""
+
+from . import bpf
+from .channels import (
+    Channel,
+    DeviceChannel,
+    IcmpChannel,
+    InetChannel,
+    NetlinkChannel,
+    PacketChannel,
+    RawProtocol,
+    RawTransport,
+    Stats,
+    TunChannel,
+)
+from .doors import (
+    Door,
+    create_endpoint,
+    open,
+    open_device,
+    open_icmp,
+    open_packet,
+    open_tun,
+)
+from .errors import (
+    ActiveModeError,
+    AioprocketError,
+    BusyError,
+    ClosedError,
+    FilterError,
+    HelperDiedError,
+    HelperError,
+    HelperNotFoundError,
+    HelperProtocolError,
+    HelperTimeoutError,
+    LinkDownError,
+    NotPermittedError,
+    OpenError,
+    SpecError,
+    WireError,
+)
+from .helper import Helper, helper_path
+from .packet import Packet
+
+__all__ = (
+    "ActiveModeError",
+    "AioprocketError",
+    "BusyError",
+    "Channel",
+    "ClosedError",
+    "DeviceChannel",
+    "Door",
+    "FilterError",
+    "Helper",
+    "HelperDiedError",
+    "HelperError",
+    "HelperNotFoundError",
+    "HelperProtocolError",
+    "HelperTimeoutError",
+    "IcmpChannel",
+    "InetChannel",
+    "LinkDownError",
+    "NetlinkChannel",
+    "NotPermittedError",
+    "OpenError",
+    "Packet",
+    "PacketChannel",
+    "RawProtocol",
+    "RawTransport",
+    "SpecError",
+    "Stats",
+    "TunChannel",
+    "WireError",
+    "bpf",
+    "create_endpoint",
+    "helper_path",
+    "open",
+    "open_device",
+    "open_icmp",
+    "open_packet",
+    "open_tun",
+)

@@ -1,0 +1,468 @@
+"""The doors: from what a program asks for to an open channel.
+
+A door checks its arguments at the call, opens when it is awaited or entered, and looks nothing up
+by DNS. It is the one place that knows both ways of getting a descriptor and ways of using one.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from . import bpf, channels
+from . import helper as _helper
+from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
+from .errors import NotPermittedError, SpecError
+from .helper import Helper
+from .spec import (
+    MAX_QUEUES,
+    DeviceSpec,
+    Instruction,
+    IpAddress,
+    IpInterface,
+    PacketSpec,
+    SocketSpec,
+    Spec,
+    TunSpec,
+    family_number,
+    protocol_number,
+    type_number,
+)
+
+__all__ = (
+    "Door",
+    "create_endpoint",
+    "open",
+    "open_device",
+    "open_icmp",
+    "open_packet",
+    "open_tun",
+)
+
+FilterLike: TypeAlias = bpf.Program | Iterable[Sequence[int]] | None
+HelperLike: TypeAlias = Helper | str | Sequence[str] | None
+
+_C = TypeVar("_C", bound=Channel)
+_P = TypeVar("_P")
+
+# type=None follows the protocol; the number that the kernel would take for it.
+_TYPE_OF_PROTOCOL = {socket.IPPROTO_TCP: socket.SOCK_STREAM, socket.IPPROTO_UDP: socket.SOCK_DGRAM}
+_TYPE_OF_FAMILY = {socket.AF_UNIX: socket.SOCK_STREAM, socket.AF_NETLINK: socket.SOCK_RAW}
+
+
+class Door(Generic[_C]):
+    """What an ``open…()`` returns: ``channel = await door`` or ``async with door as channel``.
+
+    Nothing is open before that. Each await opens anew. If the await is cancelled, a descriptor
+    that arrives late is closed.
+    """
+
+    def __init__(self, opener: Callable[[], Coroutine[Any, Any, _C]]) -> None:
+        self._opener = opener
+        self._entered: _C | None = None
+
+    def __await__(self) -> Generator[Any, None, _C]:
+        return self._opener().__await__()
+
+    async def __aenter__(self) -> _C:
+        self._entered = await self._opener()
+        return self._entered
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        channel, self._entered = self._entered, None
+        if channel is not None:
+            await channel.aclose()
+
+
+def open(
+    port: int = 0,
+    *,
+    protocol: int | str = "tcp",
+    type: int | str | None = None,
+    family: int | str | None = None,
+    ip: str | IpAddress | None = None,
+    interface: str | None = None,
+    namespace: str | None = None,
+    backlog: int | None = None,
+    device: str | None = None,
+    filter: FilterLike = None,
+    lock_filter: bool = False,
+    mark: int | None = None,
+    priority: int | None = None,
+    receive_buffer: int | None = None,
+    send_buffer: int | None = None,
+    reuse_port: bool = False,
+    helper: HelperLike = None,
+    timeout: float = 5.0,
+    read_packets: int = 64,
+) -> Door[Channel]:
+    """Open a socket of any family, or a character device.
+
+    Args:
+        port: TCP or UDP port to bind to; 0 binds to a port only if ``ip`` is given.
+        protocol: Name or number. Ethernet protocols are in host order.
+        type: Name or number; None follows the protocol: tcp stream, udp dgram, else raw.
+        family: Name or number; None follows ``ip`` and the protocol, else inet.
+        ip: Address to bind to, with ``%interface`` where it is link-local.
+        interface: Receive from and send to this interface only.
+        namespace: Network namespace: a name of ``ip netns``, a path, or ``"pid:N"``.
+        backlog: Listen, with room for as many connections not accepted yet.
+        device: A character device below /dev instead of a socket.
+        filter: Classic BPF, in force before the first packet can be read.
+        lock_filter: Nobody can change the filter any more, the receiver included.
+        mark: SO_MARK, for routing and firewalls.
+        priority: SO_PRIORITY.
+        receive_buffer: Bytes that the kernel holds; not clamped to net.core.rmem_max.
+        send_buffer: Bytes that the kernel holds; not clamped to net.core.wmem_max.
+        reuse_port: SO_REUSEPORT.
+        helper: None tries this process's own rights, the installed helper and the broker;
+            ``"sudo"``, a `Helper`, a command or ``"unix:PATH"`` name one way.
+        timeout: Seconds that the helper may take to answer.
+        read_packets: Packets read at most per wakeup of an active channel.
+
+    Raises:
+        SpecError: The arguments contradict each other, or name what cannot exist.
+        FilterError: The filter is no program.
+        NotPermittedError: No way is permitted; the message names each that was tried.
+        OpenError: A system call failed; ``step`` says which.
+        HelperError: The helper could not be reached, or failed.
+    """
+    spec: Spec
+    if device is not None:
+        spec = DeviceSpec(name=device)
+    else:
+        address, interface = _address(ip, interface)
+        number = _family(family, address, protocol)
+        wanted = protocol_number(protocol, number)
+        common = {
+            "interface": interface,
+            "namespace": namespace,
+            "filter": _instructions(filter),
+            "lock_filter": lock_filter,
+            "mark": mark,
+            "priority": priority,
+            "receive_buffer": receive_buffer,
+            "send_buffer": send_buffer,
+        }
+        if number == socket.AF_PACKET:
+            if port or address is not None or backlog is not None or reuse_port:
+                raise SpecError("port, ip, backlog and reuse_port mean nothing to family packet")
+            kind = socket.SOCK_RAW if type is None else type_number(type)
+            spec = PacketSpec(type=kind, protocol=wanted, **common)
+        else:
+            spec = SocketSpec(
+                family=number,
+                type=_type(type, number, wanted),
+                protocol=wanted,
+                ip=address,
+                port=port,
+                backlog=backlog,
+                reuse_port=reuse_port,
+                **common,
+            )
+    return Door(lambda: _open(spec, Channel, helper, timeout, read_packets))
+
+
+def open_packet(
+    interface: str | None = None,
+    *,
+    type: int | str = "raw",
+    protocol: int | str = "all",
+    promiscuous: bool = False,
+    allmulti: bool = False,
+    filter: FilterLike = None,
+    lock_filter: bool = False,
+    snaplen: int = 65535,
+    namespace: str | None = None,
+    mark: int | None = None,
+    priority: int | None = None,
+    receive_buffer: int | None = None,
+    send_buffer: int | None = None,
+    helper: HelperLike = None,
+    timeout: float = 5.0,
+    read_packets: int = 64,
+) -> Door[PacketChannel]:
+    """Open a packet(7) socket: every frame of one interface, or of all.
+
+    Args:
+        interface: Name, or None for all interfaces of the namespace.
+        type: ``"raw"``: frames with their link header; ``"dgram"``: without.
+        protocol: Ethernet protocol, by name or in host order.
+        promiscuous: Also receive frames for other stations, while the channel is open.
+        allmulti: Also receive every multicast frame, while the channel is open.
+        filter: As `open`.
+        lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
+            a bind alone would not hold the receiver. Sending is not confined by it.
+        snaplen: Bytes kept of each packet.
+        namespace: As `open`, and so are the rest.
+
+    Raises:
+        What `open` raises.
+    """
+    spec = PacketSpec(
+        interface=interface,
+        type=type_number(type),
+        protocol=protocol_number(protocol, socket.AF_PACKET),
+        promiscuous=promiscuous,
+        allmulti=allmulti,
+        filter=_instructions(filter),
+        lock_filter=lock_filter,
+        snaplen=snaplen,
+        namespace=namespace,
+        mark=mark,
+        priority=priority,
+        receive_buffer=receive_buffer,
+        send_buffer=send_buffer,
+    )
+    return Door(lambda: _open(spec, PacketChannel, helper, timeout, read_packets))
+
+
+def open_icmp(
+    family: Literal[4, 6] | str = 4,
+    *,
+    type: int | str = "auto",
+    ip: str | IpAddress | None = None,
+    interface: str | None = None,
+    filter: FilterLike = None,
+    lock_filter: bool = False,
+    namespace: str | None = None,
+    mark: int | None = None,
+    priority: int | None = None,
+    receive_buffer: int | None = None,
+    send_buffer: int | None = None,
+    helper: HelperLike = None,
+    timeout: float = 5.0,
+    read_packets: int = 64,
+) -> Door[IcmpChannel]:
+    """Open a channel of ICMP (``family=4``) or ICMPv6 (``family=6``) messages.
+
+    Whatever the type, what is received starts with the ICMP header, and time to live arrives as
+    ancillary data. ``channel.identifier`` is the identifier to put into an echo request.
+
+    Args:
+        family: 4 or 6 (or ``"inet"``, ``"inet6"``).
+        type: ``"dgram"``, the kernel's ping socket: echoes of its own only. ``"raw"``: every
+            message. ``"auto"``: dgram if net.ipv4.ping_group_range lets this process, else raw.
+        ip: As `open`, and so are the rest.
+
+    Raises:
+        What `open` raises.
+    """
+    number = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family) if family in (4, 6) else None  # type: ignore[call-overload]
+    number = family_number(family) if number is None else number
+    if number not in (socket.AF_INET, socket.AF_INET6):
+        raise SpecError(f"family {family!r} has no ICMP: 4 or 6")
+    address, interface = _address(ip, interface)
+    instructions = _instructions(filter)
+
+    def spec(kind: int) -> SocketSpec:
+        return SocketSpec(
+            family=number,
+            type=kind,
+            protocol=socket.IPPROTO_ICMP if number == socket.AF_INET else socket.IPPROTO_ICMPV6,
+            ip=address,
+            interface=interface,
+            filter=instructions,
+            lock_filter=lock_filter,
+            namespace=namespace,
+            mark=mark,
+            priority=priority,
+            receive_buffer=receive_buffer,
+            send_buffer=send_buffer,
+        )
+
+    if type != "auto":
+        only = spec(type_number(type))
+        return Door(lambda: _open(only, IcmpChannel, helper, timeout, read_packets))
+    ping, raw = spec(socket.SOCK_DGRAM), spec(socket.SOCK_RAW)
+
+    async def opener() -> IcmpChannel:
+        try:
+            opened = await _helper.obtain_directly(ping)
+        except NotPermittedError:
+            return await _open(raw, IcmpChannel, helper, timeout, read_packets)
+        return _built(opened, IcmpChannel, read_packets)
+
+    return Door(opener)
+
+
+def open_tun(
+    name: str = "",
+    *,
+    mode: Literal["tun", "tap"] = "tun",
+    queues: int = 1,
+    mtu: int | None = None,
+    addresses: Iterable[str | IpInterface] = (),
+    up: bool = True,
+    persist: bool = False,
+    namespace: str | None = None,
+    helper: HelperLike = None,
+    timeout: float = 5.0,
+    read_packets: int = 64,
+) -> Door[TunChannel]:
+    """Open a TUN (IP packets) or TAP (Ethernet frames) device, complete with address and link.
+
+    Args:
+        name: Of the device; empty: the first free of ``aio0``, ``aio1``, … A device that exists
+            is attached to if it is the caller's own.
+        mode: ``"tun"`` or ``"tap"``.
+        queues: How many queues. The channel is the first; ``channel.queues`` has all of them,
+            and each must be read, for the kernel spreads flows over them.
+        mtu: In bytes.
+        addresses: Up to four, with prefix length: ``"10.9.0.1/24"``.
+        up: Bring the link up.
+        persist: The device outlives its channel.
+        namespace: As `open`, and so are the rest.
+
+    Raises:
+        What `open` raises.
+    """
+    if isinstance(queues, bool) or not isinstance(queues, int) or not 1 <= queues <= MAX_QUEUES:
+        raise SpecError(f"queues {queues!r} is not a number from 1 to {MAX_QUEUES}")
+    first = TunSpec(
+        name=name,
+        mode=mode,
+        mtu=mtu,
+        addresses=tuple(_network(address) for address in addresses),
+        up=up,
+        persist=persist,
+        multi_queue=queues > 1,
+        namespace=namespace,
+    )
+
+    async def opener() -> TunChannel:
+        channel = await _open(first, TunChannel, helper, timeout, read_packets)
+        try:
+            for _ in range(queues - 1):
+                more = TunSpec(
+                    name=channel.name, mode=mode, up=False, multi_queue=True, namespace=namespace
+                )
+                channel.add_queue(await _open(more, TunChannel, helper, timeout, read_packets))
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    return Door(opener)
+
+
+def open_device(
+    name: str,
+    *,
+    helper: HelperLike = None,
+    timeout: float = 5.0,
+    read_packets: int = 64,
+) -> Door[Channel]:
+    """Open a character device below /dev, as ``"net/tun"`` or ``"rtc0"``.
+
+    Directly where this process may; else what the helper's policy lists.
+
+    Raises:
+        What `open` raises.
+    """
+    spec = DeviceSpec(name=name)
+    return Door(lambda: _open(spec, Channel, helper, timeout, read_packets))
+
+
+async def create_endpoint(
+    factory: Callable[[], _P],
+    channel: Channel | Door[Any],
+    *,
+    active: bool | int | Literal["once"] = True,
+) -> tuple[RawTransport, _P]:
+    """Give a channel's packets to a protocol: ``transport, protocol = await …``. asyncio only.
+
+    Args:
+        factory: Makes the protocol: any `asyncio.DatagramProtocol`. The first of
+            ``packets_received``, ``packet_received``, ``datagram_received`` that it overrides
+            is called.
+        channel: Open already, or a door. The transport owns it from here on.
+        active: True; ``"once"``; the number of packets until ``passive()``; or False.
+
+    Raises:
+        BusyError: A receive waits on the channel.
+        RuntimeError: Not under asyncio; under trio there is ``channel.serve``.
+    """
+    ours = isinstance(channel, Door)
+    opened: Channel = await channel if isinstance(channel, Door) else channel
+    try:
+        return await channels.create_transport(factory, opened, active=active)
+    except BaseException:
+        if ours:
+            opened.close()
+        raise
+
+
+async def _open(
+    spec: Spec, kind: type[_C], helper: HelperLike, timeout: float, read_packets: int
+) -> _C:
+    opened = await _helper.obtain(spec, helper=helper, timeout=timeout)
+    return _built(opened, kind, read_packets)
+
+
+def _built(opened: channels.Opened, kind: type[_C], read_packets: int) -> _C:
+    # No await from here on: a cancelled door must not lose what it holds.
+    try:
+        channel = channels.build(
+            opened, read_packets=read_packets, icmp=kind is IcmpChannel
+        )
+    except BaseException:
+        opened.descriptor.close()
+        raise
+    assert isinstance(channel, kind)
+    return channel
+
+
+def _instructions(filter: FilterLike) -> tuple[Instruction, ...] | None:
+    return None if filter is None else tuple(bpf.Program.of(filter))
+
+
+def _address(
+    ip: str | IpAddress | None, interface: str | None
+) -> tuple[IpAddress | None, str | None]:
+    """The address without its scope, and the interface, which is the scope if there is one."""
+    if ip is None:
+        return None, interface
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        raise SpecError(f"ip {ip!r} is not an IPv4 or IPv6 address") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        if interface not in (None, address.scope_id):
+            raise SpecError(f"ip {ip} is on another interface than {interface!r}")
+        interface = address.scope_id
+        address = ipaddress.IPv6Address(int(address))
+    return address, interface
+
+
+def _network(address: str | IpInterface) -> IpInterface:
+    try:
+        return ipaddress.ip_interface(address)
+    except ValueError:
+        raise SpecError(
+            f"address {address!r} is not an address with its prefix", hint="like '10.9.0.1/24'"
+        ) from None
+
+
+def _family(family: int | str | None, ip: IpAddress | None, protocol: int | str) -> int:
+    if family is not None:
+        return family_number(family)
+    if ip is not None:
+        return socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    if protocol_number(protocol, socket.AF_INET) == socket.IPPROTO_ICMPV6:
+        return socket.AF_INET6
+    return socket.AF_INET
+
+
+def _type(type: int | str | None, family: int, protocol: int) -> int:
+    if type is not None:
+        return type_number(type)
+    if family in _TYPE_OF_FAMILY:
+        return _TYPE_OF_FAMILY[socket.AddressFamily(family)]
+    return _TYPE_OF_PROTOCOL.get(protocol, socket.SOCK_RAW)

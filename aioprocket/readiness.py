@@ -1,0 +1,240 @@
+"""Waiting until one descriptor can be read or written, on asyncio, uvloop and trio alike.
+
+The loop never sees the descriptor itself. Raw descriptors get ``EPOLLERR`` in normal life (link
+down, ICMP errors, a filled error queue); uvloop drops a reader for ever at the first one, silently,
+and asyncio spins on it. So each direction has a private, level-triggered epoll that contains the
+descriptor, and the loop watches that: it only ever becomes readable. The price is one more
+descriptor per direction that is waited for; an idle one has none.
+
+On asyncio the epoll stays registered with the loop between waits, because the next wait usually
+follows at once; it is taken out when it fires and nobody waits. Readiness says nothing about
+packets: the caller does its system call after the wait, so a cancelled wait loses nothing.
+"""
+
+import asyncio
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from .errors import BusyError
+
+__all__ = ("Readiness",)
+
+# Fires without a waiter before the loop's registration is taken back. The first may be the
+# level-triggered echo of the readiness that the last waiter is about to use up.
+_IDLE_FIRES: Final = 2
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class _Gate:
+    """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
+
+    def __init__(self, fd: int, mask: int, doing: str) -> None:
+        self._fd = fd
+        self._mask = mask
+        self._doing = doing
+        self._pid = os.getpid()
+        self._epoll: select.epoll | None = None
+        self._always = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._trio_waits = False
+        self._callback: Callable[[], None] | None = None
+        self._idle = 0
+
+    def _open(self) -> select.epoll | None:
+        """The epoll, made at the first use; None where the kernel has nothing to wait for."""
+        if self._epoll is None and not self._always:
+            epoll = select.epoll()
+            try:
+                epoll.register(self._fd, self._mask)
+            except PermissionError:
+                # EPERM: regular files, /dev/null, /dev/zero have no poll operation (epoll_ctl(2)).
+                epoll.close()
+                self._always = True
+            except BaseException:
+                epoll.close()
+                raise
+            else:
+                self._epoll = epoll
+        return self._epoll
+
+    def events(self) -> int:
+        epoll = self._open()
+        if epoll is None:
+            return self._mask
+        found = epoll.poll(0)
+        return found[0][1] if found else 0
+
+    async def wait(self) -> None:
+        if self._waiter is not None or self._trio_waits:
+            raise BusyError(f"another task is already {self._doing} this channel")
+        loop = _asyncio_loop()
+        if loop is None:
+            await self._wait_trio()
+            return
+        if self._open() is None:
+            await asyncio.sleep(0)
+            return
+        self._arm(loop)
+        self._waiter = waiter = loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    async def _wait_trio(self) -> None:
+        trio = sys.modules.get("trio")
+        if trio is None:
+            raise RuntimeError("neither an asyncio loop nor trio is running here")
+        epoll = self._open()
+        if epoll is None:
+            await trio.lowlevel.checkpoint()
+            return
+        self._trio_waits = True
+        try:
+            await trio.lowlevel.wait_readable(epoll.fileno())
+        except trio.ClosedResourceError:
+            pass  # wake(): the caller looks at its own state
+        finally:
+            self._trio_waits = False
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        if self._open() is None:
+            raise ValueError(f"descriptor {self._fd} cannot be polled")
+        self._callback = callback
+        self._arm(loop)
+
+    def unsubscribe(self) -> None:
+        self._callback = None
+        self._disarm()
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._idle = 0
+        if self._loop is loop:
+            return
+        self._disarm()
+        assert self._epoll is not None
+        loop.add_reader(self._epoll.fileno(), self._fire)
+        self._loop = loop
+
+    def _disarm(self) -> None:
+        loop, self._loop = self._loop, None
+        # A forked child shares the parent's epoll: removing there would deafen the parent.
+        if loop is None or loop.is_closed() or self._epoll is None or os.getpid() != self._pid:
+            return
+        loop.remove_reader(self._epoll.fileno())
+
+    def _fire(self) -> None:
+        if self._callback is not None:
+            self._callback()
+        elif self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        else:
+            self._idle += 1
+            if self._idle >= _IDLE_FIRES:
+                self._disarm()
+
+    @property
+    def waiting(self) -> bool:
+        return self._waiter is not None or self._trio_waits
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done() and os.getpid() == self._pid:
+            self._waiter.set_result(None)
+        if self._trio_waits and self._epoll is not None and os.getpid() == self._pid:
+            sys.modules["trio"].lowlevel.notify_closing(self._epoll.fileno())
+
+    def close(self) -> None:
+        self.wake()
+        self._callback = None
+        self._disarm()
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+
+
+class Readiness:
+    """Waits for one descriptor, which stays its owner's; `close` before that one is closed.
+
+    One task may wait per direction; a second gets `BusyError`. A wait returns when the descriptor
+    is ready, in error, hung up, or when `wake` was called: look again, and wait again if need be.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._read = _Gate(fd, select.EPOLLIN, "reading from")
+        self._write: _Gate | None = None
+
+    @property
+    def read_waiting(self) -> bool:
+        """Whether a task waits in `wait_readable`."""
+        return self._read.waiting
+
+    def _writing(self) -> _Gate:
+        if self._write is None:
+            self._write = _Gate(self._fd, select.EPOLLOUT, "writing to")
+        return self._write
+
+    def events(self) -> int:
+        """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
+        return self._read.events()
+
+    async def wait_readable(self) -> None:
+        """Wait for something to read. A device that cannot be polled is always ready.
+
+        Raises:
+            BusyError: Another task waits already.
+        """
+        await self._read.wait()
+
+    async def wait_writable(self) -> None:
+        """Wait for room to write. ``ENOBUFS`` is not such a wait: POLLOUT stays set then.
+
+        Raises:
+            BusyError: Another task waits already.
+        """
+        await self._writing().wait()
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call back in the running asyncio loop, again and again while there is something to read.
+
+        Raises:
+            ValueError: The descriptor cannot be polled.
+        """
+        self._read.subscribe(callback)
+
+    def unsubscribe(self) -> None:
+        """Stop calling back; what arrives waits in the kernel."""
+        self._read.unsubscribe()
+
+    def subscribe_writable(self, callback: Callable[[], None]) -> None:
+        """Call back in the running asyncio loop while there is room to write."""
+        self._writing().subscribe(callback)
+
+    def unsubscribe_writable(self) -> None:
+        """Stop calling back for room to write."""
+        if self._write is not None:
+            self._write.unsubscribe()
+
+    def wake(self) -> None:
+        """Let waiting tasks return, so that they see that their channel was closed."""
+        self._read.wake()
+        if self._write is not None:
+            self._write.wake()
+
+    def close(self) -> None:
+        """Wake the waiters, leave the loop, close the private epoll. Idempotent."""
+        self._read.close()
+        if self._write is not None:
+            self._write.close()
