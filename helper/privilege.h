@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Little privilege, held down: the process becomes the caller and keeps a
+ * few capabilities, of which none is in effect but between raise and lower.
+ */
+#ifndef AIOPROCKET_PRIVILEGE_H
+#define AIOPROCKET_PRIVILEGE_H
+
+#include <linux/capability.h>
+#include <stdint.h>
+
+#include "caller.h"
+#include "must_check.h"
+
+enum capability {
+	MAY_BIND_LOW = 1 << CAP_NET_BIND_SERVICE,
+	MAY_ADMIN = 1 << CAP_NET_ADMIN,
+	MAY_RAW = 1 << CAP_NET_RAW,
+	MAY_ENTER = 1 << CAP_SYS_ADMIN, /* for setns(2) alone */
+};
+
+/* For good. After -1 the process must not go on. */
+MUST_CHECK int privilege_drop(const struct caller *caller);
+
+/* The capabilities that can be raised, by bit. */
+MUST_CHECK int privilege_held(uint64_t *held);
+
+/*
+ * Those of `wanted` (enum capability) that are held take effect; what is not
+ * held is the kernel's to refuse. Nothing but the one sequence of system
+ * calls that needs it goes in between.
+ */
+MUST_CHECK int privilege_raise(uint64_t wanted);
+
+/* Leaves errno alone where it succeeds. */
+MUST_CHECK int privilege_lower(void);
+
+#endif
