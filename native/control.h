@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOPROCKET_CONTROL_H
+#define AIOPROCKET_CONTROL_H
+
+#include "packet.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* SO_RXQ_OVFL: what the socket's queue has dropped, a wrapping total. */
+struct overflow {
+	uint32_t total;
+	bool seen;
+};
+
+int control_read(struct msghdr *message, struct packet *packet,
+		 struct overflow *overflow);
+void control_close_descriptors(struct msghdr *message);
+
+#endif

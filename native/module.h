@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOPROCKET_MODULE_H
+#define AIOPROCKET_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "scratch.h"
+
+/* One per interpreter.  Types keep their module, and so this, alive. */
+struct module_state {
+	PyTypeObject *packet_type;
+	PyTypeObject *receiver_type;
+	struct scratch_pool scratch;
+};
+
+#endif
