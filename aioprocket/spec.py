@@ -14,6 +14,14 @@ from typing import Final, Literal, TypeAlias
 from .errors import FilterError, SpecError
 
 __all__ = (
+    "ETH_P_ALL",
+    "FAMILIES",
+    "IP_PROTOCOLS",
+    "MAX_BUFFER",
+    "MAX_FILTER",
+    "MAX_QUEUES",
+    "MAX_TUN_ADDRESSES",
+    "TYPES",
     "DeviceSpec",
     "Instruction",
     "IpAddress",
@@ -33,11 +41,15 @@ Instruction: TypeAlias = tuple[int, int, int, int]
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpInterface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
+_MAX_INT: Final = 0x7FFFFFFF
+MAX_BUFFER: Final = _MAX_INT // 2  # the kernel doubles it: __sock_set_rcvbuf(), net/core/sock.c
 MAX_FILTER: Final = 4096  # BPF_MAXINSNS, linux/bpf_common.h
-MAX_INTERFACE_NAME: Final = 15  # IFNAMSIZ less its NUL, linux/if.h
-MAX_DEVICE_NAME: Final = 31
-MAX_TUN_ADDRESSES: Final = 4
+_LOCK_PROLOGUE: Final = 4  # instructions in front of a filter that is locked to an interface
+_MAX_INTERFACE_NAME: Final = 15  # IFNAMSIZ less its NUL, linux/if.h
+_MAX_DEVICE_NAME: Final = 31  # of the helper's request
+MAX_TUN_ADDRESSES: Final = 4  # the same
 MAX_QUEUES: Final = 256  # MAX_TAP_QUEUES, drivers/net/tun.c
+_MAX_IP_PROTOCOL: Final = 262  # IPPROTO_MPTCP, linux/in.h
 ETH_P_ALL: Final = 0x0003  # linux/if_ether.h
 
 FAMILIES: Final[dict[str, int]] = {
@@ -53,6 +65,7 @@ TYPES: Final[dict[str, int]] = {
     "raw": socket.SOCK_RAW,
     "seqpacket": socket.SOCK_SEQPACKET,
 }
+_VERSIONS: Final[dict[int, int]] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 # IANA protocol numbers under the names of /etc/protocols, which a small container lacks.
 IP_PROTOCOLS: Final[dict[str, int]] = {
     "ip": 0, "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41,
@@ -61,20 +74,21 @@ IP_PROTOCOLS: Final[dict[str, int]] = {
     "raw": 255,
 }  # fmt: skip
 # linux/if_ether.h, in host order.
-ETHERNET_PROTOCOLS: Final[dict[str, int]] = {
+_ETHERNET_PROTOCOLS: Final[dict[str, int]] = {
     "all": ETH_P_ALL, "ip": 0x0800, "ipv4": 0x0800, "arp": 0x0806, "rarp": 0x8035,
     "vlan": 0x8100, "ipv6": 0x86DD, "pppoe-discovery": 0x8863, "pppoe": 0x8864,
     "mpls": 0x8847, "eapol": 0x888E, "qinq": 0x88A8, "lldp": 0x88CC, "macsec": 0x88E5,
     "ptp": 0x88F7, "loopback": 0x9000,
 }  # fmt: skip
 # linux/netlink.h
-NETLINK_PROTOCOLS: Final[dict[str, int]] = {
+_NETLINK_PROTOCOLS: Final[dict[str, int]] = {
     "route": 0, "usersock": 2, "sock-diag": 4, "nflog": 5, "xfrm": 6, "selinux": 7, "audit": 9,
     "connector": 11, "netfilter": 12, "kobject-uevent": 15, "generic": 16, "crypto": 21,
 }  # fmt: skip
 
 # What dev_valid_name() in the kernel's net/core/dev.c takes; the helper is stricter.
-_INTERFACE_NAME = re.compile(r"[^\s/:\x00]{1,15}")
+# Surrogates are refused but for those that os.fsdecode() makes of bytes that are not UTF-8.
+_INTERFACE_NAME = re.compile(r"[^\s/:\x00\ud800-\udc7f\udd00-\udfff]{1,15}")
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 
@@ -107,7 +121,7 @@ def family_number(family: int | str) -> int:
 
 def type_number(type: int | str) -> int:
     """``"raw"`` → ``SOCK_RAW``. Flags like ``SOCK_NONBLOCK`` are refused: both are always set."""
-    number = _named("type", type, TYPES, 0x7FFFFFFF)
+    number = _named("type", type, TYPES, _MAX_INT)
     if number not in TYPES.values():
         raise SpecError(f"type {number} is not one of {', '.join(TYPES)}")
     return number
@@ -116,17 +130,17 @@ def type_number(type: int | str) -> int:
 def protocol_number(protocol: int | str, family: int) -> int:
     """The number of a protocol's name in its family; Ethernet protocols in host order."""
     if family == socket.AF_PACKET:
-        return _named("Ethernet protocol", protocol, ETHERNET_PROTOCOLS, 0xFFFF)
+        return _named("Ethernet protocol", protocol, _ETHERNET_PROTOCOLS, 0xFFFF)
     if family == socket.AF_NETLINK:
-        return _named("netlink protocol", protocol, NETLINK_PROTOCOLS, 0xFF)
+        return _named("netlink protocol", protocol, _NETLINK_PROTOCOLS, 0xFF)
     if family == socket.AF_UNIX:
         return 0
-    return _named("protocol", protocol, IP_PROTOCOLS, 262)
+    return _named("protocol", protocol, IP_PROTOCOLS, _MAX_IP_PROTOCOL)
 
 
 def filter_instructions(program: Iterable[Sequence[int]]) -> tuple[Instruction, ...]:
     """The instructions of a classic BPF program, each ``(code, jt, jf, k)`` and in range."""
-    if isinstance(program, str | bytes):
+    if isinstance(program, str | bytes) or not isinstance(program, Iterable):
         raise FilterError("a filter is a sequence of (code, jt, jf, k)", text=str(program))
     found: list[Instruction] = []
     for position, instruction in enumerate(program):
@@ -155,10 +169,10 @@ def _check_interface(name: object) -> None:
     if not isinstance(name, str) or name in {".", ".."} or not _INTERFACE_NAME.fullmatch(name):
         raise SpecError(
             f"interface name {name!r} cannot exist",
-            hint=f"1 to {MAX_INTERFACE_NAME} characters, without space, '/' or ':'",
+            hint=f"1 to {_MAX_INTERFACE_NAME} characters, without space, '/' or ':'",
         )
-    if len(name.encode(errors="surrogateescape")) > MAX_INTERFACE_NAME:
-        raise SpecError(f"interface name {name!r} is longer than {MAX_INTERFACE_NAME} bytes")
+    if len(name.encode(errors="surrogateescape")) > _MAX_INTERFACE_NAME:
+        raise SpecError(f"interface name {name!r} is longer than {_MAX_INTERFACE_NAME} bytes")
 
 
 def _check_namespace(namespace: object) -> None:
@@ -169,17 +183,28 @@ def _check_namespace(namespace: object) -> None:
         )
     if namespace.startswith("pid:") and not re.fullmatch(r"pid:[1-9][0-9]{0,9}", namespace):
         raise SpecError(f"namespace {namespace!r} names no process: 'pid:' and its number")
-    if "/" not in namespace and namespace in {".", ".."}:
+    if namespace in {".", ".."}:
         raise SpecError(f"namespace {namespace!r} is not a name")
 
 
+def _check_address(what: str, address: object) -> None:
+    if not isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        raise SpecError(f"{what} {address!r} is not an ipaddress object")
+    if getattr(address, "scope_id", None) is not None:
+        raise SpecError(
+            f"{what} {address} carries a scope", hint="leave out '%…' and say interface="
+        )
+
+
 def _check_options(spec: "SocketSpec | PacketSpec") -> None:
-    for what, value, low in (
-        ("mark", spec.mark, 0), ("priority", spec.priority, 0),
-        ("receive_buffer", spec.receive_buffer, 1), ("send_buffer", spec.send_buffer, 1),
-    ):  # fmt: skip
+    for what, value, low, high in (
+        ("mark", spec.mark, 0, 0xFFFFFFFF),
+        ("priority", spec.priority, 0, _MAX_INT),
+        ("receive_buffer", spec.receive_buffer, 1, MAX_BUFFER),
+        ("send_buffer", spec.send_buffer, 1, MAX_BUFFER),
+    ):
         if value is not None:
-            _number(what, value, low, 0xFFFFFFFF if what == "mark" else 0x3FFFFFFF)
+            _number(what, value, low, high)
     if spec.interface is not None:
         _check_interface(spec.interface)
     if spec.namespace is not None:
@@ -209,27 +234,39 @@ class SocketSpec:
     namespace: str | None = None
 
     def __post_init__(self) -> None:
-        _number("port", self.port, 0, 65535)
+        family_number(_number("family", self.family, 0, 0xFFFF))
+        type_number(_number("type", self.type, 0, _MAX_INT))
+        _number("protocol", self.protocol, 0, _MAX_IP_PROTOCOL)
+        if self.family == socket.AF_PACKET:
+            raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
-        inet = self.family in (socket.AF_INET, socket.AF_INET6)
-        ported = inet and self.type in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
-        if self.port and not ported:
-            raise SpecError(f"port {self.port} means nothing to {describe(self)}")
-        if self.ip is not None and self.ip.version != {2: 4, 10: 6}.get(self.family):
-            raise SpecError(f"ip {self.ip} is not an address of family {_family(self.family)}")
-        if self.ip is not None and self.ip.is_link_local and self.ip.version == 6:
-            if self.interface is None:
-                raise SpecError(f"ip {self.ip} is link-local and needs interface=")
+        self._check_place()
         if self.backlog is not None:
             _number("backlog", self.backlog, 0, 65535)
             if self.type not in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
-                raise SpecError("backlog is for sockets that listen: type stream")
-        if self.interface is not None and not inet:
-            raise SpecError(f"interface means nothing to {describe(self)}")
+                raise SpecError(f"a {_noun(self)} does not listen: backlog is for type stream")
         if self.filter is not None and self.type == socket.SOCK_STREAM:
             raise SpecError("a filter works on packets, not on a stream")
         if self.lock_filter and self.filter is None:
             raise SpecError("lock_filter needs a filter to lock")
+
+    def _check_place(self) -> None:
+        """Check what says where the socket is: address, port, interface."""
+        _number("port", self.port, 0, 65535)
+        ported = self.family in _VERSIONS and self.type != socket.SOCK_RAW
+        if self.port and not ported:
+            raise SpecError(f"port {self.port} means nothing to a {_noun(self)}")
+        if self.reuse_port and not ported:
+            raise SpecError(f"reuse_port means nothing to a {_noun(self)}")
+        if self.interface is not None and self.family not in _VERSIONS:
+            raise SpecError(f"interface means nothing to a {_noun(self)}")
+        if self.ip is None:
+            return
+        _check_address("ip", self.ip)
+        if self.ip.version != _VERSIONS.get(self.family):
+            raise SpecError(f"ip {self.ip} is not an address of family {_family(self.family)}")
+        if self.ip.version == 6 and self.ip.is_link_local and self.interface is None:
+            raise SpecError(f"ip {self.ip} is link-local and needs interface=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,11 +297,14 @@ class PacketSpec:
             raise SpecError("promiscuous and allmulti need an interface")
         if self.lock_filter and self.filter is None and self.interface is None:
             raise SpecError("lock_filter needs a filter or an interface to lock to")
+        room = MAX_FILTER - _LOCK_PROLOGUE
+        if self.lock_filter and self.interface is not None and len(self.filter or ()) > room:
+            raise FilterError(f"a filter locked to an interface has at most {room} instructions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunSpec:
-    """One queue of a TUN or TAP device. ``name`` empty: the kernel numbers ``aio0``, ``aio1``…"""
+    """One queue of a TUN or TAP device. ``name`` empty: the kernel numbers it, as ``aio0``."""
 
     name: str = ""
     mode: Literal["tun", "tap"] = "tun"
@@ -286,6 +326,13 @@ class TunSpec:
             _number("mtu", self.mtu, 68, 65521)  # MIN_MTU, MAX_MTU less headers: drivers/net/tun.c
         if len(self.addresses) > MAX_TUN_ADDRESSES:
             raise SpecError(f"at most {MAX_TUN_ADDRESSES} addresses, not {len(self.addresses)}")
+        for address in self.addresses:
+            if not isinstance(address, ipaddress.IPv4Interface | ipaddress.IPv6Interface):
+                raise SpecError(
+                    f"address {address!r} is not an ipaddress object with its prefix",
+                    hint="ipaddress.ip_interface('10.0.0.1/24')",
+                )
+            _check_address("address", address)
         if self.namespace is not None:
             _check_namespace(self.namespace)
 
@@ -299,7 +346,7 @@ class DeviceSpec:
     def __post_init__(self) -> None:
         if (
             not isinstance(self.name, str)
-            or len(self.name) > MAX_DEVICE_NAME
+            or len(self.name) > _MAX_DEVICE_NAME
             or not _DEVICE_NAME.fullmatch(self.name)
         ):
             raise SpecError(
@@ -323,20 +370,24 @@ def _protocol(number: int, names: dict[str, int]) -> str:
     return next((name for name, value in names.items() if value == number), str(number))
 
 
+def _noun(spec: SocketSpec) -> str:
+    if spec.family not in _VERSIONS:
+        return f"{_family(spec.family)} socket"
+    raw = "raw " if spec.type == socket.SOCK_RAW else ""
+    return f"{raw}{_protocol(spec.protocol, IP_PROTOCOLS)} socket"
+
+
 def describe(spec: Spec) -> str:
-    """One phrase for messages: ``udp socket on port 53``, ``packet socket on eth0``."""
-    place = "" if getattr(spec, "namespace", None) is None else f" in namespace {spec.namespace}"  # type: ignore[union-attr]
+    """One phrase for messages: ``udp socket at 127.0.0.1 port 53``, ``packet socket on eth0``."""
     if isinstance(spec, DeviceSpec):
         return f"device /dev/{spec.name}"
+    place = f" in namespace {spec.namespace}" if spec.namespace is not None else ""
     if isinstance(spec, TunSpec):
-        return f"{spec.mode} device {spec.name!r}{place}" if spec.name else f"{spec.mode} device{place}"
+        name = f" {spec.name!r}" if spec.name else ""
+        return f"{spec.mode} device{name}{place}"
     on = f" on {spec.interface}" if spec.interface else ""
     if isinstance(spec, PacketSpec):
         return f"packet socket{on}{place}"
-    if spec.family not in (socket.AF_INET, socket.AF_INET6):
-        return f"{_family(spec.family)} socket{place}"
-    name = _protocol(spec.protocol, IP_PROTOCOLS)
-    kind = "raw " if spec.type == socket.SOCK_RAW else ""
     at = f" at {spec.ip}" if spec.ip is not None else ""
     port = f" port {spec.port}" if spec.port else ""
-    return f"{kind}{name} socket{at}{port}{on}{place}"
+    return f"{_noun(spec)}{at}{port}{on}{place}"
