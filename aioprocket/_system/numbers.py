@@ -1,0 +1,126 @@
+"""Linux's numbers that the standard library lacks, each group with its header.
+
+They are those of the generic ABI (asm-generic/socket.h, asm-generic/ioctl.h): x86, ARM, RISC-V,
+s390 and LoongArch. Alpha, MIPS, PA-RISC, PowerPC and SPARC number some of them differently.
+"""
+
+from enum import IntEnum, IntFlag
+from typing import Final
+
+__all__ = (
+    "CLONE_NEWNET",
+    "ETH_P_ALL",
+    "IPV6_RECVERR",
+    "IP_RECVERR",
+    "MAX_INSTRUCTIONS",
+    "NS_GET_NSTYPE",
+    "RET",
+    "SK_MEMINFO_DROPS",
+    "SK_MEMINFO_VARS",
+    "SOL_PACKET",
+    "InterfaceFlag",
+    "InterfaceRequest",
+    "Membership",
+    "PacketOption",
+    "SocketOption",
+    "TunFlag",
+    "TunRequest",
+)
+
+
+class SocketOption(IntEnum):
+    """Options of level ``SOL_SOCKET``: asm-generic/socket.h."""
+
+    ATTACH_FILTER = 26
+    DETACH_FILTER = 27
+    SNDBUFFORCE = 32
+    RCVBUFFORCE = 33
+    TIMESTAMPNS = 35  # SO_TIMESTAMPNS_OLD: what 64-bit user space gets
+    RXQ_OVFL = 40
+    LOCK_FILTER = 44
+    MEMINFO = 55
+    BINDTOIFINDEX = 62
+
+
+SOL_PACKET: Final = 263  # linux/socket.h
+
+
+class PacketOption(IntEnum):
+    """Options of level ``SOL_PACKET``: linux/if_packet.h."""
+
+    ADD_MEMBERSHIP = 1
+    DROP_MEMBERSHIP = 2
+    STATISTICS = 6
+    AUXDATA = 8
+    IGNORE_OUTGOING = 23
+
+
+class Membership(IntEnum):
+    """``mr_type`` of struct packet_mreq: linux/if_packet.h, PACKET_MR_…."""
+
+    MULTICAST = 0
+    PROMISCUOUS = 1
+    ALLMULTI = 2
+    UNICAST = 3
+
+
+ETH_P_ALL: Final = 0x0003  # linux/if_ether.h
+IP_RECVERR: Final = 11  # linux/in.h
+IPV6_RECVERR: Final = 25  # linux/in6.h
+
+# Places in the array that SO_MEMINFO gives: linux/sock_diag.h.
+SK_MEMINFO_DROPS: Final = 8
+SK_MEMINFO_VARS: Final = 9
+
+RET: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
+MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS: linux/bpf_common.h
+
+
+class InterfaceRequest(IntEnum):
+    """ioctls on any socket: linux/sockios.h, netdevice(7)."""
+
+    SIOCGIFNAME = 0x8910
+    SIOCGIFFLAGS = 0x8913
+    SIOCSIFFLAGS = 0x8914
+    SIOCGIFADDR = 0x8915
+    SIOCGIFMTU = 0x8921
+    SIOCSIFMTU = 0x8922
+    SIOCGIFHWADDR = 0x8927
+    SIOCGIFINDEX = 0x8933
+
+
+class InterfaceFlag(IntFlag):
+    """``ifr_flags``: linux/if.h."""
+
+    UP = 0x1
+    BROADCAST = 0x2
+    LOOPBACK = 0x8
+    POINTOPOINT = 0x10
+    RUNNING = 0x40
+    NOARP = 0x80
+    PROMISC = 0x100
+    ALLMULTI = 0x200
+    MULTICAST = 0x1000
+
+
+class TunRequest(IntEnum):
+    """ioctls on /dev/net/tun: linux/if_tun.h."""
+
+    TUNSETIFF = 0x400454CA
+    TUNSETPERSIST = 0x400454CB
+    TUNSETOWNER = 0x400454CC
+    TUNGETIFF = 0x800454D2
+
+
+class TunFlag(IntFlag):
+    """``ifr_flags`` of TUNSETIFF: linux/if_tun.h."""
+
+    TUN = 0x0001
+    TAP = 0x0002
+    MULTI_QUEUE = 0x0100
+    NO_PI = 0x1000
+    EXCL = 0x8000
+
+
+CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
+NS_GET_NSTYPE: Final = 0xB703  # linux/nsfs.h

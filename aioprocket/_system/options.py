@@ -1,0 +1,213 @@
+"""Socket options that the socket module has no words for: filters, buffers, memberships, stamps.
+
+Each takes a socket object; `descriptor.borrowed` makes one around a bare descriptor. A sequence of
+calls whose order matters says so, for the kernel does not.
+"""
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+
+from ..spec import Instruction
+from .numbers import (
+    IP_RECVERR,
+    IPV6_RECVERR,
+    RET,
+    SOL_PACKET,
+    Membership,
+    PacketOption,
+    SocketOption,
+)
+
+__all__ = (
+    "add_membership",
+    "attach_filter",
+    "bind_to_ifindex",
+    "bound_ifindex",
+    "detach_filter",
+    "drain",
+    "drop_all",
+    "drop_membership",
+    "enable_auxdata",
+    "enable_drop_counter",
+    "enable_receive_errors",
+    "enable_timestamps",
+    "filter_is_locked",
+    "ignore_outgoing",
+    "lock_filter",
+    "replace_filter",
+    "set_receive_buffer",
+    "set_send_buffer",
+)
+
+_INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
+_PROGRAM = struct.Struct("@HP")  # struct sock_fprog, linux/filter.h
+_MEMBERSHIP = struct.Struct("@iHH8s")  # struct packet_mreq, linux/if_packet.h
+_DROP_ALL: Sequence[Instruction] = ((RET, 0, 0, 0),)
+
+
+def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
+    """Put a classic BPF program in the place of the one attached, if any.
+
+    What is queued already was not filtered by it, and stays readable: see `replace_filter`.
+
+    Raises:
+        OSError: ``EINVAL``: the kernel's checker refused the program, or it is longer than
+            BPF_MAXINSNS; ``EPERM``: the filter is locked.
+
+    Source: socket(7), SO_ATTACH_FILTER.
+    """
+    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
+    memory = ctypes.create_string_buffer(code, len(code))
+    fprog = _PROGRAM.pack(len(program), ctypes.addressof(memory))
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.ATTACH_FILTER, fprog)
+
+
+def detach_filter(sock: socket.socket) -> None:
+    """Take the filter off, if there is one.
+
+    Raises:
+        OSError: ``EPERM``: the filter is locked.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SocketOption.DETACH_FILTER, 0)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def lock_filter(sock: socket.socket) -> None:
+    """Nobody can change or detach the filter from here on, root included. Cannot be undone."""
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.LOCK_FILTER, 1)
+
+
+def filter_is_locked(sock: socket.socket) -> bool:
+    """Whether `lock_filter` was called on this socket, by whoever opened it."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, SocketOption.LOCK_FILTER))
+
+
+def drop_all(sock: socket.socket) -> None:
+    """Attach a filter that lets nothing in. Sending is not touched by it."""
+    attach_filter(sock, _DROP_ALL)
+
+
+def drain(sock: socket.socket) -> None:
+    """Read and throw away what is queued now; a filter must keep more from coming (`drop_all`).
+
+    A pending error of the socket (an ICMP error, a link that went down) is consumed likewise.
+    """
+    # One byte of room takes a whole packet off the queue. Not none: CPython then makes no call.
+    room = bytearray(1)
+    failed = False
+    while True:
+        try:
+            sock.recv_into(room, 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            # Reading clears the error (socket(7), SO_ERROR). One that comes twice stays.
+            if failed:
+                raise
+            failed = True
+        else:
+            failed = False
+
+
+def replace_filter(sock: socket.socket, program: Sequence[Instruction] | None) -> None:
+    """Swap filters so that nothing from before the new one can be read after it.
+
+    Everything queued is thrown away: it passed the old filter, if any.
+
+    Args:
+        program: None takes the filter off.
+
+    Raises:
+        OSError: As `attach_filter`. Where the new program is refused, the socket drops all.
+    """
+    drop_all(sock)
+    drain(sock)
+    if program is None:
+        detach_filter(sock)
+    else:
+        attach_filter(sock, program)
+
+
+def set_receive_buffer(sock: socket.socket, size: int) -> None:
+    """Let the kernel hold ``size`` bytes of payload, whatever net.core.rmem_max says.
+
+    Raises:
+        PermissionError: ``EPERM``: above the limit, and CAP_NET_ADMIN is missing.
+    """
+    _set_buffer(sock, size, SocketOption.RCVBUFFORCE, socket.SO_RCVBUF)
+
+
+def set_send_buffer(sock: socket.socket, size: int) -> None:
+    """As `set_receive_buffer`, for what is to be sent and net.core.wmem_max."""
+    _set_buffer(sock, size, SocketOption.SNDBUFFORCE, socket.SO_SNDBUF)
+
+
+def _set_buffer(sock: socket.socket, size: int, force: SocketOption, plain: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+        # The kernel clamps without an error, and doubles what it takes (socket(7)).
+        if sock.getsockopt(socket.SOL_SOCKET, plain) < 2 * size:
+            raise
+
+
+def bind_to_ifindex(sock: socket.socket, ifindex: int) -> None:
+    """SO_BINDTOIFINDEX: unlike SO_BINDTODEVICE it cannot be misled by a name that moves."""
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.BINDTOIFINDEX, ifindex)
+
+
+def bound_ifindex(sock: socket.socket) -> int:
+    """The interface that the socket is confined to; 0: none."""
+    return sock.getsockopt(socket.SOL_SOCKET, SocketOption.BINDTOIFINDEX)
+
+
+def enable_timestamps(sock: socket.socket) -> None:
+    """Kernel timestamps in nanoseconds of the realtime clock, as SCM_TIMESTAMPNS."""
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPNS, 1)
+
+
+def enable_drop_counter(sock: socket.socket) -> None:
+    """Each packet brings the count of those dropped before it, as SO_RXQ_OVFL."""
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.RXQ_OVFL, 1)
+
+
+def enable_auxdata(sock: socket.socket) -> None:
+    """Each packet brings its original length and VLAN tag, as PACKET_AUXDATA: packet(7)."""
+    sock.setsockopt(SOL_PACKET, PacketOption.AUXDATA, 1)
+
+
+def ignore_outgoing(sock: socket.socket) -> None:
+    """A packet socket no longer sees what this host sends: packet(7), Linux 4.20."""
+    sock.setsockopt(SOL_PACKET, PacketOption.IGNORE_OUTGOING, 1)
+
+
+def enable_receive_errors(sock: socket.socket, family: int) -> None:
+    """Queue ICMP errors on the error queue (MSG_ERRQUEUE): ip(7), ipv6(7)."""
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+
+
+def add_membership(sock: socket.socket, ifindex: int, membership: Membership) -> None:
+    """PROMISCUOUS or ALLMULTI on an interface, counted by the kernel, until the socket closes."""
+    _membership(sock, PacketOption.ADD_MEMBERSHIP, ifindex, membership)
+
+
+def drop_membership(sock: socket.socket, ifindex: int, membership: Membership) -> None:
+    """Take back one `add_membership`."""
+    _membership(sock, PacketOption.DROP_MEMBERSHIP, ifindex, membership)
+
+
+def _membership(
+    sock: socket.socket, option: PacketOption, ifindex: int, membership: Membership
+) -> None:
+    request = _MEMBERSHIP.pack(ifindex, membership, 0, bytes(8))
+    sock.setsockopt(SOL_PACKET, option, request)

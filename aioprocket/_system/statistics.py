@@ -1,0 +1,65 @@
+"""What the kernel dropped, as totals since the socket was opened.
+
+Two sources. A packet socket has PACKET_STATISTICS, which the kernel zeroes at each read: so there
+must be one reader, and it keeps the sums. Every other socket has the drop count of SO_MEMINFO,
+which is cumulative but wraps at 32 bits.
+"""
+
+import socket
+import struct
+
+from .numbers import SK_MEMINFO_DROPS, SK_MEMINFO_VARS, SOL_PACKET, PacketOption, SocketOption
+
+__all__ = ("PacketStatistics", "SocketDrops", "queued_bytes")
+
+_TPACKET_STATS = struct.Struct("@II")  # struct tpacket_stats, linux/if_packet.h
+_TPACKET_STATS_V3 = 12  # bytes of struct tpacket_stats_v3: one field more
+_MEMINFO = struct.Struct(f"@{SK_MEMINFO_VARS}I")
+_WRAP = 1 << 32
+
+
+def _meminfo(sock: socket.socket) -> tuple[int, ...]:
+    answer = sock.getsockopt(socket.SOL_SOCKET, SocketOption.MEMINFO, _MEMINFO.size)
+    return _MEMINFO.unpack(answer)
+
+
+class PacketStatistics:
+    """The one reader of a packet socket's PACKET_STATISTICS.
+
+    ``packets`` counts what passed the filter, the dropped ones included; ``dropped`` what found no
+    room. Both are as of the last `update`.
+    """
+
+    __slots__ = ("dropped", "packets")
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.dropped = 0
+
+    def update(self, sock: socket.socket) -> None:
+        """Read, and so zero, the kernel's counters. Source: packet(7)."""
+        answer = sock.getsockopt(SOL_PACKET, PacketOption.STATISTICS, _TPACKET_STATS_V3)
+        packets, dropped = _TPACKET_STATS.unpack_from(answer)
+        self.packets += packets
+        self.dropped += dropped
+
+
+class SocketDrops:
+    """Datagrams that a socket had no room for, as of the last `update`."""
+
+    __slots__ = ("_last", "dropped")
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._last = 0
+
+    def update(self, sock: socket.socket) -> None:
+        """Read the kernel's count. Often enough: the wrap is seen if under 2**32 are dropped."""
+        now = _meminfo(sock)[SK_MEMINFO_DROPS]
+        self.dropped += (now - self._last) % _WRAP
+        self._last = now
+
+
+def queued_bytes(sock: socket.socket) -> int:
+    """Kernel memory that waiting packets hold, with the kernel's overhead for each."""
+    return _meminfo(sock)[0]  # SK_MEMINFO_RMEM_ALLOC, linux/sock_diag.h

@@ -1,0 +1,12 @@
+"""Getting a descriptor: by one's own rights, or from the privileged helper.
+
+`obtain` is the ladder of ways, `Helper` a session for many descriptors. Who uses the descriptor,
+and how, is not known here.
+"""
+
+from .client import Helper
+from .ladder import HelperLike, obtain, obtain_directly
+from .locate import helper_path
+from .session import Facts
+
+__all__ = ("Facts", "Helper", "HelperLike", "helper_path", "obtain", "obtain_directly")

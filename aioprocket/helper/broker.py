@@ -1,0 +1,94 @@
+"""Reaching a broker: a helper that runs already and listens on a Unix socket."""
+
+import errno
+import os
+import socket
+import struct
+from typing import Final
+
+import anyio
+
+from ..errors import (
+    HelperError,
+    HelperNotFoundError,
+    HelperTimeoutError,
+    NotPermittedError,
+    errno_text,
+)
+
+__all__ = ("Broker", "connect")
+
+_UCRED: Final = struct.Struct("@iII")  # struct ucred: pid, uid, gid; unix(7), SO_PEERCRED
+_BETWEEN_TRIES: Final = 0.01  # seconds
+
+
+class Broker:
+    """The peer at the other end of a broker's socket: not ours to start or to end."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        self.pid = pid
+        self._path = path
+
+    def __str__(self) -> str:
+        return f"broker {self._path}"
+
+    def kill(self) -> None:
+        """Nothing: it serves others, too."""
+
+    async def obituary(self) -> str:
+        """Nothing is known of its end."""
+        return ""
+
+    async def end(self) -> None:
+        """Nothing: it notices by itself."""
+
+
+async def connect(path: str, timeout: float) -> tuple[socket.socket, Broker]:
+    """Connect to a broker's socket; the caller owns what comes back.
+
+    Raises:
+        HelperNotFoundError: There is no socket, or nobody listens on it.
+        NotPermittedError: This process may not connect, or an account that is neither root nor
+            its own is at the other end: nothing was sent to it.
+        HelperTimeoutError: Its queue stayed full.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    try:
+        await _connect(sock, path, timeout)
+        pid, uid, _ = _UCRED.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        )
+        # Whoever listens gets to know what is asked for, and chooses the descriptor.
+        if uid not in (0, os.geteuid()):
+            raise NotPermittedError(f"uid {uid} listens on {path}: not root, and not you")
+    except BaseException:
+        sock.close()
+        raise
+    return sock, Broker(path, pid)
+
+
+async def _connect(sock: socket.socket, path: str, timeout: float) -> None:
+    with anyio.move_on_after(timeout):
+        while True:
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                # unix(7): the queue of connections is full, and nothing tells when it is not.
+                await anyio.sleep(_BETWEEN_TRIES)
+            except OSError as error:
+                raise _not_connected(path, error) from error
+            else:
+                return
+    raise HelperTimeoutError(f"broker {path} took no connection within {timeout:g} s")
+
+
+def _not_connected(path: str, error: OSError) -> HelperError | NotPermittedError:
+    number = error.errno or errno.EIO
+    message = f"cannot connect to the broker at {path}: {errno_text(number)}"
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return HelperNotFoundError(message)
+    if number == errno.ECONNREFUSED:
+        return HelperNotFoundError(message, hint="the socket is left over: start the broker")
+    if number in (errno.EACCES, errno.EPERM):
+        return NotPermittedError(message, errno=number, hint=f"ls -l {path}; id")
+    return HelperError(message)

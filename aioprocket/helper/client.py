@@ -1,0 +1,166 @@
+"""`Helper`: one session with a helper, for many descriptors."""
+
+from types import TracebackType
+
+from .._system.descriptor import Descriptor, Opened
+from ..errors import ClosedError, HelperDiedError, NotPermittedError, SpecError
+from ..spec import DeviceSpec, Spec
+from ..wire.reply import Mode
+from .direct import opened_namespace
+from .locate import how_to_sudo, why_unprivileged
+from .session import Facts, Session
+from .way import Command, Way, default_way, named_way, sudo_way
+
+__all__ = ("Helper", "open_through")
+
+
+class Helper:
+    """A session with a helper: one process, one socket, many descriptors.
+
+    Used as ``async with Helper(…) as helper``; ``helper=helper`` gives it to a door. Tasks may
+    share it. Where the session ends by a fault, every later request gets `HelperDiedError`.
+
+    Args:
+        command: The program: a command line, its words, or a path. None: what the environment
+            variable AIOPROCKET_HELPER names, else the installed helper, else the broker's socket.
+        socket_path: A broker's socket, instead of a program.
+        sudo: Start the program, or the installed helper, by ``sudo -n``.
+        timeout: Seconds for each answer.
+    """
+
+    def __init__(
+        self,
+        command: Command | None = None,
+        *,
+        socket_path: str | None = None,
+        sudo: bool = False,
+        timeout: float = 5.0,
+    ) -> None:
+        if socket_path is not None and (command is not None or sudo):
+            raise SpecError("socket_path is another way than command and sudo: give one")
+        self.timeout = timeout
+        self._command = command
+        self._socket_path = socket_path
+        self._sudo = sudo
+        self._way: Way | None = None
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> "Helper":
+        if self._session is not None:
+            raise ClosedError("a Helper is entered once")
+        self._way = self._find()
+        self._session = await self._way.reach(self.timeout)
+        try:
+            await self._session.greet(self.timeout)
+        except HelperDiedError as error:
+            await self._session.aclose()
+            raise _explained_death(error, self._way) from error
+        except BaseException:
+            await self._session.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _find(self) -> Way:
+        if self._socket_path is not None:
+            return Way(socket_path=self._socket_path)
+        if self._sudo:
+            return sudo_way(self._command)
+        return default_way() if self._command is None else named_way(self._command)
+
+    @property
+    def pid(self) -> int | None:
+        """The helper's process; sudo's, where sudo started it. None before it was entered."""
+        return None if self._session is None else self._session.peer.pid
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the helper said of itself in HELLO. None before it was entered."""
+        return None if self._session is None else self._session.facts
+
+    async def open_fd(self, spec: Spec) -> int:
+        """The bare descriptor: non-blocking, close-on-exec, the caller's to close.
+
+        Raises:
+            What `open_descriptor` raises.
+        """
+        opened = await self.open_descriptor(spec)
+        return opened.descriptor.detach()
+
+    async def open_descriptor(self, spec: Spec, timeout: float | None = None) -> Opened:
+        """Open by the helper what a spec describes. Cancelled, it leaves no descriptor behind.
+
+        Args:
+            spec: What to open. The helper opens no netlink and no Unix sockets: no privilege is
+                needed for those.
+            timeout: Seconds for this answer; None: the helper's own.
+
+        Raises:
+            SpecError: The helper does not open such a thing.
+            NotPermittedError: Policy, or the kernel, refused; the message says why.
+            OpenError: A system call failed; ``step`` says which.
+            HelperError: No answer, or one that cannot be understood: the session is over.
+            ClosedError: It is not entered, or closed.
+        """
+        if self._session is None or self._way is None:
+            raise ClosedError("this Helper is not open: async with Helper(…) as helper")
+        seconds = self.timeout if timeout is None else timeout
+        return await open_through(self._session, self._way, spec, seconds)
+
+    async def aclose(self) -> None:
+        """End the session, and the process if it was started. Idempotent."""
+        if self._session is not None:
+            await self._session.aclose()
+
+
+async def open_through(session: Session, way: Way, spec: Spec, timeout: float) -> Opened:
+    """One descriptor through a session; what it raises is explained by the way that was taken."""
+    namespace = None if isinstance(spec, DeviceSpec) else spec.namespace
+    place: Descriptor | None = None
+    if namespace is not None:
+        place = opened_namespace(spec, namespace)
+    try:
+        descriptor, reply = await session.open(spec, place, timeout)
+    except NotPermittedError as error:
+        raise _explained_refusal(error, session, way) from error
+    except HelperDiedError as error:
+        if session.facts is None:
+            raise _explained_death(error, way) from error
+        raise
+    finally:
+        if place is not None:
+            place.close()
+    return Opened(
+        descriptor,
+        spec,
+        name=reply.name,
+        ifindex=reply.ifindex,
+        origin=way.origin,
+        helper_pid=session.peer.pid,
+    )
+
+
+def _explained_refusal(error: NotPermittedError, session: Session, way: Way) -> NotPermittedError:
+    """The kernel refused a helper that has no privilege: the question is why it has none."""
+    plain = session.facts is not None and session.facts.mode is Mode.PLAIN
+    found = why_unprivileged(way.program) if plain and way.program else None
+    if error.step == "policy" or found is None:
+        return error
+    reason, hint = found
+    return NotPermittedError(f"{error}; {reason}", errno=error.errno, step=error.step, hint=hint)
+
+
+def _explained_death(error: HelperDiedError, way: Way) -> HelperDiedError | NotPermittedError:
+    """A sudo that ends before the helper answered has refused."""
+    if way.origin != "sudo":
+        return error
+    return NotPermittedError(
+        f"sudo did not start the helper: {error}", hint=how_to_sudo(way.program)
+    )

@@ -1,0 +1,195 @@
+"""From an errno at a step to an error whose reader knows what to do.
+
+One place for the words, so that a refusal reads alike whether the kernel refused this process or
+the helper. Nothing here decides whether something failed.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from .._system.interfaces import interface_names_here
+from .._system.namespace import namespace_names
+from ..errors import (
+    AioprocketError,
+    HelperError,
+    HelperProtocolError,
+    NotPermittedError,
+    OpenError,
+    errno_text,
+)
+from ..spec import DeviceSpec, PacketSpec, SocketSpec, Spec, TunSpec, describe
+from ..wire.kinds import Flag
+from ..wire.message import VERSION
+from ..wire.reply import Reason, Reply, Stage
+
+__all__ = ("hello_refused", "open_failed", "open_refused")
+
+_REFUSALS: Final = frozenset({errno.EPERM, errno.EACCES})
+
+# What was being done, by `OpenError.step`; {} is the thing that was asked for.
+_DOING: Final = {
+    "namespace": "entering the namespace for the {}",
+    "socket": "opening the {}",
+    "interface": "finding the interface of the {}",
+    "option": "setting an option of the {}",
+    "bind": "binding the {}",
+    "listen": "listening on the {}",
+    "filter": "attaching the filter of the {}",
+    "device": "opening the {}",
+    "tun": "making the {}",
+    "address": "giving address, MTU or link to the {}",
+    "verify": "checking the {}",
+}
+
+_REASONS: Final = {
+    Reason.KIND: "this kind is not granted to you",
+    Reason.PROTOCOL: "raw sockets are granted for ICMP and ICMPv6 only",
+    Reason.PORT: "ports 1 to 1023 are granted, no others",
+    Reason.NAME: "tun and tap devices must be named aio…",
+    Reason.DEVICE: "the device is not on its list",
+    Reason.MARK: "marks are not granted",
+    Reason.BUFFER: "buffers above 64 MiB are not granted",
+    Reason.PRIORITY: "priorities above 7 are not granted",
+    Reason.NAMESPACE: "namespaces other than your own are not granted",
+    Reason.EVERYBODY: "everybody may execute the helper, and there is no policy",
+    Reason.FILE: "the helper's file is not root's, or others can write it",
+}
+_REASON_HINTS: Final = {
+    Reason.PORT: "a port from 1024 needs no helper: leave helper= out, unset AIOPROCKET_HELPER",
+    Reason.NAME: "leave the name out, and the kernel numbers aio0, aio1, …",
+    Reason.EVERYBODY: "let one group execute it: chgrp GROUP and chmod 4750 on the helper's file",
+    Reason.FILE: "chown root and chmod 4750 on the helper's file",
+}
+
+
+def open_failed(
+    spec: Spec, step: str, number: int, *, what: str = "", by: str = ""
+) -> NotPermittedError | OpenError:
+    """The error for a system call that failed: `NotPermittedError` if it was a refusal.
+
+    Args:
+        spec: What was asked for.
+        step: A step of `OpenError`.
+        number: The errno.
+        what: The option, where the step is ``"option"``.
+        by: Who tried, where it was not this process.
+    """
+    doing = _DOING[step].format(describe(spec))
+    if what:
+        doing = doing.replace("an option", what)
+    message = f"{by + ': ' if by else ''}{doing}: {errno_text(number)}"
+    if number in _REFUSALS:
+        return NotPermittedError(message, errno=number, step=step)
+    hint = _HINTS.get((step, number), _no_hint)(spec)
+    return OpenError(message, errno=number, step=step, hint=hint)
+
+
+def open_refused(spec: Spec, reply: Reply, by: str) -> AioprocketError:
+    """The error for a helper's reply to OPEN that brings no descriptor."""
+    match reply.stage:
+        case Stage.POLICY:
+            return _policy(spec, reply, by)
+        case Stage.DECODE | Stage.VERSION | Stage.IDENTITY:
+            return hello_refused(reply, by)
+        case Stage.INTERNAL:
+            return HelperError(f"{by} failed in itself: {errno_text(reply.errno)}")
+        case _:
+            return open_failed(
+                spec, reply.stage.name.lower(), reply.errno, what=_option(reply), by=by
+            )
+
+
+def hello_refused(reply: Reply, by: str) -> AioprocketError:
+    """The error for a helper that will not talk to us at all."""
+    if reply.stage is Stage.IDENTITY:
+        return NotPermittedError(
+            f"{by} does not know who is calling: {errno_text(reply.errno)}",
+            errno=reply.errno,
+            step="identity",
+            hint="the process that made the session's socket must be the one that uses it",
+        )
+    if reply.stage is Stage.VERSION:
+        return HelperProtocolError(
+            f"{by} speaks versions {reply.lowest} to {reply.highest}, this library {VERSION}",
+            hint="install the helper that came with this library: python -m aioprocket.helper",
+        )
+    return HelperProtocolError(f"{by} did not understand the request: {errno_text(reply.errno)}")
+
+
+def _policy(spec: Spec, reply: Reply, by: str) -> NotPermittedError:
+    try:
+        reason = Reason(reply.detail)
+    except ValueError:
+        words, hint = f"reason {reply.detail}", ""
+    else:
+        words, hint = _REASONS[reason], _REASON_HINTS.get(reason, "")
+    return NotPermittedError(
+        f"{by} does not open the {describe(spec)}: {words}",
+        errno=reply.errno,
+        step="policy",
+        hint=hint,
+    )
+
+
+def _option(reply: Reply) -> str:
+    if reply.stage is not Stage.OPTION or reply.detail >= len(Flag):
+        return ""
+    return str(Flag(1 << reply.detail).name).lower()
+
+
+def _no_hint(spec: Spec) -> str:
+    return ""
+
+
+def _interfaces(spec: Spec) -> str:
+    if getattr(spec, "namespace", None) is not None:
+        return f"interfaces there: ip -n {spec.namespace} link"  # type: ignore[union-attr]
+    return f"interfaces here: {', '.join(interface_names_here())}"
+
+
+def _namespaces(spec: Spec) -> str:
+    names = namespace_names()
+    if not names:
+        return "there is no named network namespace: ip netns add NAME makes one"
+    return f"named network namespaces: {', '.join(names)}"
+
+
+def _holder(spec: Spec) -> str:
+    if not isinstance(spec, SocketSpec):
+        return ""
+    kind = "-ltnp" if spec.type == socket.SOCK_STREAM else "-lunp"
+    return f"who holds it: ss {kind} 'sport = :{spec.port}'"
+
+
+def _addresses(spec: Spec) -> str:
+    return "addresses here: ip -brief address"
+
+
+def _filter(spec: Spec) -> str:
+    if isinstance(spec, SocketSpec | PacketSpec) and spec.filter is not None:
+        return (
+            f"the kernel's checker refused the {len(spec.filter)} instructions: every path must "
+            "end in a return, and jumps go forward only"
+        )
+    return ""
+
+
+def _tun_module(spec: Spec) -> str:
+    if isinstance(spec, TunSpec) or (isinstance(spec, DeviceSpec) and spec.name == "net/tun"):
+        return "modprobe tun; in a container: --device /dev/net/tun"
+    return ""
+
+
+_HINTS: Final[dict[tuple[str, int], Callable[[Spec], str]]] = {
+    ("interface", errno.ENODEV): _interfaces,
+    ("namespace", errno.ENOENT): _namespaces,
+    ("namespace", errno.EINVAL): lambda spec: "the file is not a network namespace",
+    ("bind", errno.EADDRINUSE): _holder,
+    ("bind", errno.EADDRNOTAVAIL): _addresses,
+    ("filter", errno.EINVAL): _filter,
+    ("device", errno.ENOENT): _tun_module,
+    ("tun", errno.EBUSY): lambda spec: "another program has attached to the device",
+    ("tun", errno.EINVAL): lambda spec: "an interface of this name exists, of another kind",
+}

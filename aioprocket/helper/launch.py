@@ -1,0 +1,229 @@
+"""Starting a helper: a process whose stdin is the other end of a socketpair, and nothing else.
+
+There is no path to meet at, and so no race for one. The socketpair survives sudo, and its
+SO_PEERCRED names this process, which made it, even when the helper has become root: that is how a
+helper knows its caller.
+
+The process is started by posix_spawn(3) and watched by its pidfd. Neither asyncio's nor anyio's
+subprocess layer is needed: they cost a third more, and none of their streams can carry a
+descriptor.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from typing import Final
+
+import anyio
+
+from .._system.descriptor import Descriptor
+from ..errors import HelperError, HelperNotFoundError, errno_text
+from ..readiness import Readiness
+
+__all__ = ("Process", "launch")
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
+# Seconds. A helper exits in less than a millisecond after its socket is closed; sudo takes longer,
+# for it ends its own session first.
+_EXIT: Final = 2.0
+_KILLED: Final = 0.5
+_COMPLAINT_BYTES: Final = 2000
+
+_NOT_A_PROGRAM: Final = frozenset(
+    {errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP, errno.EPERM}
+)
+
+# Processes that were killed and did not end in time (sudo's may not be ours to kill): reaped
+# when the next helper is started.
+_lingering: list["Process"] = []
+
+
+class Process:
+    """A helper that this process started: owns its pidfd and the reading end of its stderr."""
+
+    def __init__(self, argv: Sequence[str], pid: int, pidfd: Descriptor, stderr: Descriptor):
+        self.pid = pid
+        self._argv = argv
+        self._pidfd = pidfd
+        self._stderr = stderr
+        self._ended = False
+        self._status: int | None = None
+
+    def __str__(self) -> str:
+        return f"helper {' '.join(self._argv)}"
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs and is ours to kill. The pidfd cannot hit a later process."""
+        if not self._ended:
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._pidfd.fileno(), signal.SIGKILL)
+
+    async def end(self) -> None:
+        """Wait until it is gone, killing it if it does not go by itself; bounded.
+
+        Its socket must be closed before: that is what it waits for. A cancellation takes effect
+        afterwards, and makes it quick: a process must not stay behind.
+        """
+        cancelled: BaseException | None = None
+        for patience in (_EXIT, _KILLED):
+            try:
+                if await self._wait(patience):
+                    break
+            except anyio.get_cancelled_exc_class() as error:
+                cancelled = error  # asyncio's own Task.cancel() goes through anyio's shields
+            self.kill()
+        if self.reap():
+            self.close()
+        else:
+            _lingering.append(self)
+        if cancelled is not None:
+            raise cancelled
+
+    async def obituary(self) -> str:
+        """How it ended and what it had to say, for a message; waits for its end a moment."""
+        if not await self._wait(_KILLED):
+            return "it still runs"
+        if self._status is None:
+            how = "it ended"
+        elif self._status < 0:
+            how = f"it was killed by {_signal_name(-self._status)}"
+        else:
+            how = f"it exited with status {self._status}"
+        complaint = self._complaint()
+        return f"{how}: {complaint}" if complaint else how
+
+    async def _wait(self, timeout: float) -> bool:
+        """Whether it has ended, after ``timeout`` seconds at most; then it is reaped, too."""
+        if self.reap():
+            return True
+        readiness = Readiness(self._pidfd.fileno())
+        try:
+            with anyio.move_on_after(timeout, shield=True):
+                while not self.reap():
+                    await readiness.wait_readable()
+        finally:
+            readiness.close()
+        return self._ended
+
+    def reap(self) -> bool:
+        """Whether it has ended; its status is read then, so that no zombie stays."""
+        if not self._ended:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                # Somebody else waits for every child, or SIGCHLD is ignored: it is gone, unread.
+                self._ended = True
+            else:
+                if pid != 0:
+                    self._ended, self._status = True, os.waitstatus_to_exitcode(status)
+        return self._ended
+
+    def close(self) -> None:
+        """Close what watches it; nothing can be learnt of it afterwards."""
+        self._stderr.close()
+        self._pidfd.close()
+
+    def _complaint(self) -> str:
+        try:
+            said = os.read(self._stderr.fileno(), _COMPLAINT_BYTES)
+        except OSError:
+            return ""
+        return " / ".join(said.decode(errors="replace").split("\n")).strip(" /")
+
+
+def launch(argv: Sequence[str]) -> tuple[socket.socket, Process]:
+    """Start a program with one end of a socketpair as its stdin; our end, and the process.
+
+    The caller closes the socket, and then awaits `Process.end`. The program gets an empty
+    environment, a session of its own (a terminal's Ctrl-C is not for it), and stdin, stdout
+    (/dev/null) and stderr (kept for messages).
+
+    Raises:
+        HelperNotFoundError: There is no such program, or it cannot be executed.
+        HelperError: This process is out of descriptors, of processes, of memory.
+    """
+    for process in [process for process in _lingering if process.reap()]:
+        _lingering.remove(process)
+        process.close()
+    path = _program(argv[0])
+    try:
+        return _launch(path, argv)
+    except OSError as error:
+        raise _not_started(path, error) from error
+
+
+def _launch(path: str, argv: Sequence[str]) -> tuple[socket.socket, Process]:
+    with ExitStack() as undo, ExitStack() as theirs:
+        session, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(session.close)
+        theirs.callback(stdin.close)
+        # Non-blocking at both ends: a program that says too much must not stop over it.
+        reading, writing = map(Descriptor, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+        undo.callback(reading.close)
+        theirs.callback(writing.close)
+        pid = _spawn(path, argv, stdin.fileno(), writing.fileno())
+        undo.callback(_kill_and_reap, pid)
+        process = Process(argv, pid, Descriptor(os.pidfd_open(pid)), reading)
+        undo.pop_all()
+        return session, process
+
+
+def _spawn(path: str, argv: Sequence[str], stdin: int, stderr: int) -> int:
+    # Numbers below 3 would get in each other's way while they are moved. All the others are
+    # close-on-exec, as Python makes them.
+    high: list[int] = []
+    with ExitStack() as moved:
+        for fd in (stdin, stderr):
+            high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
+            moved.callback(os.close, high[-1])
+        return os.posix_spawn(
+            path,
+            list(argv),
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, high[0], _STDIN),
+                (os.POSIX_SPAWN_OPEN, _STDOUT, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, high[1], _STDERR),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE],  # Python ignores it, and exec would hand that on
+        )
+
+
+def _kill_and_reap(pid: int) -> None:
+    # Neither is there to be done where SIGCHLD is ignored and it has ended already.
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _program(name: str) -> str:
+    if "/" in name:
+        return name
+    # A service's PATH may be short, or missing.
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/bin")
+    if found is None:
+        raise HelperNotFoundError(f"there is no program {name!r} on PATH")
+    return found
+
+
+def _not_started(path: str, error: OSError) -> HelperError:
+    number = error.errno or errno.EIO
+    message = f"cannot start {path}: {errno_text(number)}"
+    if number in _NOT_A_PROGRAM:
+        return HelperNotFoundError(message)
+    return HelperError(message)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,289 @@
+"""One conversation with a helper: who asks when, whose the next reply is, and when it is over.
+
+Replies come in the order of the requests, so what is still to be answered is a queue. A caller that
+was cancelled leaves its place in it, and the descriptor that comes for it is closed. HELLO is sent
+ahead of the first OPEN without waiting, so that a helper started for one descriptor costs one round
+trip.
+
+Any fault of the other side ends the session for good: after an unreadable message nobody can say
+whose the next descriptor is.
+"""
+
+import socket
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Protocol, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from .._system.descriptor import Descriptor
+from ..errors import (
+    AioprocketError,
+    ClosedError,
+    HelperDiedError,
+    HelperProtocolError,
+    HelperTimeoutError,
+    NotPermittedError,
+    OpenError,
+)
+from ..readiness import Readiness
+from ..spec import Spec, describe
+from ..wire.message import Op
+from ..wire.reply import Mode, Reply, Stage, State
+from ..wire.request import encode_hello, encode_open
+from .explain import hello_refused, open_refused
+from .line import Line
+from .received import check_received
+
+__all__ = ("Facts", "Peer", "Session")
+
+# PROTOCOL.md: so many unanswered requests may be sent ahead.
+_AHEAD: Final = 16
+# Seconds that a cancelled caller stays to receive, and close, what it had asked for. A helper
+# answers in microseconds; one that hangs must not hold up the cancellation.
+_GRACE: Final = 0.1
+# Most answers are there before the loop is asked for anything. Every so often it gets its turn.
+_BETWEEN_CHECKPOINTS: Final = 16
+
+_HELLO_ID: Final = 0
+_LAST_ID: Final = 0xFFFFFFFF
+_ID: Final = slice(12, 16)  # in a request, PROTOCOL.md
+
+_Answer: TypeAlias = tuple[Reply, Descriptor | None]
+
+
+class Peer(Protocol):
+    """Who is at the other end; its name is its ``str()``."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, where that is known."""
+
+    def kill(self) -> None:
+        """End it at once, if it is ours to end."""
+
+    async def obituary(self) -> str:
+        """What is known of its end; empty: nothing."""
+
+    async def end(self) -> None:
+        """Wait for it to end, as it does when the session has. Not cancellable, bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a helper says of itself in HELLO.
+
+    ``mode``: how it got its rights. ``uid``: who it thinks is calling. ``capabilities``: its
+    permitted set, one bit each (linux/capability.h). ``state``: what it found at its start.
+    """
+
+    mode: Mode | None
+    uid: int
+    capabilities: int
+    state: State
+
+
+@lru_cache(maxsize=64)
+def _template(spec: Spec) -> bytes:
+    # Programs ask for the same thing again and again, and encoding takes longer than the helper.
+    return encode_open(spec)
+
+
+def _open_message(spec: Spec, id: int) -> bytes:
+    template = _template(spec)
+    return template[: _ID.start] + id.to_bytes(4, "little") + template[_ID.stop :]
+
+
+class Session:
+    """Owns the socket to one helper, and asks for descriptors over it.
+
+    Any number of tasks may ask at once; they take turns, as the helper does one thing at a time.
+    """
+
+    def __init__(self, sock: socket.socket, peer: Peer) -> None:
+        self.peer = peer
+        self.facts: Facts | None = None
+        self._line = Line(sock, str(peer))
+        self._readiness = Readiness(sock.fileno())
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._unanswered: deque[int] = deque()
+        self._greeting = False
+        self._last_id = _HELLO_ID
+        self._over: AioprocketError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, by `aclose` or by a fault."""
+        return self._over is not None
+
+    async def greet(self, timeout: float) -> Facts:
+        """Wait for the answer to HELLO.
+
+        Raises:
+            NotPermittedError: The helper does not know who is calling.
+            HelperError: It did not answer, or not so that it could be understood.
+        """
+        async with self._turn:
+            self._say_hello()
+            if self.facts is None:
+                await self._answer(_HELLO_ID, timeout, "HELLO")
+        assert self.facts is not None
+        return self.facts
+
+    async def open(
+        self, spec: Spec, namespace: Descriptor | None, timeout: float
+    ) -> tuple[Descriptor, Reply]:
+        """Ask for one descriptor; the caller owns it. Cancelled, it leaves none behind.
+
+        Args:
+            spec: What to open.
+            namespace: Where: goes along with the request, and stays the caller's.
+            timeout: Seconds for the answer, from the moment it is this task's turn.
+
+        Raises:
+            SpecError: The helper does not open such a thing.
+            NotPermittedError: Refused, by policy or by the kernel.
+            OpenError: A system call of the helper failed.
+            HelperError: No answer, or one that cannot be understood; the session is over.
+        """
+        id = self._next_id()
+        message = _open_message(spec, id)
+        if id % _BETWEEN_CHECKPOINTS == 0:
+            await anyio.lowlevel.checkpoint()
+        async with self._turn:
+            self._say_hello()
+            if len(self._unanswered) >= _AHEAD:
+                await self._answer(self._unanswered[-1], timeout, "earlier requests")
+            self._line.send(message, namespace)
+            self._unanswered.append(id)
+            reply, descriptor = await self._answer(id, timeout, describe(spec))
+        if descriptor is None:
+            raise open_refused(spec, reply, str(self.peer))
+        try:
+            check_received(descriptor, spec, str(self.peer))
+        except HelperProtocolError as error:
+            descriptor.close()
+            self._end(error)
+            raise
+        return descriptor, reply
+
+    def close(self) -> None:
+        """End it now; a task that waits for an answer gets `ClosedError`."""
+        self._end(ClosedError(f"the session with {self.peer} is closed"))
+
+    async def aclose(self) -> None:
+        """End it, and wait for the other end to go, which is bounded and not cancellable."""
+        self.close()
+        await self.peer.end()
+
+    def _end(self, why: AioprocketError) -> None:
+        if self._over is None:
+            self._over = why
+            self._readiness.close()
+            self._line.close()
+
+    def _check_not_over(self) -> None:
+        if isinstance(self._over, ClosedError):
+            raise ClosedError(str(self._over))
+        if self._over is not None:
+            raise HelperDiedError(f"the session with {self.peer} is over: {self._over}")
+
+    def _next_id(self) -> int:
+        self._last_id = self._last_id % _LAST_ID + 1
+        return self._last_id
+
+    def _say_hello(self) -> None:
+        self._check_not_over()
+        if not self._greeting:
+            self._greeting = True
+            self._line.send(encode_hello(_HELLO_ID))
+            self._unanswered.append(_HELLO_ID)
+
+    async def _answer(self, id: int, timeout: float, about: str) -> _Answer:
+        try:
+            return self._take(id) or await self._wait_for(id, timeout, about)
+        except (HelperProtocolError, NotPermittedError) as error:
+            self._end(error)
+            raise
+        except ConnectionResetError as gone:
+            if isinstance(gone, HelperDiedError):
+                raise
+            raise await self._died(about) from gone
+
+    def _take(self, wanted: int) -> _Answer | None:
+        """The answer to one request, if it has come; descriptors that nobody wants are closed."""
+        while True:
+            try:
+                answer = self._line.receive()
+            except OpenError:
+                if self._unanswered.popleft() == wanted:
+                    raise
+                continue
+            if answer is None:
+                return None
+            reply, descriptor = answer
+            try:
+                self._check_turn(reply)
+            except BaseException:
+                _discard(descriptor)
+                raise
+            if reply.id == wanted:
+                return answer
+            _discard(descriptor)
+
+    def _check_turn(self, reply: Reply) -> None:
+        expected = self._unanswered.popleft() if self._unanswered else None
+        if reply.id != expected or (reply.op is Op.HELLO) != (reply.id == _HELLO_ID):
+            raise HelperProtocolError(
+                f"{self.peer} answered {reply.op.name} {reply.id}, and {expected} was its turn"
+            )
+        if reply.op is Op.HELLO:
+            if reply.stage is not Stage.OK:
+                raise hello_refused(reply, str(self.peer))
+            self.facts = Facts(reply.mode, reply.uid, reply.capabilities, reply.state)
+
+    async def _wait_for(self, id: int, timeout: float, about: str) -> _Answer:
+        try:
+            with anyio.move_on_after(timeout):
+                return await self._wait(id)
+        except anyio.get_cancelled_exc_class():
+            await self._abandon(id)
+            raise
+        error = HelperTimeoutError(f"{self.peer} did not answer within {timeout:g} s: {about}")
+        self._end(error)
+        self.peer.kill()
+        raise error
+
+    async def _wait(self, id: int) -> _Answer:
+        while True:
+            await self._readiness.wait_readable()
+            self._check_not_over()
+            answer = self._take(id)
+            if answer is not None:
+                return answer
+
+    async def _abandon(self, id: int) -> None:
+        """Close what still comes for a caller that was cancelled, if it comes soon."""
+        with anyio.move_on_after(_GRACE, shield=True):
+            try:
+                _, descriptor = await self._wait(id)
+            except AioprocketError as error:
+                self._end(error)
+            except ConnectionResetError:
+                await self._died("a cancelled request")
+            else:
+                _discard(descriptor)
+
+    async def _died(self, about: str) -> HelperDiedError:
+        obituary = await self.peer.obituary()
+        message = f"{self.peer} ended before it answered: {about}"
+        error = HelperDiedError(f"{message}; {obituary}" if obituary else message)
+        self._end(error)
+        return error
+
+
+def _discard(descriptor: Descriptor | None) -> None:
+    if descriptor is not None:
+        descriptor.close()
