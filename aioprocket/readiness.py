@@ -9,6 +9,9 @@ descriptor per direction that is waited for; an idle one has none.
 On asyncio the epoll stays registered with the loop between waits, because the next wait usually
 follows at once; it is taken out when it fires and nobody waits. Readiness says nothing about
 packets: the caller does its system call after the wait, so a cancelled wait loses nothing.
+
+A forked child shares the epolls with its parent. It leaves the registrations that it finds alone,
+and waits, if it does, with an epoll of its own.
 """
 
 import asyncio
@@ -16,11 +19,12 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Final
 
 from .errors import BusyError
 
-__all__ = ("Readiness",)
+__all__ = ("Readiness", "checkpoint")
 
 # Fires without a waiter before the loop's registration is taken back. The first may be the
 # level-triggered echo of the readiness that the last waiter is about to use up.
@@ -34,55 +38,80 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
+def _trio() -> ModuleType:
+    trio = sys.modules.get("trio")
+    if trio is None:
+        raise RuntimeError("neither an asyncio loop nor trio is running here")
+    return trio
+
+
+async def checkpoint() -> None:
+    """Give the other tasks their turn, and whoever wants to cancel this one a chance."""
+    if _asyncio_loop() is not None:
+        await asyncio.sleep(0)
+    else:
+        await _trio().lowlevel.checkpoint()
+
+
 class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
+
+    __slots__ = (
+        "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid", "_tick",
+        "_trio_waits", "_unpollable", "_waiter",
+    )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
         self._fd = fd
         self._mask = mask
         self._doing = doing
+        self._unpollable = False
+        self._forget()
+
+    def _forget(self) -> None:
         self._pid = os.getpid()
         self._epoll: select.epoll | None = None
-        self._always = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._callback: Callable[[], None] | None = None
+        self._tick: asyncio.Handle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._trio_waits = False
-        self._callback: Callable[[], None] | None = None
         self._idle = 0
 
     def _open(self) -> select.epoll | None:
         """The epoll, made at the first use; None where the kernel has nothing to wait for."""
-        if self._epoll is None and not self._always:
+        if self._epoll is not None and os.getpid() != self._pid:
+            self._epoll.close()
+            self._forget()
+        if self._epoll is None and not self._unpollable:
             epoll = select.epoll()
             try:
                 epoll.register(self._fd, self._mask)
-            except PermissionError:
+            except BaseException as error:
+                epoll.close()
                 # EPERM: regular files, /dev/null, /dev/zero have no poll operation (epoll_ctl(2)).
-                epoll.close()
-                self._always = True
-            except BaseException:
-                epoll.close()
-                raise
+                self._unpollable = isinstance(error, PermissionError)
+                if not self._unpollable:
+                    raise
             else:
                 self._epoll = epoll
         return self._epoll
 
     def events(self) -> int:
         epoll = self._open()
-        if epoll is None:
-            return self._mask
-        found = epoll.poll(0)
+        found = [(self._fd, self._mask)] if epoll is None else epoll.poll(0)
         return found[0][1] if found else 0
 
     async def wait(self) -> None:
+        epoll = self._open()
         if self._waiter is not None or self._trio_waits:
             raise BusyError(f"another task is already {self._doing} this channel")
+        if epoll is None:
+            await checkpoint()
+            return
         loop = _asyncio_loop()
         if loop is None:
-            await self._wait_trio()
-            return
-        if self._open() is None:
-            await asyncio.sleep(0)
+            await self._wait_trio(epoll)
             return
         self._arm(loop)
         self._waiter = waiter = loop.create_future()
@@ -91,14 +120,8 @@ class _Gate:
         finally:
             self._waiter = None
 
-    async def _wait_trio(self) -> None:
-        trio = sys.modules.get("trio")
-        if trio is None:
-            raise RuntimeError("neither an asyncio loop nor trio is running here")
-        epoll = self._open()
-        if epoll is None:
-            await trio.lowlevel.checkpoint()
-            return
+    async def _wait_trio(self, epoll: select.epoll) -> None:
+        trio = _trio()
         self._trio_waits = True
         try:
             await trio.lowlevel.wait_readable(epoll.fileno())
@@ -109,8 +132,7 @@ class _Gate:
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        if self._open() is None:
-            raise ValueError(f"descriptor {self._fd} cannot be polled")
+        self._open()
         self._callback = callback
         self._arm(loop)
 
@@ -123,12 +145,17 @@ class _Gate:
         if self._loop is loop:
             return
         self._disarm()
-        assert self._epoll is not None
-        loop.add_reader(self._epoll.fileno(), self._fire)
+        if self._epoll is not None:
+            loop.add_reader(self._epoll.fileno(), self._fire)
+        else:
+            self._tick = loop.call_soon(self._fire_again)
         self._loop = loop
 
     def _disarm(self) -> None:
         loop, self._loop = self._loop, None
+        tick, self._tick = self._tick, None
+        if tick is not None:
+            tick.cancel()
         # A forked child shares the parent's epoll: removing there would deafen the parent.
         if loop is None or loop.is_closed() or self._epoll is None or os.getpid() != self._pid:
             return
@@ -145,15 +172,19 @@ class _Gate:
             if self._idle >= _IDLE_FIRES:
                 self._disarm()
 
-    @property
-    def waiting(self) -> bool:
-        return self._waiter is not None or self._trio_waits
+    def _fire_again(self) -> None:
+        """What a level-triggered registration does, for a descriptor that cannot have one."""
+        assert self._loop is not None
+        self._tick = self._loop.call_soon(self._fire_again)
+        self._fire()
 
     def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done() and os.getpid() == self._pid:
+        if os.getpid() != self._pid:
+            return
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if self._trio_waits and self._epoll is not None and os.getpid() == self._pid:
-            sys.modules["trio"].lowlevel.notify_closing(self._epoll.fileno())
+        if self._trio_waits and self._epoll is not None:
+            _trio().lowlevel.notify_closing(self._epoll.fileno())
 
     def close(self) -> None:
         self.wake()
@@ -162,6 +193,7 @@ class _Gate:
         if self._epoll is not None:
             self._epoll.close()
             self._epoll = None
+        self._fd = -1  # a wait after this fails, and does not find the number's next owner
 
 
 class Readiness:
@@ -169,49 +201,29 @@ class Readiness:
 
     One task may wait per direction; a second gets `BusyError`. A wait returns when the descriptor
     is ready, in error, hung up, or when `wake` was called: look again, and wait again if need be.
+    A device that cannot be polled (/dev/zero, a regular file) is always ready.
     """
 
+    __slots__ = ("_read", "_write")
+
     def __init__(self, fd: int) -> None:
-        self._fd = fd
         self._read = _Gate(fd, select.EPOLLIN, "reading from")
-        self._write: _Gate | None = None
-
-    @property
-    def read_waiting(self) -> bool:
-        """Whether a task waits in `wait_readable`."""
-        return self._read.waiting
-
-    def _writing(self) -> _Gate:
-        if self._write is None:
-            self._write = _Gate(self._fd, select.EPOLLOUT, "writing to")
-        return self._write
+        self._write = _Gate(fd, select.EPOLLOUT, "writing to")
 
     def events(self) -> int:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
         return self._read.events()
 
     async def wait_readable(self) -> None:
-        """Wait for something to read. A device that cannot be polled is always ready.
-
-        Raises:
-            BusyError: Another task waits already.
-        """
+        """Wait for something to read; `BusyError` if another task does."""
         await self._read.wait()
 
     async def wait_writable(self) -> None:
-        """Wait for room to write. ``ENOBUFS`` is not such a wait: POLLOUT stays set then.
-
-        Raises:
-            BusyError: Another task waits already.
-        """
-        await self._writing().wait()
+        """Wait for room to write. It does not help with ``ENOBUFS``: POLLOUT stays set then."""
+        await self._write.wait()
 
     def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call back in the running asyncio loop, again and again while there is something to read.
-
-        Raises:
-            ValueError: The descriptor cannot be polled.
-        """
+        """Call back in the running asyncio loop, again and again while there is something."""
         self._read.subscribe(callback)
 
     def unsubscribe(self) -> None:
@@ -219,22 +231,19 @@ class Readiness:
         self._read.unsubscribe()
 
     def subscribe_writable(self, callback: Callable[[], None]) -> None:
-        """Call back in the running asyncio loop while there is room to write."""
-        self._writing().subscribe(callback)
+        """Call back in the running asyncio loop, again and again while there is room to write."""
+        self._write.subscribe(callback)
 
     def unsubscribe_writable(self) -> None:
         """Stop calling back for room to write."""
-        if self._write is not None:
-            self._write.unsubscribe()
+        self._write.unsubscribe()
 
     def wake(self) -> None:
         """Let waiting tasks return, so that they see that their channel was closed."""
         self._read.wake()
-        if self._write is not None:
-            self._write.wake()
+        self._write.wake()
 
     def close(self) -> None:
-        """Wake the waiters, leave the loop, close the private epoll. Idempotent."""
+        """Wake the waiters, leave the loop, close the private epolls. Idempotent."""
         self._read.close()
-        if self._write is not None:
-            self._write.close()
+        self._write.close()

@@ -1,0 +1,31 @@
+"""Using a descriptor: by awaiting, by callback, and what is special to each kind of it."""
+
+from .._system.descriptor import Opened
+from .adopt import adopt, build
+from .channel import Channel
+from .device import DeviceChannel
+from .inet import IcmpChannel, InetChannel
+from .netlink import NetlinkChannel
+from .packet import PacketChannel
+from .protocol import RawProtocol
+from .state import ChannelAttribute, Stats
+from .transport import RawTransport, create_transport
+from .tun import TunChannel
+
+__all__ = (
+    "Channel",
+    "ChannelAttribute",
+    "DeviceChannel",
+    "IcmpChannel",
+    "InetChannel",
+    "NetlinkChannel",
+    "Opened",
+    "PacketChannel",
+    "RawProtocol",
+    "RawTransport",
+    "Stats",
+    "TunChannel",
+    "adopt",
+    "build",
+    "create_transport",
+)

@@ -1,0 +1,96 @@
+"""From a descriptor to the channel of its kind: those that a door opened, and foreign ones."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from .._system import interfaces, tun
+from .._system.descriptor import Descriptor, Opened, borrowed
+from .._system.numbers import TunFlag
+from ..spec import DeviceSpec, PacketSpec, SocketSpec, TunSpec
+from .channel import Channel
+from .device import DeviceChannel
+from .inet import InetChannel, bound_link, build_inet
+from .link import Link, TunLink
+from .netlink import NetlinkChannel
+from .packet import PacketChannel, build_packet
+from .port import DevicePort, SocketPort
+from .tun import TunChannel, build_tun
+
+__all__ = ("adopt", "build")
+
+
+def build(opened: Opened, *, read_packets: int = 64, icmp: bool = False) -> Channel:
+    """Make the channel of what a door opened, and own its descriptor from then on.
+
+    Args:
+        opened: As `helper.obtain` delivers it.
+        read_packets: Packets read at most per wakeup of an active channel.
+        icmp: The caller wants ICMP messages, whatever kind of socket carries them.
+
+    Raises:
+        OpenError: A step that is the receiver's failed; the descriptor is still ``opened``'s.
+    """
+    spec = opened.spec
+    facts: dict[str, Any] = {"read_packets": read_packets}
+    match spec:
+        case PacketSpec():
+            return build_packet(opened, spec, **facts)
+        case SocketSpec(family=socket.AF_INET | socket.AF_INET6):
+            return build_inet(opened, spec, icmp=icmp, **facts)
+        case TunSpec():
+            return build_tun(opened, spec, **facts)
+        case SocketSpec() | DeviceSpec():
+            facts |= {"spec": spec, "helper_pid": opened.helper_pid}
+    if isinstance(spec, DeviceSpec):
+        return DeviceChannel(DevicePort(opened.descriptor), **facts)
+    kind = NetlinkChannel if spec.family == socket.AF_NETLINK else Channel
+    return kind(SocketPort(socket.socket(fileno=opened.descriptor.detach())), **facts)
+
+
+def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Channel:
+    """Find out what a foreign descriptor is, and own it from then on; see `Channel.from_fd`."""
+    fd = fd_or_socket if isinstance(fd_or_socket, int) else fd_or_socket.fileno()
+    os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
+    channel = _socket_channel(fd, read_packets) or _device_channel(fd, read_packets)
+    if not isinstance(fd_or_socket, int):
+        fd_or_socket.detach()
+    return channel
+
+
+def _socket_channel(fd: int, read_packets: int) -> Channel | None:
+    try:
+        with borrowed(fd) as sock:
+            kind, link = _kind_of_socket(sock)
+    except OSError as error:
+        if error.errno == errno.ENOTSOCK:
+            return None
+        raise
+    port = SocketPort(socket.socket(fileno=fd))
+    return kind(port, link=link, read_packets=read_packets)
+
+
+def _kind_of_socket(sock: socket.socket) -> tuple[Callable[..., Channel], Link | None]:
+    if sock.family == socket.AF_PACKET:
+        ifname = sock.getsockname()[0]
+        if not ifname:
+            return PacketChannel, None
+        index = interfaces.interface_index(sock.fileno(), ifname)
+        return PacketChannel, Link(sock.fileno(), ifname, index)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        return InetChannel, bound_link(sock)
+    return (NetlinkChannel if sock.family == socket.AF_NETLINK else Channel), None
+
+
+def _device_channel(fd: int, read_packets: int) -> Channel:
+    try:
+        mode = "tap" if TunFlag.TAP in tun.device_flags(fd) else "tun"
+        name = tun.device_name(fd)
+    except OSError:
+        return DeviceChannel(DevicePort(Descriptor(fd)), read_packets=read_packets)
+    index = next((index for index, here in socket.if_nameindex() if here == name), 0)
+    link = TunLink(fd, name, index, here=index > 0, mtu=None)
+    port = DevicePort(Descriptor(fd))
+    return TunChannel(port, name=name, mode=mode, link=link, read_packets=read_packets)

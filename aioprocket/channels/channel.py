@@ -1,0 +1,331 @@
+"""A channel: one descriptor, with what is known about it.
+
+Receiving is in `receiving`, sending in `sending`; here they become one object with a state, an
+owner and an end. What is special to a kind of descriptor is in the subclass of that kind.
+"""
+
+import asyncio.trsock
+import errno
+import socket
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from anyio.abc import SocketAttribute, UnreliableObjectStream
+
+from .. import bpf
+from .._system import options
+from ..errors import ClosedError, FilterError, NotPermittedError, SpecError, errno_text
+from ..packet import Packet
+from ..readiness import Readiness
+from ..spec import Instruction, Spec, describe
+from .intake import Intake
+from .link import Link
+from .outlet import Outlet
+from .port import Port
+from .receiving import Receiving
+from .sending import Sending
+from .state import ChannelAttribute, Stats
+
+__all__ = ("Channel",)
+
+FilterLike: TypeAlias = bpf.Program | Iterable[Sequence[int]] | None
+
+
+class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
+    """Packets in and out of one descriptor, on asyncio with any loop, and on trio.
+
+    It owns the descriptor until `close`, `detach` or `to_socket`. After a fork the child may close
+    its copy, which does not disturb the parent.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        *,
+        link: Link | None = None,
+        spec: Spec | None = None,
+        helper_pid: int | None = None,
+        read_packets: int = 64,
+    ) -> None:
+        self._link = link
+        self._spec = spec
+        self._helper_pid = helper_pid
+        self._filter: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
+        # Set by a transport: it ends with its channel.
+        self._on_close: Callable[[], None] | None = None
+        place = self._place()
+        readiness = Readiness(port.fileno())
+        intake = Intake(port, link, place)
+        super().__init__(port, intake, readiness, read_packets)
+        self._outlet = Outlet(port, readiness, intake, link, place)
+
+    @classmethod
+    def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":
+        """Adopt a descriptor that somebody else opened: systemd, another library.
+
+        It becomes non-blocking and close-on-exec, and is the channel's from here on. A socket
+        object is detached. Nothing is set, bound or filtered; what waits in it stays.
+
+        Raises:
+            OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
+        """
+        from .adopt import adopt  # the kinds are derived from this class
+
+        return adopt(fd_or_socket, read_packets=read_packets)
+
+    def _place(self) -> str:
+        if self._spec is not None:
+            return describe(self._spec)
+        return f"an adopted descriptor{f' on {self._link.name}' if self._link else ''}"
+
+    # State
+
+    @property
+    def interface(self) -> str | None:
+        """The interface that the channel is bound to; None: none, or all of them."""
+        return None if self._link is None else self._link.name
+
+    @property
+    def ifindex(self) -> int:
+        """The index of `interface` in its namespace; 0 where there is none."""
+        return 0 if self._link is None else self._link.index
+
+    @property
+    def hwaddr(self) -> bytes | None:
+        """The link-layer address of `interface`: six bytes."""
+        return None if self._link is None else self._link.hwaddr
+
+    @property
+    def mtu(self) -> int | None:
+        """Of `interface`, in bytes, without the link header."""
+        return None if self._link is None else self._link.mtu
+
+    @property
+    def name(self) -> str:
+        """Of a tun or tap device; empty for all others."""
+        return ""
+
+    @property
+    def address(self) -> Any:
+        """What the socket is bound to, by getsockname(2); None for a device, and when closed."""
+        return self._ask(socket.socket.getsockname)
+
+    @property
+    def family(self) -> int | None:
+        """The socket's address family; None for a device."""
+        return None if self._port.sock is None else self._port.sock.family
+
+    @property
+    def protocol(self) -> int | None:
+        """The socket's protocol, of packet(7) in host order; None for a device."""
+        return None if self._port.sock is None else self._port.sock.proto
+
+    @property
+    def filter(self) -> tuple[Instruction, ...] | None:
+        """The filter that this channel knows of: that it was opened with, or that was set."""
+        return self._filter
+
+    @property
+    def linktype(self) -> int | None:
+        """What a packet starts with, as a LINKTYPE_… number of pcap; None: no such thing."""
+        return None
+
+    def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
+        sock = self._port.sock
+        if sock is None or sock.fileno() < 0:
+            return None
+        try:
+            return question(sock)
+        except OSError:  # ENOTCONN
+            return None
+
+    def stats(self) -> Stats:
+        """Counters; see `Stats`. They stay readable after the end."""
+        counters, intake, outlet = self._port.counters, self._intake, self._outlet
+        return Stats(
+            rx_packets=counters.packets + intake.extra_packets,
+            rx_bytes=counters.bytes + intake.extra_bytes,
+            rx_dropped=self._port.dropped(),
+            rx_truncated=counters.truncated + intake.extra_truncated,
+            rx_queued=self._port.queued(),
+            rx_held=len(self._machine.backlog),
+            tx_packets=outlet.tx_packets,
+            tx_bytes=outlet.tx_bytes,
+            tx_refused=outlet.tx_refused,
+            wakeups=intake.wakeups,
+            errors=intake.error_count,
+            link_down=intake.times_link_down,
+        )
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As asyncio's transports.
+
+        Known names: ``socket sockname peername fd spec interface ifindex hwaddr mtu linktype
+        helper_pid``.
+        """
+        found: Mapping[str, Callable[[], Any]] = {
+            "socket": lambda: self._ask(asyncio.trsock.TransportSocket),
+            "sockname": lambda: self.address,
+            "peername": lambda: self._ask(socket.socket.getpeername),
+            "fd": self.fileno,
+            "spec": lambda: self._spec,
+            "interface": lambda: self.interface,
+            "ifindex": lambda: self.ifindex or None,
+            "hwaddr": lambda: self.hwaddr,
+            "mtu": lambda: self.mtu,
+            "linktype": lambda: self.linktype,
+            "helper_pid": lambda: self._helper_pid,
+        }
+        value = found[name]() if name in found else None
+        return default if value is None else value
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """For anyio's typed look-up: `anyio.abc.SocketAttribute` and `ChannelAttribute`."""
+        found: dict[Any, Callable[[], Any]] = {ChannelAttribute.stats: self.stats}
+        sock = self._port.sock
+        if sock is not None:
+            found[SocketAttribute.raw_socket] = lambda: sock
+            found[SocketAttribute.family] = lambda: sock.family
+            found[SocketAttribute.local_address] = lambda: self.address
+            found[ChannelAttribute.protocol] = lambda: self.protocol
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                found[SocketAttribute.local_port] = lambda: self.address[1]
+        if self._link is not None:
+            found[ChannelAttribute.interface] = lambda: self.interface
+            found[ChannelAttribute.ifindex] = lambda: self.ifindex
+            found[ChannelAttribute.hwaddr] = lambda: self.hwaddr
+            found[ChannelAttribute.mtu] = lambda: self.mtu
+        return found
+
+    # What can be done with the descriptor
+
+    def set_filter(self, filter: FilterLike, lock: bool = False) -> None:
+        """Swap the filter. Nothing that came before it is received after it.
+
+        What waits in the kernel is thrown away, and counts neither as received nor as dropped.
+
+        Args:
+            filter: None takes the filter off.
+            lock: Nobody can change it any more.
+
+        Raises:
+            FilterError: It is no program; the filter from before is still in force.
+            NotPermittedError: The filter is locked.
+            ClosedError: The channel is closed.
+        """
+        program = None if filter is None else tuple(bpf.Program.of(filter))
+        if lock and program is None:
+            raise SpecError("lock needs a filter to lock")
+        sock = self._socket("set_filter")
+        try:
+            if program is not None:
+                # A program that the kernel refuses is refused here, where nothing has changed.
+                options.attach_filter(sock, program)
+            options.replace_filter(sock, program)
+            if lock:
+                options.lock_filter(sock)
+        except OSError as error:
+            raise self._filter_error(error) from error
+        self._machine.forget()
+        self._settle(0)
+        self._filter = program
+
+    def _filter_error(self, error: OSError) -> NotPermittedError | FilterError:
+        assert error.errno is not None
+        said = f"set a filter on {self._place()}: {errno_text(error.errno)}"
+        if error.errno == errno.EPERM:
+            hint = "it was locked for good when it was set; open another channel"
+            return NotPermittedError(said, errno=error.errno, step="filter", hint=hint)
+        return FilterError(said)
+
+    def listen(self, backlog: int = 128) -> None:
+        """Listen for connections; `to_socket` then gives what accepts them.
+
+        Raises:
+            OSError: ``EOPNOTSUPP``: not a socket for connections.
+        """
+        self._socket("listen").listen(backlog)
+
+    def _socket(self, call: str) -> socket.socket:
+        if self._closed:
+            raise ClosedError(f"{call} on a closed channel")
+        if self._port.sock is None:
+            raise SpecError(f"{call} is for sockets, and {self._place()} is none")
+        return self._port.sock
+
+    def fileno(self) -> int:
+        """The descriptor, still the channel's; -1 when it was closed or detached."""
+        return self._port.fileno()
+
+    def detach(self) -> int:
+        """End the channel, but not the descriptor, which is the caller's from here on.
+
+        Packets of a batch that was broken off are lost; all others wait in the descriptor. A
+        receive that waits gets `ClosedError`.
+
+        Raises:
+            ClosedError: There is no descriptor any more.
+        """
+        if self._closed:
+            raise ClosedError("detach of a closed channel")
+        self._end()
+        return self._port.detach()
+
+    def to_socket(self) -> socket.socket:
+        """As `detach`, to a socket object: non-blocking, as asyncio wants it.
+
+        Raises:
+            SpecError: A device is no socket; nothing has changed.
+            ClosedError: There is no descriptor any more.
+        """
+        self._socket("to_socket")
+        sock = socket.socket(fileno=self.detach())
+        sock.setblocking(False)
+        return sock
+
+    def close(self) -> None:
+        """Close the descriptor; a receive that waits gets `ClosedError`. Idempotent."""
+        if not self._closed:
+            self._end()
+            self._port.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        self.close()
+
+    def _end(self) -> None:
+        self._closed = True
+        self._machine.forget()
+        self._machine.set(False)
+        self._settle(0)
+        # Before the descriptor goes: the loop must not find the number's next owner under it.
+        self._readiness.close()
+        if self._link is not None:
+            self._link.unplug()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"fd={self.fileno()} active={self._machine.active}"
+        return f"<{type(self).__name__} {self._place()} {state}>"
+
+    def __del__(self) -> None:
+        # No _closed: the constructor failed, and the descriptor is still its opener's.
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.close()

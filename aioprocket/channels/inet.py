@@ -1,0 +1,94 @@
+"""Sockets of the internet protocols: TCP and UDP on low ports, raw IP, and ICMP."""
+
+import os
+import socket
+from typing import Any, Final
+
+from .._system import interfaces, options
+from .._system.descriptor import Opened, borrowed
+from ..spec import SocketSpec
+from .channel import Channel
+from .explain import step_error
+from .link import Link
+from .port import IcmpPort, SocketPort
+
+__all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
+
+_IP_RECVTTL: Final = 12  # linux/in.h
+
+
+class InetChannel(Channel):
+    """Datagrams of UDP, packets of a raw IP protocol, or a TCP socket on its way to a server.
+
+    From a raw IPv4 socket each packet comes with its IP header, from a raw IPv6 socket without:
+    raw(7), ipv6(7).
+    """
+
+    def __init__(self, port: SocketPort, **facts: Any) -> None:
+        super().__init__(port, **facts)
+        connected = self._ask(socket.socket.getpeername) is not None
+        self._outlet.addressed = not connected and not port.stream
+
+
+class IcmpChannel(InetChannel):
+    """ICMP or ICMPv6 messages: each starts with the ICMP header, whatever the socket.
+
+    The time to live (hop limit) of each arrives in ``ancdata``.
+    """
+
+    def __init__(self, port: SocketPort, **facts: Any) -> None:
+        super().__init__(port, **facts)
+        # A ping socket's "port" is the identifier that the kernel writes into each request.
+        ping = port.sock.type == socket.SOCK_DGRAM
+        self._identifier: int = (
+            port.sock.getsockname()[1] if ping else int.from_bytes(os.urandom(2), "big")
+        )
+
+    @property
+    def identifier(self) -> int:
+        """The identifier for echo requests. A ping socket writes it itself and sees no other's.
+
+        On a raw socket it is a random number, and replies to everybody else arrive as well.
+        """
+        return self._identifier
+
+
+def build_inet(opened: Opened, spec: SocketSpec, *, icmp: bool, **facts: Any) -> InetChannel:
+    """Make the channel of an inet socket that is bound, filtered and limited already."""
+    with borrowed(opened.descriptor.fileno()) as sock:
+        try:
+            if sock.type != socket.SOCK_STREAM:
+                options.enable_timestamps(sock)
+            if icmp:
+                _set_up_icmp(sock)
+        except OSError as error:
+            raise step_error("set up", "option", spec, error) from error
+        link = bound_link(sock)
+    sock = socket.socket(fileno=opened.descriptor.detach())
+    facts |= {"link": link, "spec": spec, "helper_pid": opened.helper_pid}
+    if not icmp:
+        return InetChannel(SocketPort(sock), **facts)
+    headed = sock.family == socket.AF_INET and sock.type == socket.SOCK_RAW
+    return IcmpChannel(IcmpPort(sock) if headed else SocketPort(sock), **facts)
+
+
+def _set_up_icmp(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
+    if sock.type == socket.SOCK_DGRAM and sock.getsockname()[1] == 0:
+        # Without it the kernel chooses the identifier at the first send.
+        sock.bind((sock.getsockname()[0], 0))
+
+
+def bound_link(sock: socket.socket) -> Link | None:
+    """The interface that an inet socket is confined to."""
+    index = options.bound_ifindex(sock)
+    if not index:
+        return None
+    try:
+        name = interfaces.interface_name(sock.fileno(), index)
+    except OSError:  # removed since
+        return None
+    return Link(sock.fileno(), name, index)

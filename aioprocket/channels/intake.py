@@ -1,0 +1,184 @@
+"""The reading side of a channel: what came, what went wrong, and what that means. No loop.
+
+Packets and bytes are counted by the port's receiver. Errors come in two kinds. *Soft* ones are
+news about the network, one of them per event, and the descriptor goes on: they are counted, told
+to ``on_error``, and reading continues. All others end the read that met them.
+"""
+
+import errno
+import select
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+
+from ..errors import LinkDownError, errno_text
+from ..packet import Packet
+from .explain import link_error
+from .link import Link
+from .modes import ReadMachine
+from .port import Port
+
+__all__ = ("Intake",)
+
+_SOFT: Final = frozenset({
+    errno.ENETDOWN,  # the link went down; frames flow again when it is up
+    errno.ENOBUFS,  # netlink: an overrun, which is in the drop count as well
+    # What ICMP errors become on inet sockets: icmp_err_convert in net/ipv4/icmp.c and ipv6.
+    errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE, errno.EHOSTDOWN,
+    errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES,
+})  # fmt: skip
+
+
+class Intake:
+    """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
+
+    __slots__ = (
+        "_link", "_place", "_port", "_soft", "error_count", "extra_bytes", "extra_packets",
+        "extra_truncated", "gone", "link_is_down", "machine", "on_error", "times_link_down",
+        "wakeups",
+    )  # fmt: skip
+
+    def __init__(self, port: Port, link: Link | None, place: str) -> None:
+        self._port = port
+        self._link = link
+        self._place = place
+        self.gone = False  # the interface was removed
+        # To a device and to a stream, whatever goes wrong is the end of it.
+        self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
+        self.machine = ReadMachine()
+        self.on_error: Callable[[OSError], None] | None = None
+        self.link_is_down = False
+        self.error_count = 0
+        self.times_link_down = 0
+        self.wakeups = 0
+        # What reads past the receiver took, which counts the rest.
+        self.extra_packets = 0
+        self.extra_bytes = 0
+        self.extra_truncated = 0
+
+    def next_batch(self, budget: int) -> list[Packet]:
+        """What the mode lets be delivered now, ``budget`` packets at most; none is no error.
+
+        Raises:
+            What `attempt` raises.
+        """
+        machine = self.machine
+        want = machine.want(budget)
+        return machine.take(self.attempt(want) if want else [], budget)
+
+    def attempt(self, count: int) -> list[Packet]:
+        """Up to ``count`` packets that are there now; none is no error, nor is a soft error.
+
+        Raises:
+            anyio.EndOfStream: The other end closed, or the device has no more.
+            LinkDownError: The interface was removed: nothing will ever come again.
+            OSError: What the kernel said.
+        """
+        if self.gone:
+            raise self._removed()
+        try:
+            packets = self._port.receive(count)
+        except OSError as error:
+            self.note(error)
+            return []
+        except EOFError:
+            raise anyio.EndOfStream from None
+        if packets and self.link_is_down:
+            self.link_is_down = False
+        return packets
+
+    def attempt_into(self, buffer: bytearray | memoryview) -> int | None:
+        """One packet into the caller's memory, and its length there; None: nothing is there.
+
+        Raises:
+            What `attempt` raises.
+        """
+        if self.gone:
+            raise self._removed()
+        try:
+            held, length = self._port.read_into(buffer)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.note(error)
+            return None
+        except EOFError:
+            raise anyio.EndOfStream from None
+        self.count(held, truncated=length > held)
+        return held
+
+    def count(self, length: int, *, truncated: bool = False) -> None:
+        """One packet that did not come through the receiver."""
+        self.extra_packets += 1
+        self.extra_bytes += length
+        self.extra_truncated += truncated
+
+    def note(self, error: OSError) -> None:
+        """Take a soft error for the news that it is.
+
+        Raises:
+            OSError: Not a soft one; with a note of where it happened.
+        """
+        if error.errno not in self._soft:
+            link = self._link
+            if link is not None and (down := link_error(error, "receive", link)) is not None:
+                raise down from error
+            error.add_note(f"receive on {self._place}")
+            raise error
+        if error.errno == errno.ENETDOWN:
+            self._note_link_down(error)
+        elif not self.drain_errors():
+            # With IP_RECVERR the same news is in the error queue, where it says more.
+            self._tell(error)
+
+    def _note_link_down(self, error: OSError) -> None:
+        self.times_link_down += 1
+        link = self._link
+        if link is None:
+            self._tell(error)
+            return
+        self.link_is_down = True
+        self._tell(link_error(error, "receive", link) or error)
+        self.check_link()
+
+    def wake(self, events: int) -> None:
+        """The loop said that something is there: ``events`` is the mask of epoll."""
+        self.wakeups += 1
+        if events & select.EPOLLERR:
+            self.drain_errors()
+
+    def drain_errors(self) -> bool:
+        """Empty the error queue, without which every wait would return at once.
+
+        Returns:
+            Whether there was anything in it.
+        """
+        errors = self._port.errors()
+        for error in errors:
+            self._tell(error)
+        return bool(errors)
+
+    def _tell(self, error: OSError) -> None:
+        self.error_count += 1
+        if self.on_error is not None:
+            self.on_error(error)
+
+    def check_link(self) -> None:
+        """Look whether a link that went down was removed, for of that the kernel says nothing.
+
+        Raises:
+            LinkDownError: It was.
+        """
+        if self.link_is_down and self._link is not None and self._link.gone():
+            self.gone = True
+            raise self._removed()
+
+    def _removed(self) -> LinkDownError:
+        assert self._link is not None
+        return LinkDownError(
+            f"receive on {self._link.name}: the interface was removed: {errno_text(errno.ENODEV)}",
+            interface=self._link.name,
+            errno=errno.ENODEV,
+            hint="this channel will never receive again; when the interface is back, open another",
+        )

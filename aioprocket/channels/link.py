@@ -1,0 +1,94 @@
+"""The interface that a channel is bound to: what is known of it, and whether it is still there.
+
+Asked by ioctl on the channel's own socket, which answers for the network namespace it was opened
+in. What was known last stays known after the interface, or the channel, is gone.
+"""
+
+import errno
+import socket
+from contextlib import suppress
+from typing import Final
+
+from .._system import interfaces
+
+__all__ = ("Link", "TunLink")
+
+_ETHERNET_TYPES: Final = frozenset({1, 772})  # ARPHRD_ETHER, ARPHRD_LOOPBACK: linux/if_arp.h
+
+
+class Link:
+    """An interface by name and index, seen through the descriptor ``fd`` of its channel."""
+
+    __slots__ = ("_fd", "_hwaddr", "_mtu", "ethernet", "index", "name")
+
+    def __init__(self, fd: int, name: str, index: int) -> None:
+        self._fd = fd
+        self.name = name
+        self.index = index
+        self.ethernet = False
+        self._hwaddr: bytes | None = None
+        self._mtu: int | None = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask again; what cannot be known now stays as it was."""
+        if self._fd >= 0:
+            self._ask(self._fd)
+
+    def _ask(self, fd: int) -> None:
+        with suppress(OSError):  # ENODEV: removed. Not every kind of socket knows every ioctl.
+            self._mtu = interfaces.mtu(fd, self.name)
+            self._hwaddr = interfaces.hardware_address(fd, self.name)
+            self.ethernet = interfaces.hardware_type(fd, self.name) in _ETHERNET_TYPES
+
+    @property
+    def mtu(self) -> int | None:
+        """In bytes, link header not counted."""
+        self.refresh()
+        return self._mtu
+
+    @property
+    def hwaddr(self) -> bytes | None:
+        """Six bytes; zeros where the kind of link has no address."""
+        self.refresh()
+        return self._hwaddr
+
+    def gone(self) -> bool:
+        """Whether the interface was removed. It will not come back under this index."""
+        if self._fd < 0:
+            return False
+        try:
+            interfaces.interface_name(self._fd, self.index)
+        except OSError as error:
+            return error.errno == errno.ENODEV
+        return False
+
+    def unplug(self) -> None:
+        """The descriptor is no longer the channel's: never ask again."""
+        self._fd = -1
+
+
+class TunLink(Link):
+    """The interface that a tun descriptor is the other end of.
+
+    A tun descriptor answers no question about its interface but the name, so a socket is asked: it
+    knows only the namespace of this process, and a device in another one keeps what the opener
+    said of it.
+    """
+
+    __slots__ = ("_here",)
+
+    def __init__(self, fd: int, name: str, index: int, *, here: bool, mtu: int | None) -> None:
+        self._here = here
+        super().__init__(fd, name, index)
+        if self._mtu is None:
+            self._mtu = mtu
+
+    def _ask(self, fd: int) -> None:
+        if self._here:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+                super()._ask(asker.fileno())
+
+    def gone(self) -> bool:
+        """Never known before a read says it (EBADFD)."""
+        return False

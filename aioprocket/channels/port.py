@@ -1,0 +1,264 @@
+"""Input and output on one descriptor that never blocks: what a channel does with the kernel.
+
+A port owns its descriptor. It waits for nothing, keeps no state but counters, and lets every
+`OSError` through; what an error means is decided above.
+"""
+
+import errno
+import os
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from .._system._native import Receiver
+from .._system.descriptor import Descriptor
+from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from ..packet import Packet
+from .errqueue import read_error_queue
+
+__all__ = (
+    "Address",
+    "AncillaryData",
+    "Data",
+    "DevicePort",
+    "IcmpPort",
+    "Message",
+    "Port",
+    "SocketPort",
+)
+
+Data: TypeAlias = bytes | bytearray | memoryview | Packet
+Address: TypeAlias = tuple[Any, ...] | str | bytes
+AncillaryData: TypeAlias = Sequence[tuple[int, int, bytes | bytearray | memoryview]]
+# What recvmsg gives: data, ancillary data, flags, address.
+Message: TypeAlias = tuple[bytes, list[tuple[int, int, bytes]], int, Any]
+
+MAX_PACKET: Final = 65535
+
+_CONNECTIONS: Final = {socket.SOCK_STREAM, socket.SOCK_SEQPACKET}
+
+
+class Port(ABC):
+    """What can be done with any descriptor.
+
+    Attributes:
+        sock: The socket; None for a device.
+        counters: What was received: ``packets``, ``bytes``, ``truncated``.
+        receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
+            will ever come.
+        send: Send to where the descriptor is bound or connected: how many bytes were taken.
+        stream: There are no packets, only bytes: a read must take no more than its caller can.
+    """
+
+    sock: socket.socket | None
+    counters: Receiver
+    receive: Callable[[int], list[Packet]]
+    send: Callable[[Data], int]
+    stream: bool
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """The descriptor; -1 when it was closed or detached."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the descriptor. Idempotent."""
+
+    @abstractmethod
+    def detach(self) -> int:
+        """Give the descriptor to the caller."""
+
+    @abstractmethod
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes as one read gives them."""
+
+    @abstractmethod
+    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+        """One packet into a buffer: how much of it is there now, and how long it was."""
+
+    def sendto(self, data: Data, address: Address) -> int:
+        """Send to an address: how many bytes were taken."""
+        raise _not_a_socket("sendto")
+
+    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
+        """One packet with its ancillary data; descriptors in it are close-on-exec."""
+        raise _not_a_socket("recvmsg")
+
+    def sendmsg(
+        self, buffers: Iterable[Data], ancdata: AncillaryData, flags: int, address: Address | None
+    ) -> int:
+        """Send one packet with ancillary data: how many bytes were taken."""
+        raise _not_a_socket("sendmsg")
+
+    def errors(self) -> list[OSError]:
+        """What the error queue holds, which is empty then."""
+        return []
+
+    def dropped(self) -> int:
+        """Packets that the kernel had no room for; known of sockets only."""
+        return 0
+
+    def queued(self) -> int:
+        """Bytes of kernel memory that waiting packets hold; known of sockets only."""
+        return 0
+
+
+def _not_a_socket(call: str) -> OSError:
+    error = OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+    error.add_note(f"{call} is for sockets; a device is read and written without an address")
+    return error
+
+
+class SocketPort(Port):
+    """A socket of any family. ``size``: bytes kept of each packet."""
+
+    sock: socket.socket
+
+    def __init__(self, sock: socket.socket, *, size: int = MAX_PACKET) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.counters = Receiver(sock.fileno(), size=size)
+        self.receive = self.counters.receive
+        self.stream = sock.type == socket.SOCK_STREAM
+        self.send = sock.send
+        packet = sock.family == socket.AF_PACKET
+        self._drops = PacketStatistics() if packet else SocketDrops()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        """Count the drops for the last time, and close."""
+        if self.sock.fileno() >= 0:
+            self.dropped()
+            self.sock.close()
+
+    def detach(self) -> int:
+        """Count the drops for the last time, and give the descriptor away."""
+        self.dropped()
+        return self.sock.detach()
+
+    def read(self, size: int) -> bytes:
+        """By recv(2); for streams."""
+        return self.sock.recv(size)
+
+    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+        """By recv(2) into the caller's memory, without a copy."""
+        room = len(memoryview(buffer).cast("B"))
+        if self.stream:
+            length = self.sock.recv_into(buffer)
+        else:
+            # With MSG_TRUNC the answer is the packet's own length, not what fitted in.
+            length = self.sock.recv_into(buffer, 0, socket.MSG_TRUNC)
+        if length == 0 and room and self.sock.type in _CONNECTIONS:
+            raise EOFError
+        return min(length, room), length
+
+    def sendto(self, data: Data, address: Address) -> int:
+        """To an address, by one call."""
+        return self.sock.sendto(data, address)
+
+    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
+        """With descriptors close-on-exec."""
+        # Only a UNIX socket passes descriptors; a packet socket answers EINVAL to the flag.
+        if self.sock.family == socket.AF_UNIX:
+            flags |= socket.MSG_CMSG_CLOEXEC
+        return self.sock.recvmsg(bufsize, ancbufsize, flags)
+
+    def sendmsg(
+        self, buffers: Iterable[Data], ancdata: AncillaryData, flags: int, address: Address | None
+    ) -> int:
+        """As the socket module does."""
+        return self.sock.sendmsg(buffers, ancdata, flags, address)
+
+    def errors(self) -> list[OSError]:
+        """Of the families that have an error queue."""
+        return read_error_queue(self.sock)
+
+    def dropped(self) -> int:
+        """As the kernel counts; after the end, as it did last."""
+        if self.sock.fileno() >= 0:
+            self._drops.update(self.sock)
+        return self._drops.dropped
+
+    def queued(self) -> int:
+        """With the kernel's overhead for each packet; 0 after the end."""
+        return queued_bytes(self.sock) if self.sock.fileno() >= 0 else 0
+
+
+class IcmpPort(SocketPort):
+    """A raw IPv4 socket whose packets start behind their IP header, as those of the others do."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.receive = self._receive
+
+    def _receive(self, count: int) -> list[Packet]:
+        return [_payload(packet) for packet in self.counters.receive(count)]
+
+    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+        """Through a packet: the header's length is known only when it was read."""
+        packets = self._receive(1)
+        if not packets:
+            raise BlockingIOError
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), len(packets[0]))
+        view[:length] = packets[0].data[:length]
+        return length, packets[0].wire_len
+
+
+def _payload(packet: Packet) -> Packet:
+    data = packet.data
+    # IHL counts words of four bytes: options make the header longer than 20 (RFC 791, 3.1).
+    header = (data[0] & 0x0F) * 4 if data else 0
+    return Packet(
+        data[header:],
+        packet.addr,
+        timestamp_ns=packet.timestamp_ns,
+        wire_len=packet.wire_len - header,
+        truncated=packet.truncated,
+        ifindex=packet.ifindex,
+        direction=packet.direction,
+        ancdata=packet.ancdata,
+    )
+
+
+class DevicePort(Port):
+    """A character device, or anything else that is read and written by packets: tun, tap."""
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        os.set_blocking(descriptor.fileno(), False)
+        self._descriptor = descriptor
+        self.sock = None
+        self.stream = False
+        self.counters = Receiver(descriptor.fileno(), socket=False)
+        self.receive = self.counters.receive
+        self.send = self._write
+
+    def _write(self, data: Data) -> int:
+        return os.write(self.fileno(), data)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor.fileno()
+
+    def close(self) -> None:
+        """Close it."""
+        self._descriptor.close()
+
+    def detach(self) -> int:
+        """Give it away."""
+        return self._descriptor.detach()
+
+    def read(self, size: int) -> bytes:
+        """What one call gives."""
+        return os.read(self.fileno(), size)
+
+    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+        """By readv(2); what does not fit is lost, and not counted."""
+        length = os.readv(self.fileno(), [buffer])
+        if length == 0:
+            raise EOFError
+        return length, length

@@ -1,0 +1,349 @@
+"""Receiving by awaiting: the passive half of a channel.
+
+The rule that everything here follows: await *readiness*, then do the system call in the awaiting
+task. Nothing is awaited between the system call and the return, so a cancelled receive has read
+nothing, and nothing is read ahead: what nobody asked for waits in the kernel, which counts what it
+drops.
+
+A receive that finds its packet at once does not suspend. After `_TURN` of these in a row the other
+tasks get their turn, or a flood would stop the whole loop.
+"""
+
+import errno
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import anyio
+from anyio.abc import UnreliableObjectReceiveStream
+
+from ..errors import ActiveModeError, BusyError, ClosedError
+from ..packet import Packet
+from ..readiness import Readiness, checkpoint
+from .intake import Intake
+from .modes import Mode
+from .port import MAX_PACKET, Message, Port
+from .serve import deliver
+
+__all__ = ("LINK_CHECK", "Receiving")
+
+_TURN: Final = 64  # packets
+# Seconds between looks at a link that is down: of its removal the kernel says nothing any more.
+LINK_CHECK: Final = 0.5
+
+_T = TypeVar("_T")
+
+
+class Receiving(UnreliableObjectReceiveStream[Packet]):
+    """What can be read. One task at a time; the same packets may go to a protocol instead.
+
+    While a link is down, a receive goes on waiting: the channel works again when it is up.
+    """
+
+    def __init__(self, port: Port, intake: Intake, readiness: Readiness, read_packets: int) -> None:
+        self._port = port
+        self._intake = intake
+        self._readiness = readiness
+        self._read_packets = read_packets
+        self._machine = intake.machine
+        self._take = port.receive
+        self._closed = False
+        self._reading = False
+        # Receives that may do without any check: counts down to the checkpoint. 0 as well while
+        # anything is in the way: closed, active, another reader, a backlog to be served first.
+        self._unchecked = _TURN
+
+    # The two that run once per packet are written twice, rather than one upon the other.
+
+    async def receive(self) -> Packet:
+        """Receive the next packet.
+
+        Raises:
+            ClosedError: The channel is closed, or was while this call waited.
+            BusyError: Another task receives.
+            ActiveModeError: Packets go to a protocol or to `serve`.
+            LinkDownError: The interface was removed.
+            anyio.EndOfStream: The other end closed.
+        """
+        if self._unchecked:
+            self._unchecked -= 1
+            try:
+                packets = self._take(1)
+            except OSError as error:
+                self._intake.note(error)
+            except EOFError:
+                raise anyio.EndOfStream from None
+            else:
+                if packets:
+                    return packets[0]
+        return (await self._read(self._one))[0]
+
+    async def __anext__(self) -> Packet:
+        if self._unchecked:
+            self._unchecked -= 1
+            try:
+                packets = self._take(1)
+            except OSError as error:
+                self._intake.note(error)
+            except EOFError:
+                raise StopAsyncIteration from None
+            else:
+                if packets:
+                    return packets[0]
+        try:
+            return (await self._read(self._one))[0]
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def receive_batch(self, max: int = 64) -> list[Packet]:
+        """Receive at least one packet and at most ``max``: those that are there now.
+
+        Above 64 the batches cost more per packet again, for they outgrow the caches.
+
+        Raises:
+            What `receive` raises.
+        """
+        if self._unchecked:
+            try:
+                packets = self._take(max)
+            except OSError as error:
+                self._intake.note(error)
+            except EOFError:
+                raise anyio.EndOfStream from None
+            else:
+                if packets:
+                    left = self._unchecked - len(packets)
+                    self._unchecked = left if left > 0 else 0
+                    return packets
+        return await self._read(lambda: self._packets(max))
+
+    def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
+        """Iterate by `receive_batch`. Leaving the loop loses nothing."""
+        return _Batches(self, max)
+
+    def receive_nowait(self) -> Packet:
+        """Receive a packet that is there now.
+
+        Raises:
+            BlockingIOError: There is none.
+            And what `receive` raises.
+        """
+        self._check_may_receive()
+        packets = self._packets(1)
+        if packets is None:
+            # Who polls and never waits would never empty the error queue.
+            self._intake.drain_errors()
+            raise BlockingIOError(errno.EAGAIN, "no packet is there now")
+        return packets[0]
+
+    async def recv(self, n: int = MAX_PACKET) -> bytes:
+        """Receive the bytes of one packet; what is longer than ``n`` is cut off.
+
+        Of a stream: up to ``n`` bytes, b"" at its end.
+
+        Raises:
+            What `receive` raises, but for the end of a stream.
+        """
+        return (await self._recv(n))[0]
+
+    async def recvfrom(self, n: int = MAX_PACKET) -> tuple[bytes, Any]:
+        """Receive as `recv`, with the sender as the socket module gives it."""
+        data, packet = await self._recv(n)
+        return data, None if packet is None else packet.addr
+
+    async def _recv(self, n: int) -> tuple[bytes, Packet | None]:
+        try:
+            if self._port.stream:
+                return await self._read(lambda: self._stream(n)), None
+            packet = await self.receive()
+        except anyio.EndOfStream:
+            return b"", None
+        data = packet.data
+        if len(data) > n:
+            self._intake.extra_truncated += not packet.truncated
+            data = data[:n]
+        return data, packet
+
+    async def recv_into(self, buffer: bytearray | memoryview) -> int:
+        """Receive one packet into memory of the caller's.
+
+        Returns:
+            How many bytes of it are there; 0 also at the end of a stream.
+
+        Raises:
+            What `receive` raises, but for the end of a stream.
+        """
+        try:
+            return await self._read(lambda: self._into(buffer))
+        except anyio.EndOfStream:
+            return 0
+
+    async def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Message:
+        """Receive with ancillary data, as `socket.socket.recvmsg`. Sockets only.
+
+        Descriptors that come with it are close-on-exec, and the caller's to close.
+
+        Raises:
+            What `receive` raises.
+        """
+        return await self._read(lambda: self._message(bufsize, ancbufsize, flags))
+
+    async def serve(
+        self, handler: Callable[[Packet], Awaitable[object] | None], active: Mode = True
+    ) -> None:
+        """Call a handler for each packet: active mode in its structured form, on trio as well.
+
+        Returns when the mode has become passive, or at the end of a stream. What a handler raises,
+        and a cancellation, end it as well; what was not delivered then stays readable.
+
+        Args:
+            handler: Called with each packet; what it returns is awaited if it is not None.
+            active: True: for ever. ``"once"`` or a number: that many packets.
+
+        Raises:
+            BusyError: Another task receives, or the channel is active already.
+            ClosedError: The channel was closed.
+            LinkDownError: The interface was removed.
+        """
+        if self._machine.active is not False:
+            raise BusyError("the channel is active already")
+        self._set_mode(active)
+        try:
+            while self._machine.active is not False:
+                self._check_open()
+                batch = self._intake.next_batch(self._read_packets)
+                if batch:
+                    await deliver(self._machine, batch, handler)
+                    await checkpoint()
+                else:
+                    await self._wait()
+        except anyio.EndOfStream:
+            pass
+        finally:
+            self._machine.set(False)
+            self._settle(_TURN)
+
+    # What the calls above share.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("receive on a closed channel")
+
+    def _check_may_receive(self) -> None:
+        self._check_open()
+        if self._machine.active is not False:
+            raise ActiveModeError(
+                "receive on a channel that is active", hint="set_active(False) comes first"
+            )
+        if self._reading:
+            raise BusyError("another task is already receiving from this channel")
+
+    def _set_mode(self, mode: Mode) -> bool:
+        """Change the mode as `ReadMachine.set` does, unless a receive waits."""
+        self._check_open()
+        if self._reading and mode is not False:
+            raise BusyError("a receive waits on this channel: it cannot become active now")
+        ended = self._machine.set(mode)
+        self._settle(_TURN)
+        return ended
+
+    def _settle(self, unchecked: int) -> None:
+        """Something came into the way of unchecked receives, or out of it."""
+        machine = self._machine
+        obstacle = (
+            self._closed
+            or self._reading
+            or machine.active is not False
+            or machine.backlog
+            or self._intake.gone
+        )
+        self._unchecked = 0 if obstacle else unchecked
+
+    async def _read(self, attempt: Callable[[], _T | None]) -> _T:
+        """What ``attempt`` finds; wait while that is None."""
+        self._check_may_receive()
+        turns, self._unchecked = self._unchecked, 0
+        self._reading = True
+        try:
+            if not turns:
+                await checkpoint()
+                turns = _TURN
+            while True:
+                self._check_open()
+                found = attempt()
+                if found is not None:
+                    return found
+                await self._wait()
+                turns = _TURN
+        finally:
+            self._reading = False
+            self._settle(turns - 1)
+
+    async def _wait(self) -> None:
+        """Until there is something to read, or to see."""
+        intake = self._intake
+        if intake.link_is_down:
+            with anyio.move_on_after(LINK_CHECK):
+                await self._readiness.wait_readable()
+            intake.check_link()
+        else:
+            await self._readiness.wait_readable()
+        if not self._closed:
+            intake.wake(self._readiness.events())
+
+    def _one(self) -> list[Packet] | None:
+        return self._packets(1)
+
+    def _packets(self, count: int) -> list[Packet] | None:
+        backlog = self._machine.backlog
+        if backlog:
+            return [backlog.popleft() for _ in range(min(count, len(backlog)))]
+        return self._intake.attempt(count) or None
+
+    def _stream(self, size: int) -> bytes | None:
+        try:
+            data = self._port.read(size)
+        except BlockingIOError:
+            return None
+        self._intake.count(len(data))
+        return data
+
+    def _into(self, buffer: bytearray | memoryview) -> int | None:
+        if not self._machine.backlog:
+            return self._intake.attempt_into(buffer)
+        packet = self._machine.backlog.popleft()
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), len(packet))
+        view[:length] = packet.data[:length]
+        return length
+
+    def _message(self, bufsize: int, ancbufsize: int, flags: int) -> Message | None:
+        if self._machine.backlog:
+            packet = self._machine.backlog.popleft()
+            cut = socket.MSG_TRUNC if packet.truncated or len(packet) > bufsize else 0
+            return packet.data[:bufsize], list(packet.ancdata), cut, packet.addr
+        try:
+            message = self._port.recvmsg(bufsize, ancbufsize, flags)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._intake.note(error)
+            return None
+        self._intake.count(len(message[0]), truncated=bool(message[2] & socket.MSG_TRUNC))
+        return message
+
+
+class _Batches(AsyncIterator[list[Packet]]):
+    # Not an async generator: those want to be closed, and the loop told of each.
+
+    __slots__ = ("_channel", "_max")
+
+    def __init__(self, channel: Receiving, max: int) -> None:
+        self._channel = channel
+        self._max = max
+
+    async def __anext__(self) -> list[Packet]:
+        try:
+            return await self._channel.receive_batch(self._max)
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None

@@ -1,0 +1,89 @@
+"""Sending by awaiting: the half of a channel that writes."""
+
+from collections.abc import Iterable
+
+from anyio.abc import UnreliableObjectSendStream
+
+from ..packet import Packet
+from .outlet import Outlet, no_room
+from .port import Address, AncillaryData, Data
+
+__all__ = ("Sending",)
+
+
+class Sending(UnreliableObjectSendStream[Packet]):
+    """What can be sent. Any number of tasks may; a send that waits is overtaken by none.
+
+    A cancelled send was either not taken by the kernel at all, or has returned.
+    """
+
+    _outlet: Outlet
+
+    async def send(self, item: Data) -> None:
+        """Send one packet to where the channel is bound or connected; wait while there is no room.
+
+        A `Packet` that carries an address goes there, on a socket for datagrams that is not
+        connected; on an interface or a device its address means nothing.
+
+        Raises:
+            LinkDownError: The interface is down or gone.
+            ClosedError: The channel is closed.
+            OSError: ``EMSGSIZE``: larger than the MTU; ``ENOBUFS``: the interface's queue stayed
+                full for an eighth of a second; and what else send(2) says.
+        """
+        await self._outlet.send(item)
+
+    async def sendto(self, data: Data, addr: Address) -> None:
+        """Send one packet to an address as the socket module writes it.
+
+        Raises:
+            What `send` raises.
+        """
+        await self._outlet.send(data, addr)
+
+    async def send_batch(self, items: Iterable[Data | tuple[Data, Address]]) -> int:
+        """Send packets, or pairs of a packet and its address, in order.
+
+        Returns:
+            How many the kernel took: all, or those before the first that failed.
+
+        Raises:
+            What `send` raises, of the first packet.
+        """
+        sent = 0
+        try:
+            for item in items:
+                data, address = item if isinstance(item, tuple) else (item, None)
+                await self._outlet.send(data, address)
+                sent += 1
+        except OSError:
+            if not sent:
+                raise
+        return sent
+
+    def send_nowait(self, data: Data, addr: Address | None = None) -> None:
+        """Send one packet now or not at all.
+
+        Raises:
+            BlockingIOError: There is no room in the socket's buffer.
+            OSError: ``ENOBUFS``: there is none in the interface's queue; and what `send` raises.
+        """
+        try:
+            self._outlet.put(data, addr)
+        except OSError as error:
+            self._outlet.tx_refused += no_room(error)
+            raise
+
+    async def sendmsg(
+        self,
+        buffers: Iterable[Data],
+        ancdata: AncillaryData = (),
+        flags: int = 0,
+        address: Address | None = None,
+    ) -> int:
+        """Send one packet with ancillary data, as `socket.socket.sendmsg`. Sockets only.
+
+        Raises:
+            What `send` raises.
+        """
+        return await self._outlet.send_message(list(buffers), ancdata, flags, address)

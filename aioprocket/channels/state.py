@@ -1,0 +1,51 @@
+"""What a channel says of itself: counters, and attributes for anyio's typed look-up."""
+
+from typing import NamedTuple
+
+import anyio
+
+__all__ = ("ChannelAttribute", "Stats")
+
+
+class Stats(NamedTuple):
+    """Totals since the channel was made, but for the two that say how things are now.
+
+    Attributes:
+        rx_packets: Packets read from the kernel.
+        rx_bytes: Their bytes, without what was cut off.
+        rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS;
+            other sockets: SO_MEMINFO; a device keeps no count, so 0.
+        rx_truncated: Packets that were longer than the room for them.
+        rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
+        rx_held: Now: packets that were read and are not delivered yet.
+        tx_packets: Packets that the kernel took.
+        tx_bytes: Their bytes.
+        tx_refused: Packets that the kernel had no room for at first, sent later or not.
+        wakeups: How often the loop said that there is something to read.
+        errors: Errors that did not end a receive: link down, ICMP errors, overruns.
+        link_down: How many of them said that the link went down.
+    """
+
+    rx_packets: int
+    rx_bytes: int
+    rx_dropped: int
+    rx_truncated: int
+    rx_queued: int
+    rx_held: int
+    tx_packets: int
+    tx_bytes: int
+    tx_refused: int
+    wakeups: int
+    errors: int
+    link_down: int
+
+
+class ChannelAttribute(anyio.TypedAttributeSet):
+    """What ``channel.extra(…)`` knows beside `anyio.abc.SocketAttribute`."""
+
+    interface: str = anyio.typed_attribute()
+    ifindex: int = anyio.typed_attribute()
+    hwaddr: bytes = anyio.typed_attribute()
+    mtu: int = anyio.typed_attribute()
+    protocol: int = anyio.typed_attribute()
+    stats: Stats = anyio.typed_attribute()

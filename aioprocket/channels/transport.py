@@ -1,0 +1,395 @@
+"""Packets by callback: asyncio's transport for a channel, on any asyncio loop.
+
+asyncio's own datagram transport takes no raw descriptor on uvloop, reads one packet per wakeup,
+and dies or spins at the first EPOLLERR; so this one stands on `Readiness` and the channel's parts.
+Per wakeup it reads a bounded number of packets, never more than the mode allows.
+"""
+
+import asyncio
+import os
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import anyio
+
+from ..errors import BusyError, ClosedError, LinkDownError, SpecError
+from ..packet import Packet
+from .channel import Channel
+from .dispatch import Dispatch
+from .modes import Mode
+from .outlet import no_room
+from .port import MAX_PACKET, Address, Data, Message
+from .receiving import LINK_CHECK
+from .state import Stats
+from .writebuffer import WriteBuffer
+
+__all__ = ("RawTransport", "create_transport")
+
+_WRITES: Final = 64  # packets out of the buffer per wakeup
+
+_P = TypeVar("_P")
+
+
+async def create_transport(
+    factory: Callable[[], _P], channel: Channel, *, active: Mode = True
+) -> tuple["RawTransport", _P]:
+    """Give a channel to a transport, and its packets to the protocol that ``factory`` makes.
+
+    Raises:
+        BusyError: A receive waits, or the channel has a transport; it is still the caller's.
+        RuntimeError: No asyncio loop is running.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "a transport needs a running asyncio loop; "
+            "on trio, 'await channel.serve(handler)' does the same"
+        ) from None
+    if channel._port.stream:
+        raise SpecError(
+            "a transport carries packets, and this channel is a stream",
+            hint="asyncio.start_server(sock=channel.to_socket()) and its like take streams",
+        )
+    if channel._on_close is not None:
+        raise BusyError("the channel has a transport already")
+    protocol = factory()
+    ended = channel._set_mode(active)
+    transport = RawTransport(loop, channel, protocol)
+    started = loop.create_future()
+    loop.call_soon(transport._start, ended, started)
+    try:
+        await started
+    except BaseException:
+        transport.abort()
+        raise
+    return transport, protocol
+
+
+class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
+    """A channel's packets for an `asyncio.DatagramProtocol`, or any object with such methods.
+
+    While `active` is False, packets are not delivered, and the receives of the channel work; they
+    are here as well. The channel is the transport's, and is closed with it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel, protocol: Any) -> None:
+        super().__init__()
+        self._loop = loop
+        self._pid = os.getpid()
+        self._channel = channel
+        self._intake = channel._intake
+        self._machine = channel._machine
+        self._readiness = channel._readiness
+        self._outlet = channel._outlet
+        self._dispatch = Dispatch(loop, channel._machine, protocol, channel._read_packets)
+        self._dispatch.transport = self
+        self._started = False
+        self._subscribed = False
+        self._delivering = False
+        self._paused = False
+        self._closing = False
+        self._lost = False
+        self._next_turn: asyncio.Handle | None = None
+        self._link_check: asyncio.TimerHandle | None = None
+        call = self._dispatch.call
+        self._buffer = WriteBuffer(partial(call, "pause_writing"), partial(call, "resume_writing"))
+        self._intake.on_error = self._tell_error
+        channel._on_close = self._channel_closed
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Give the packets to another protocol from here on; it hears nothing of it."""
+        self._dispatch.choose(protocol)
+
+    def get_protocol(self) -> Any:
+        """The present protocol."""
+        return self._dispatch.protocol
+
+    def _tell_error(self, error: OSError) -> None:
+        self._dispatch.call("error_received", error)
+
+    def _tell_passive(self) -> None:
+        if not self._lost:
+            self._dispatch.call("passive")
+
+    # Reading
+
+    @property
+    def active(self) -> Mode:
+        """False, True, ``"once"``, or how many packets are still to be delivered."""
+        return self._machine.active
+
+    def set_active(self, mode: Mode) -> None:
+        """Change the mode: True, False, ``"once"``, or a number that is added to the count.
+
+        A count that reaches 0 ends in False, and ``passive()`` tells the protocol; so does a sum
+        of 0 or less. Any other change forgets the count silently. ``True`` is not ``1``.
+
+        Raises:
+            ValueError: The sum is above 32767; nothing has changed.
+            BusyError: A receive waits on the channel.
+            ClosedError: The transport is closing.
+        """
+        if self._closing:
+            raise ClosedError("set_active on a closed transport")
+        if self._channel._set_mode(mode):
+            # Not from within the caller, who may not be ready for it yet.
+            self._loop.call_soon(self._tell_passive)
+        self._update()
+
+    def pause_reading(self) -> None:
+        """Deliver nothing until `resume_reading`. The mode, and a count, stay as they are."""
+        self._paused = True
+        self._machine.interrupted = True
+        self._update()
+
+    def resume_reading(self) -> None:
+        """Take back `pause_reading`."""
+        self._paused = False
+        self._update()
+
+    def is_reading(self) -> bool:
+        """Whether packets are delivered: active, not paused, not closing."""
+        return not self._paused and not self._closing and self._machine.active is not False
+
+    def _start(self, ended: bool, started: "asyncio.Future[None]") -> None:
+        self._dispatch.call("connection_made", self)
+        self._started = True
+        if ended:
+            self._tell_passive()
+        self._update()
+        if not started.done():
+            started.set_result(None)
+
+    def _update(self) -> None:
+        """Be called back as mode, pause and close want it: absence is the backpressure."""
+        if self._delivering or not self._started:
+            return  # the end of the delivery, or the start, does it once
+        wanted = self.is_reading()
+        if wanted and not self._subscribed:
+            self._readiness.subscribe(self._on_readable)
+        elif self._subscribed and not wanted:
+            self._readiness.unsubscribe()
+        self._subscribed = wanted
+        if wanted and self._machine.backlog and self._next_turn is None:
+            # No event will come for what was read already.
+            self._next_turn = self._loop.call_soon(self._on_next_turn)
+        if wanted and self._intake.link_is_down and self._link_check is None:
+            self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
+
+    def _on_readable(self) -> None:
+        self._read(self._readiness.events())
+
+    def _on_next_turn(self) -> None:
+        self._next_turn = None
+        if self.is_reading():
+            self._read(None)
+
+    def _on_link_check(self) -> None:
+        self._link_check = None
+        if not self._closing:
+            try:
+                self._intake.check_link()
+            except LinkDownError as error:
+                self._end(error)
+            self._update()
+
+    def _read(self, events: int | None) -> None:
+        self._delivering = True
+        try:
+            if events is not None:
+                self._intake.wake(events)
+            batch = self._intake.next_batch(self._dispatch.budget)
+            if batch:
+                self._dispatch.deliver(batch, self.is_reading)
+        except anyio.EndOfStream:
+            self._end(None)
+        except OSError as error:
+            self._end(error)
+        finally:
+            self._delivering = False
+            self._update()
+
+    # Writing
+
+    def sendto(self, data: Data, addr: Address | None = None) -> None:  # type: ignore[override]
+        """Send one packet; where the kernel has no room for it, keep it until there is.
+
+        Never raises for the packet's sake: ``error_received`` tells of one that cannot be sent.
+        What is sent after `close` is dropped silently.
+        """
+        self._send(data, addr)
+
+    def send_batch(self, items: Iterable[Data | tuple[Data, Address]]) -> int:
+        """Send packets, or pairs of a packet and its address, each as `sendto` does.
+
+        Returns:
+            How many the kernel took at once; the others are in the buffer, or were reported.
+        """
+        taken = 0
+        for item in items:
+            data, address = item if isinstance(item, tuple) else (item, None)
+            taken += self._send(data, address)
+        return taken
+
+    def _send(self, data: Data, address: Address | None) -> bool:
+        if self._closing:
+            return False
+        if not self._buffer:
+            try:
+                self._outlet.put(data, address)
+            except BlockingIOError:
+                self._outlet.tx_refused += 1
+                self._readiness.subscribe_writable(self._on_writable)
+            except OSError as error:
+                self._outlet.tx_refused += no_room(error)
+                self._tell_error(error)
+                return False
+            else:
+                return True
+        self._buffer.append(bytes(memoryview(data)), address)
+        return False
+
+    def _on_writable(self) -> None:
+        for _ in range(_WRITES):
+            if not self._buffer:
+                break
+            try:
+                self._outlet.put(*self._buffer.first())
+            except BlockingIOError:
+                # EPOLLERR wakes us as well, and does so until the error queue is empty.
+                self._intake.drain_errors()
+                return
+            except OSError as error:
+                self._tell_error(error)
+            self._buffer.drop_first()
+        if not self._buffer:
+            self._readiness.unsubscribe_writable()
+            if self._closing:
+                self._schedule_lost(None)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """When to call ``pause_writing`` and ``resume_writing``, in bytes; asyncio's defaults."""
+        self._buffer.set_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low limit and the high one."""
+        return self._buffer.limits
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait for room, and 8 for each packet."""
+        return self._buffer.size
+
+    # The end
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._closing
+
+    def close(self) -> None:
+        """Stop reading, send what is in the buffer, then ``connection_lost(None)``. Idempotent."""
+        if not self._closing:
+            self._stop()
+            if not self._buffer:
+                self._schedule_lost(None)
+
+    def abort(self) -> None:
+        """As `close`, but forget what is in the buffer."""
+        self._end(None)
+
+    def _stop(self) -> None:
+        self._closing = True
+        self._machine.interrupted = True
+        self._update()
+        for handle in (self._next_turn, self._link_check):
+            if handle is not None:
+                handle.cancel()
+        self._next_turn = self._link_check = None
+
+    def _end(self, error: OSError | None) -> None:
+        self._stop()
+        self._buffer.clear()
+        self._schedule_lost(error)
+
+    def _channel_closed(self) -> None:
+        self._subscribed = False  # with the channel's readiness
+        if not self._lost:
+            self._end(None)
+
+    def _schedule_lost(self, error: OSError | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        if os.getpid() != self._pid or self._loop.is_closed():
+            # In a forked child the loop is the parent's, and a closed loop calls nobody.
+            self._channel.close()
+        else:
+            self._loop.call_soon(self._tell_lost, error)
+
+    def _tell_lost(self, error: OSError | None) -> None:
+        self._dispatch.call("connection_lost", error)
+        self._channel._on_close = None
+        self._intake.on_error = None
+        self._channel.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_lost", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self._lost = True
+            self._channel.close()
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else f"active={self.active}"
+        return f"<RawTransport {self._channel!r} {state}>"
+
+    # The channel
+
+    @property
+    def channel(self) -> Channel:
+        """The channel, which is the transport's."""
+        return self._channel
+
+    def stats(self) -> Stats:
+        """As the channel's."""
+        return self._channel.stats()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As the channel's."""
+        return self._channel.get_extra_info(name, default)
+
+    async def receive(self) -> Packet:
+        """As the channel's, while `active` is False."""
+        return await self._channel.receive()
+
+    async def receive_batch(self, max: int = 64) -> list[Packet]:
+        """As the channel's, while `active` is False."""
+        return await self._channel.receive_batch(max)
+
+    def receive_nowait(self) -> Packet:
+        """As the channel's, while `active` is False."""
+        return self._channel.receive_nowait()
+
+    async def recv(self, n: int = MAX_PACKET) -> bytes:
+        """As the channel's, while `active` is False."""
+        return await self._channel.recv(n)
+
+    async def recvfrom(self, n: int = MAX_PACKET) -> tuple[bytes, Any]:
+        """As the channel's, while `active` is False."""
+        return await self._channel.recvfrom(n)
+
+    async def recv_into(self, buffer: bytearray | memoryview) -> int:
+        """As the channel's, while `active` is False."""
+        return await self._channel.recv_into(buffer)
+
+    async def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Message:
+        """As the channel's, while `active` is False."""
+        return await self._channel.recvmsg(bufsize, ancbufsize, flags)
+
+    def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
+        """As the channel's, while `active` is False."""
+        return self._channel.batches(max)
+
+    def __aiter__(self) -> AsyncIterator[Packet]:
+        return self._channel.__aiter__()

@@ -1,0 +1,74 @@
+"""TUN and TAP: the network's end is an interface, ours is this channel."""
+
+import os
+from typing import Any, Final
+
+from .._system.descriptor import Opened
+from ..spec import IpInterface, TunSpec
+from .channel import Channel
+from .link import TunLink
+from .port import DevicePort
+
+__all__ = ("TunChannel", "build_tun")
+
+# LINKTYPE_… of pcap.
+_ETHERNET: Final = 1
+_RAW_IP: Final = 101
+
+
+class TunChannel(Channel):
+    """IP packets (tun) or Ethernet frames (tap).
+
+    What the network sends out of the interface is received here; what is sent here, the interface
+    receives.
+    """
+
+    def __init__(self, port: DevicePort, *, name: str, mode: str, **facts: Any) -> None:
+        self._name = name
+        self._mode = mode
+        self._queues: list[TunChannel] = [self]
+        super().__init__(port, **facts)
+
+    @property
+    def name(self) -> str:
+        """The device's name; where none was asked for, the kernel's choice."""
+        return self._name
+
+    @property
+    def mode(self) -> str:
+        """``"tun"`` or ``"tap"``."""
+        return self._mode
+
+    @property
+    def addresses(self) -> tuple[IpInterface, ...]:
+        """The addresses that the interface was opened with."""
+        return self._spec.addresses if isinstance(self._spec, TunSpec) else ()
+
+    @property
+    def queues(self) -> tuple["TunChannel", ...]:
+        """This channel and the other queues of its device; each must be read."""
+        return tuple(self._queues)
+
+    def add_queue(self, queue: "TunChannel") -> None:
+        """Take over another queue of the same device: it is closed with this channel."""
+        self._queues.append(queue)
+
+    @property
+    def linktype(self) -> int:
+        """LINKTYPE_RAW (tun) or LINKTYPE_ETHERNET (tap)."""
+        return _ETHERNET if self._mode == "tap" else _RAW_IP
+
+    def close(self) -> None:
+        """Close every queue. The interface goes with the last, unless it is persistent."""
+        for queue in self._queues[1:]:
+            queue.close()
+        super().close()
+
+
+def build_tun(opened: Opened, spec: TunSpec, **facts: Any) -> TunChannel:
+    """Make the channel of a device that is complete already."""
+    here = spec.namespace is None
+    link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, here=here, mtu=spec.mtu)
+    facts |= {"link": link, "spec": spec, "helper_pid": opened.helper_pid}
+    os.set_blocking(opened.descriptor.fileno(), False)
+    return TunChannel(DevicePort(opened.descriptor), name=opened.name, mode=spec.mode, **facts)
