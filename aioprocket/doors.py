@@ -4,13 +4,12 @@ A door checks its arguments at the call, opens when it is awaited or entered, an
 by DNS. It is the one place that knows both ways of getting a descriptor and ways of using one.
 """
 
-import ipaddress
 import socket
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from . import bpf, channels
+from . import arguments, bpf, channels
 from . import helper as _helper
 from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
 from .errors import NotPermittedError, SpecError
@@ -18,14 +17,12 @@ from .helper import Helper
 from .spec import (
     MAX_QUEUES,
     DeviceSpec,
-    Instruction,
     IpAddress,
     IpInterface,
     PacketSpec,
     SocketSpec,
     Spec,
     TunSpec,
-    family_number,
     protocol_number,
     type_number,
 )
@@ -40,15 +37,8 @@ __all__ = (
     "open_tun",
 )
 
-FilterLike: TypeAlias = bpf.Program | Iterable[Sequence[int]] | None
-HelperLike: TypeAlias = Helper | str | Sequence[str] | None
-
 _C = TypeVar("_C", bound=Channel)
 _P = TypeVar("_P")
-
-# type=None follows the protocol; the number that the kernel would take for it.
-_TYPE_OF_PROTOCOL = {socket.IPPROTO_TCP: socket.SOCK_STREAM, socket.IPPROTO_UDP: socket.SOCK_DGRAM}
-_TYPE_OF_FAMILY = {socket.AF_UNIX: socket.SOCK_STREAM, socket.AF_NETLINK: socket.SOCK_RAW}
 
 
 class Door(Generic[_C]):
@@ -91,14 +81,14 @@ def open(
     namespace: str | None = None,
     backlog: int | None = None,
     device: str | None = None,
-    filter: FilterLike = None,
+    filter: bpf.ProgramLike | None = None,
     lock_filter: bool = False,
     mark: int | None = None,
     priority: int | None = None,
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
     reuse_port: bool = False,
-    helper: HelperLike = None,
+    helper: Helper | str | Sequence[str] | None = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[Channel]:
@@ -137,35 +127,23 @@ def open(
     if device is not None:
         spec = DeviceSpec(name=device)
     else:
-        address, interface = _address(ip, interface)
-        number = _family(family, address, protocol)
-        wanted = protocol_number(protocol, number)
-        common = {
-            "interface": interface,
-            "namespace": namespace,
-            "filter": _instructions(filter),
-            "lock_filter": lock_filter,
-            "mark": mark,
-            "priority": priority,
-            "receive_buffer": receive_buffer,
-            "send_buffer": send_buffer,
-        }
-        if number == socket.AF_PACKET:
-            if port or address is not None or backlog is not None or reuse_port:
-                raise SpecError("port, ip, backlog and reuse_port mean nothing to family packet")
-            kind = socket.SOCK_RAW if type is None else type_number(type)
-            spec = PacketSpec(type=kind, protocol=wanted, **common)
-        else:
-            spec = SocketSpec(
-                family=number,
-                type=_type(type, number, wanted),
-                protocol=wanted,
-                ip=address,
-                port=port,
-                backlog=backlog,
-                reuse_port=reuse_port,
-                **common,
-            )
+        spec = arguments.any_socket(
+            port=port,
+            protocol=protocol,
+            type=type,
+            family=family,
+            ip=ip,
+            interface=interface,
+            namespace=namespace,
+            backlog=backlog,
+            filter=filter,
+            lock_filter=lock_filter,
+            mark=mark,
+            priority=priority,
+            receive_buffer=receive_buffer,
+            send_buffer=send_buffer,
+            reuse_port=reuse_port,
+        )
     return Door(lambda: _open(spec, Channel, helper, timeout, read_packets))
 
 
@@ -176,7 +154,7 @@ def open_packet(
     protocol: int | str = "all",
     promiscuous: bool = False,
     allmulti: bool = False,
-    filter: FilterLike = None,
+    filter: bpf.ProgramLike | None = None,
     lock_filter: bool = False,
     snaplen: int = 65535,
     namespace: str | None = None,
@@ -184,7 +162,7 @@ def open_packet(
     priority: int | None = None,
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
-    helper: HelperLike = None,
+    helper: Helper | str | Sequence[str] | None = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[PacketChannel]:
@@ -211,7 +189,7 @@ def open_packet(
         protocol=protocol_number(protocol, socket.AF_PACKET),
         promiscuous=promiscuous,
         allmulti=allmulti,
-        filter=_instructions(filter),
+        filter=arguments.program(filter),
         lock_filter=lock_filter,
         snaplen=snaplen,
         namespace=namespace,
@@ -229,14 +207,14 @@ def open_icmp(
     type: int | str = "auto",
     ip: str | IpAddress | None = None,
     interface: str | None = None,
-    filter: FilterLike = None,
+    filter: bpf.ProgramLike | None = None,
     lock_filter: bool = False,
     namespace: str | None = None,
     mark: int | None = None,
     priority: int | None = None,
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
-    helper: HelperLike = None,
+    helper: Helper | str | Sequence[str] | None = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[IcmpChannel]:
@@ -254,21 +232,14 @@ def open_icmp(
     Raises:
         What `open` raises.
     """
-    number = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family) if family in (4, 6) else None  # type: ignore[call-overload]
-    number = family_number(family) if number is None else number
-    if number not in (socket.AF_INET, socket.AF_INET6):
-        raise SpecError(f"family {family!r} has no ICMP: 4 or 6")
-    address, interface = _address(ip, interface)
-    instructions = _instructions(filter)
 
-    def spec(kind: int) -> SocketSpec:
-        return SocketSpec(
-            family=number,
+    def spec(kind: int | str) -> SocketSpec:
+        return arguments.icmp(
+            family=family,
             type=kind,
-            protocol=socket.IPPROTO_ICMP if number == socket.AF_INET else socket.IPPROTO_ICMPV6,
-            ip=address,
+            ip=ip,
             interface=interface,
-            filter=instructions,
+            filter=filter,
             lock_filter=lock_filter,
             namespace=namespace,
             mark=mark,
@@ -278,9 +249,9 @@ def open_icmp(
         )
 
     if type != "auto":
-        only = spec(type_number(type))
+        only = spec(type)
         return Door(lambda: _open(only, IcmpChannel, helper, timeout, read_packets))
-    ping, raw = spec(socket.SOCK_DGRAM), spec(socket.SOCK_RAW)
+    ping, raw = spec("dgram"), spec("raw")
 
     async def opener() -> IcmpChannel:
         try:
@@ -302,7 +273,7 @@ def open_tun(
     up: bool = True,
     persist: bool = False,
     namespace: str | None = None,
-    helper: HelperLike = None,
+    helper: Helper | str | Sequence[str] | None = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[TunChannel]:
@@ -329,7 +300,7 @@ def open_tun(
         name=name,
         mode=mode,
         mtu=mtu,
-        addresses=tuple(_network(address) for address in addresses),
+        addresses=tuple(arguments.network(address) for address in addresses),
         up=up,
         persist=persist,
         multi_queue=queues > 1,
@@ -355,7 +326,7 @@ def open_tun(
 def open_device(
     name: str,
     *,
-    helper: HelperLike = None,
+    helper: Helper | str | Sequence[str] | None = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[Channel]:
@@ -400,7 +371,11 @@ async def create_endpoint(
 
 
 async def _open(
-    spec: Spec, kind: type[_C], helper: HelperLike, timeout: float, read_packets: int
+    spec: Spec,
+    kind: type[_C],
+    helper: Helper | str | Sequence[str] | None,
+    timeout: float,
+    read_packets: int,
 ) -> _C:
     opened = await _helper.obtain(spec, helper=helper, timeout=timeout)
     return _built(opened, kind, read_packets)
@@ -409,60 +384,9 @@ async def _open(
 def _built(opened: channels.Opened, kind: type[_C], read_packets: int) -> _C:
     # No await from here on: a cancelled door must not lose what it holds.
     try:
-        channel = channels.build(
-            opened, read_packets=read_packets, icmp=kind is IcmpChannel
-        )
+        channel = channels.build(opened, read_packets=read_packets, icmp=kind is IcmpChannel)
     except BaseException:
         opened.descriptor.close()
         raise
     assert isinstance(channel, kind)
     return channel
-
-
-def _instructions(filter: FilterLike) -> tuple[Instruction, ...] | None:
-    return None if filter is None else tuple(bpf.Program.of(filter))
-
-
-def _address(
-    ip: str | IpAddress | None, interface: str | None
-) -> tuple[IpAddress | None, str | None]:
-    """The address without its scope, and the interface, which is the scope if there is one."""
-    if ip is None:
-        return None, interface
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        raise SpecError(f"ip {ip!r} is not an IPv4 or IPv6 address") from None
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        if interface not in (None, address.scope_id):
-            raise SpecError(f"ip {ip} is on another interface than {interface!r}")
-        interface = address.scope_id
-        address = ipaddress.IPv6Address(int(address))
-    return address, interface
-
-
-def _network(address: str | IpInterface) -> IpInterface:
-    try:
-        return ipaddress.ip_interface(address)
-    except ValueError:
-        raise SpecError(
-            f"address {address!r} is not an address with its prefix", hint="like '10.9.0.1/24'"
-        ) from None
-
-
-def _family(family: int | str | None, ip: IpAddress | None, protocol: int | str) -> int:
-    if family is not None:
-        return family_number(family)
-    if ip is not None:
-        return socket.AF_INET if ip.version == 4 else socket.AF_INET6
-    if protocol_number(protocol, socket.AF_INET) == socket.IPPROTO_ICMPV6:
-        return socket.AF_INET6
-    return socket.AF_INET
-
-
-def _type(type: int | str | None, family: int, protocol: int) -> int:
-    if type is not None:
-        return type_number(type)
-    if family in _TYPE_OF_FAMILY:
-        return _TYPE_OF_FAMILY[socket.AddressFamily(family)]
-    return _TYPE_OF_PROTOCOL.get(protocol, socket.SOCK_RAW)

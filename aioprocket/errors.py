@@ -7,6 +7,7 @@ answered; ``hint`` says what its reader can do about it, and is shown below a tr
 
 import errno as _errno
 import os
+from typing import Any
 
 import anyio
 
@@ -47,6 +48,24 @@ class AioprocketError(Exception):
     def __str__(self) -> str:
         # OSError would print "[Errno 19] No such device" and drop the message.
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are pickled and copied by a call with ``args``, which lack the keywords, and
+        # an OSError's errno is not in its __dict__.
+        state = dict(vars(self))
+        if isinstance(self, OSError):
+            state |= {"errno": self.errno, "strerror": self.strerror}
+        return _restore, (type(self), self.args, state)
+
+
+def _restore(
+    kind: type[AioprocketError], args: tuple[Any, ...], state: dict[str, Any]
+) -> AioprocketError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    for name, value in state.items():
+        setattr(error, name, value)
+    return error
 
 
 class _SystemError(AioprocketError, OSError):

@@ -318,7 +318,7 @@ class TunSpec:
     def __post_init__(self) -> None:
         if self.mode not in ("tun", "tap"):
             raise SpecError(f"mode {self.mode!r} is neither 'tun' nor 'tap'")
-        if self.name:
+        if self.name != "":
             _check_interface(self.name)
             if "%" in self.name:
                 raise SpecError(f"name {self.name!r}: the kernel would number it; say ''")

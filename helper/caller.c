@@ -7,42 +7,21 @@
 #include <unistd.h>
 
 #include "caller.h"
-#include "must_check.h"
 
-/*
- * SO_PEERCRED of a socketpair names the process that made the pair, as it
- * was then. sudo does not change that, and nobody can forge it.
- */
-static MUST_CHECK int find_maker(int session, struct ucred *maker)
+/* Whether the text is this number, as sudo writes it. */
+static bool says(const char *text, uid_t uid)
 {
-	socklen_t size = sizeof(*maker);
+	char digits[sizeof("4294967295")];
+	char *at = digits + sizeof(digits) - 1;
 
-	if (getsockopt(session, SOL_SOCKET, SO_PEERCRED, maker, &size))
-		return -1;
-	return size == sizeof(*maker) && maker->uid != (uid_t)-1 ? 0 : -1;
+	*at = '\0';
+	do
+		*--at = (char)('0' + uid % 10);
+	while ((uid /= 10) != 0);
+	return strcmp(text, at) == 0;
 }
 
-/* Decimal, nothing around it, no needless zero: as sudo writes it. */
-static MUST_CHECK int parse_uid(const char *text, uid_t *uid)
-{
-	uint64_t value = 0;
-	const size_t length = strnlen(text, sizeof("4294967295"));
-
-	if (length == 0 || length >= sizeof("4294967295") ||
-	    (text[0] == '0' && length > 1))
-		return -1;
-	for (size_t i = 0; i < length; i++) {
-		if (text[i] < '0' || text[i] > '9')
-			return -1;
-		value = value * 10 + (uint64_t)(text[i] - '0');
-	}
-	if (value >= (uid_t)-1)
-		return -1;
-	*uid = (uid_t)value;
-	return 0;
-}
-
-static void inspect_file(struct caller *caller)
+static void look_at_file(struct caller *caller)
 {
 	struct stat file;
 
@@ -56,7 +35,7 @@ static void inspect_file(struct caller *caller)
 
 static enum mode find_mode(const char *sudo_uid)
 {
-	/* Real and effective differ only by setuid or setgid: both are SETUID. */
+	/* They differ by a setuid or setgid bit only: both are SETUID. */
 	if (getuid() != geteuid() || getgid() != getegid())
 		return MODE_SETUID;
 	/* With equal ids it was the file's capabilities (capabilities(7)). */
@@ -67,10 +46,10 @@ static enum mode find_mode(const char *sudo_uid)
 	return MODE_PLAIN;
 }
 
-void caller_identify(int session, const char *sudo_uid, struct caller *caller)
+int caller_identify(int session, const char *sudo_uid, struct caller *caller)
 {
 	struct ucred maker;
-	uid_t claimed;
+	socklen_t size = sizeof(maker);
 
 	*caller = (struct caller){
 		.mode = find_mode(sudo_uid),
@@ -81,16 +60,20 @@ void caller_identify(int session, const char *sudo_uid, struct caller *caller)
 		caller->state |= STATE_SECURE;
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
 		caller->state |= STATE_NO_NEW_PRIVS;
-	inspect_file(caller);
-
-	if (find_maker(session, &maker))
-		return;
-	if (caller->mode != MODE_SUDO) {
+	look_at_file(caller);
+	/*
+	 * Who made the socketpair, as he was then; sudo does not change that.
+	 * A socket that is not connected has no maker: it says -1.
+	 */
+	if (getsockopt(session, SOL_SOCKET, SO_PEERCRED, &maker, &size) ||
+	    maker.uid == (uid_t)-1)
+		return -1;
+	if (caller->mode == MODE_SUDO) {
+		caller->uid = maker.uid;
+		caller->gid = maker.gid;
+		caller->known = says(sudo_uid, maker.uid);
+	} else {
 		caller->known = maker.uid == caller->uid;
-		return;
 	}
-	caller->uid = maker.uid;
-	caller->gid = maker.gid;
-	caller->known = parse_uid(sudo_uid, &claimed) == 0 &&
-			claimed == maker.uid;
+	return 0;
 }

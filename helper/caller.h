@@ -1,42 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Who is calling, by facts of the kernel alone.
- */
-#ifndef AIOPROCKET_CALLER_H
-#define AIOPROCKET_CALLER_H
+/* Who is calling, by facts of the kernel alone. */
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* How the helper was started; PROTOCOL.md's numbers. */
+#include "must_check.h"
+
+/* How the helper was started. */
 enum mode {
-	MODE_PLAIN = 1,
-	MODE_SETUID = 2,
-	MODE_CAPABILITIES = 3,
-	MODE_SUDO = 4,
-	MODE_BROKER = 5,
+	MODE_PLAIN = 1, MODE_SETUID, MODE_CAPABILITIES, MODE_SUDO, MODE_BROKER,
 };
 
-enum state {
-	STATE_NO_NEW_PRIVS = 1 << 0,
-	STATE_SECURE = 1 << 1,
-};
+enum state { STATE_NO_NEW_PRIVS = 1 << 0, STATE_SECURE = 1 << 1 };
 
 struct caller {
 	enum mode mode;
 	uint16_t state; /* enum state */
-	bool known;	/* false: every request is refused */
+	bool known; /* false: gets nothing but a refusal */
 	uid_t uid;
 	gid_t gid;
-	bool file_safe;	    /* only root can change the helper's own file */
-	bool file_for_all;  /* everybody can execute it */
+	bool file_safe; /* only root can change the helper's file */
+	bool file_for_all; /* everybody can execute it */
 };
 
 /*
- * `sudo_uid` is the environment's SUDO_UID or NULL. Must come before any
- * identifier of the process is changed.
+ * `sudo_uid` is SUDO_UID of the environment, or NULL. To be called before
+ * the process changes its ids. -1 where nobody is at the other end.
  */
-void caller_identify(int session, const char *sudo_uid, struct caller *caller);
-
-#endif
+MUST_CHECK int caller_identify(int session, const char *sudo_uid,
+			       struct caller *caller);

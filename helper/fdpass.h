@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * One message with at most one descriptor, in and out.
- */
-#ifndef AIOPROCKET_FDPASS_H
-#define AIOPROCKET_FDPASS_H
+/* One message with at most one descriptor, in and out. */
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +9,7 @@
 
 struct incoming {
 	size_t size; /* 0: the session is over */
-	bool whole;  /* false: more bytes or descriptors came than fit */
+	bool whole;  /* false: more or other things came than fit */
 	int fd;	     /* the caller's to close, close-on-exec; -1: none */
 };
 
@@ -21,6 +18,4 @@ MUST_CHECK int fdpass_receive(int session, void *buffer, size_t size,
 			      struct incoming *incoming);
 
 /* Never waits: -1 when the message cannot be queued. `fd` -1: none. */
-MUST_CHECK int fdpass_send(int session, const void *bytes, size_t size, int fd);
-
-#endif
+MUST_CHECK int fdpass_send(int session, void *bytes, size_t size, int fd);

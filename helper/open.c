@@ -14,450 +14,334 @@
 
 #include "open.h"
 #include "privilege.h"
-#include "tun.h"
 
-/* A packet's length in a filter's answer: more than any packet has. */
-enum { WHOLE_PACKET = 262144 };
-
-enum { PROLOGUE = 4 };
-
-static const struct shape {
-	int domain;
-	int type;
-	int protocol;
-} shapes[] = {
-	[KIND_PACKET] = { AF_PACKET, SOCK_RAW, 0 },
-	[KIND_PACKET_DGRAM] = { AF_PACKET, SOCK_DGRAM, 0 },
-	[KIND_RAW4] = { AF_INET, SOCK_RAW, 0 },
-	[KIND_RAW6] = { AF_INET6, SOCK_RAW, 0 },
-	[KIND_PING4] = { AF_INET, SOCK_DGRAM, IPPROTO_ICMP },
-	[KIND_PING6] = { AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6 },
-	[KIND_TCP4] = { AF_INET, SOCK_STREAM, IPPROTO_TCP },
-	[KIND_TCP6] = { AF_INET6, SOCK_STREAM, IPPROTO_TCP },
-	[KIND_UDP4] = { AF_INET, SOCK_DGRAM, IPPROTO_UDP },
-	[KIND_UDP6] = { AF_INET6, SOCK_DGRAM, IPPROTO_UDP },
+enum {
+	PROLOGUE = 4,
+	WHOLE_PACKET = 262144, /* more than any has */
 };
 
-static struct shape shape_of(const struct request *request)
-{
-	struct shape shape = shapes[request->kind];
+/* The port lies at the same place in both. */
+union endpoint {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
 
-	/* Zero in a request of any kind but raw4 and raw6. */
-	shape.protocol |= request->protocol;
-	return shape;
+typedef int impl(struct job *job);
+
+static impl impl_packet, impl_raw, impl_tcp, impl_udp;
+
+static const struct row {
+	impl *open;
+	int domain, type, protocol;
+} rows[] = {
+	[KIND_PACKET] = { impl_packet, AF_PACKET, SOCK_RAW, 0 },
+	[KIND_PACKET_DGRAM] = { impl_packet, AF_PACKET, SOCK_DGRAM, 0 },
+	[KIND_RAW4] = { impl_raw, AF_INET, SOCK_RAW, 0 },
+	[KIND_RAW6] = { impl_raw, AF_INET6, SOCK_RAW, 0 },
+	[KIND_PING4] = { impl_raw, AF_INET, SOCK_DGRAM, IPPROTO_ICMP },
+	[KIND_PING6] = { impl_raw, AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6 },
+	[KIND_TCP4] = { impl_tcp, AF_INET, SOCK_STREAM, IPPROTO_TCP },
+	[KIND_TCP6] = { impl_tcp, AF_INET6, SOCK_STREAM, IPPROTO_TCP },
+	[KIND_UDP4] = { impl_udp, AF_INET, SOCK_DGRAM, IPPROTO_UDP },
+	[KIND_UDP6] = { impl_udp, AF_INET6, SOCK_DGRAM, IPPROTO_UDP },
+	[KIND_TUN] = { impl_tun, 0, 0, 0 },
+	[KIND_TAP] = { impl_tun, 0, 0, 0 },
+	[KIND_DEVICE] = { impl_device, 0, 0, 0 },
+};
+
+void open_job(struct job *job)
+{
+	job->fd = -1;
+	if (rows[job->request.kind].open(job) == 0)
+		return;
+	/* The one way out of all failures: nothing half done is left. */
+	if (job->fd >= 0)
+		close(job->fd);
+	job->fd = -1;
 }
 
-static MUST_CHECK int create_socket(const struct request *request,
-				    struct reply *reply)
+int open_fail(struct job *job, enum stage stage)
 {
-	const struct shape shape = shape_of(request);
-
-	if (privilege_raise(MAY_RAW))
-		return reply_fail(reply, STAGE_INTERNAL, errno);
-	const int fd = socket(shape.domain,
-			      shape.type | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			      shape.protocol);
-	const int error = errno;
-
-	if (privilege_lower()) {
-		reply_fail(reply, STAGE_INTERNAL, errno);
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	return fd >= 0 ? fd : reply_fail(reply, STAGE_SOCKET, error);
+	return reply_fail(&job->reply, stage, errno);
 }
 
-static MUST_CHECK int set_int(int fd, int level, int option, int value)
+static MUST_CHECK int open_socket(struct job *job)
 {
-	return setsockopt(fd, level, option, &value, sizeof(value));
+	const struct row *row = &rows[job->request.kind];
+	const int type = row->type | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	/* One of the two is 0. */
+	const int protocol = row->protocol | job->request.protocol;
+
+	if (privilege_raise(MAY_RAW) == 0)
+		job->fd = privilege_lower(socket(row->domain, type, protocol));
+	return job->fd < 0 ? open_fail(job, STAGE_SOCKET) : 0;
 }
 
-static MUST_CHECK int get_int(int fd, int option)
+static MUST_CHECK int set(struct job *job, int level, int option, int value)
 {
-	int value;
-	socklen_t size = sizeof(value);
-
-	return getsockopt(fd, SOL_SOCKET, option, &value, &size) ? -1 : value;
+	return setsockopt(job->fd, level, option, &value, sizeof(value));
 }
 
-/* The name is looked up once, in the socket's own namespace. */
-static MUST_CHECK int find_interface(int fd, const struct request *request,
-				     struct reply *reply)
+static MUST_CHECK int set_flagged(struct job *job, enum flag flag, int option,
+				  uint32_t value)
 {
-	struct ifreq interface = { 0 };
-
-	if (!request_has(request, FLAG_INTERFACE))
+	if (!(job->request.flags & flag))
 		return 0;
-	memcpy(interface.ifr_name, request->interface, INTERFACE_SIZE);
-	if (ioctl(fd, SIOCGIFINDEX, &interface))
-		return reply_fail(reply, STAGE_INTERFACE, errno);
-	reply->ifindex = (uint32_t)interface.ifr_ifindex;
-	return 0;
-}
-
-static MUST_CHECK int bind_to_interface(int fd, const struct request *request,
-					struct reply *reply)
-{
-	if (!request_has(request, FLAG_INTERFACE))
+	if (privilege_raise(MAY_ADMIN | MAY_RAW) == 0 &&
+	    privilege_lower(set(job, SOL_SOCKET, option, (int)value)) == 0)
 		return 0;
-	if (find_interface(fd, request, reply))
-		return -1;
-	if (set_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (int)reply->ifindex))
-		return reply_fail(reply, STAGE_INTERFACE, errno);
-	return 0;
-}
-
-static MUST_CHECK int set_options(int fd, const struct request *request,
-				  struct reply *reply)
-{
-	const struct {
-		enum flag flag;
-		int option;
-		uint32_t value;
-	} options[] = {
-		{ FLAG_RECEIVE_BUFFER, SO_RCVBUFFORCE,
-		  request->receive_buffer },
-		{ FLAG_SEND_BUFFER, SO_SNDBUFFORCE, request->send_buffer },
-		{ FLAG_MARK, SO_MARK, request->mark },
-		{ FLAG_PRIORITY, SO_PRIORITY, request->priority },
-	};
-	size_t i = 0;
-
-	if (privilege_raise(MAY_ADMIN | MAY_RAW))
-		return reply_fail(reply, STAGE_INTERNAL, errno);
-	for (; i < sizeof(options) / sizeof(options[0]); i++)
-		if (request_has(request, options[i].flag) &&
-		    set_int(fd, SOL_SOCKET, options[i].option,
-			    (int)options[i].value))
-			break;
-	const int error = errno;
-
-	if (privilege_lower())
-		return reply_fail(reply, STAGE_INTERNAL, errno);
-	if (i == sizeof(options) / sizeof(options[0]))
-		return 0;
-	reply_fail(reply, STAGE_OPTION, error);
-	reply->detail = (uint16_t)(ffs((int)options[i].flag) - 1);
+	open_fail(job, STAGE_OPTION);
+	job->reply.detail = (uint16_t)(ffs((int)flag) - 1);
 	return -1;
 }
 
-static MUST_CHECK int bind_address(int fd, const struct request *request,
-				   struct reply *reply)
+static MUST_CHECK int set_options(struct job *job)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} address = { 0 };
-	socklen_t size = sizeof(address.v6);
+	const struct request *request = &job->request;
 
-	if (!(request->flags & (FLAG_ADDRESS | FLAG_PORT)))
-		return 0;
-	if (request_is_ipv4(request)) {
-		size = sizeof(address.v4);
-		address.v4.sin_family = AF_INET;
-		address.v4.sin_port = htons(request->port);
-		memcpy(&address.v4.sin_addr, request->address,
-		       sizeof(address.v4.sin_addr));
-	} else {
-		address.v6.sin6_family = AF_INET6;
-		address.v6.sin6_port = htons(request->port);
-		memcpy(&address.v6.sin6_addr, request->address, ADDRESS_SIZE);
-		if (request_is_link_local(request))
-			address.v6.sin6_scope_id = reply->ifindex;
-	}
-	if (privilege_raise(MAY_BIND_LOW))
-		return reply_fail(reply, STAGE_INTERNAL, errno);
-	const int failed = bind(fd, &address.any, size);
-	const int error = errno;
-
-	if (privilege_lower())
-		return reply_fail(reply, STAGE_INTERNAL, errno);
-	return failed ? reply_fail(reply, STAGE_BIND, error) : 0;
+	return set_flagged(job, FLAG_RECEIVE_BUFFER, SO_RCVBUFFORCE,
+			   request->receive_buffer) ||
+	       set_flagged(job, FLAG_SEND_BUFFER, SO_SNDBUFFORCE,
+			   request->send_buffer) ||
+	       set_flagged(job, FLAG_MARK, SO_MARK, request->mark) ||
+	       set_flagged(job, FLAG_PRIORITY, SO_PRIORITY, request->priority);
 }
 
-static bool is_confined(const struct request *request)
+/* Once, in the socket's own namespace; from here on it is the index. */
+static MUST_CHECK int find_interface(struct job *job)
 {
-	return request_is_packet(request) &&
-	       request_has(request, FLAG_LOCK) &&
-	       request_has(request, FLAG_INTERFACE);
+	struct ifreq interface = { 0 };
+
+	if (!(job->request.flags & FLAG_INTERFACE))
+		return 0;
+	memcpy(interface.ifr_name, job->request.interface, INTERFACE_SIZE);
+	if (ioctl(job->fd, SIOCGIFINDEX, &interface))
+		return open_fail(job, STAGE_INTERFACE);
+	job->reply.ifindex = (uint32_t)interface.ifr_ifindex;
+	return 0;
+}
+
+/* To 0, none, where no interface was asked for: as it is from birth. */
+static MUST_CHECK int bind_to_interface(struct job *job)
+{
+	if (find_interface(job))
+		return -1;
+	if (set(job, SOL_SOCKET, SO_BINDTOIFINDEX, (int)job->reply.ifindex))
+		return open_fail(job, STAGE_INTERFACE);
+	return 0;
+}
+
+static socklen_t write_endpoint(const struct job *job, union endpoint *endpoint)
+{
+	const struct request *request = &job->request;
+
+	endpoint->v4.sin_port = htons(request->port);
+	if (request_is_ipv4(request)) {
+		endpoint->v4.sin_family = AF_INET;
+		memcpy(&endpoint->v4.sin_addr, request->address,
+		       sizeof(endpoint->v4.sin_addr));
+		return sizeof(endpoint->v4);
+	}
+	endpoint->v6.sin6_family = AF_INET6;
+	memcpy(&endpoint->v6.sin6_addr, request->address, ADDRESS_SIZE);
+	if (request_is_link_local(request))
+		endpoint->v6.sin6_scope_id = job->reply.ifindex;
+	return sizeof(endpoint->v6);
+}
+
+static MUST_CHECK int bind_address(struct job *job)
+{
+	union endpoint endpoint = { 0 };
+	const socklen_t size = write_endpoint(job, &endpoint);
+
+	if (!(job->request.flags & (FLAG_ADDRESS | FLAG_PORT)))
+		return 0;
+	if (privilege_raise(MAY_BIND_LOW) ||
+	    privilege_lower(bind(job->fd, &endpoint.any, size)))
+		return open_fail(job, STAGE_BIND);
+	return 0;
 }
 
 /*
- * The filter as it will be attached; its length, 0 for none. Only a filter
- * confines a packet socket: the receiver can bind it anew at will.
+ * Only a filter confines a packet socket to an interface: the receiver can
+ * bind it anew at will. Returns the number of instructions.
  */
-static size_t build_filter(const struct request *request, uint32_t ifindex,
-			   struct sock_filter *code)
+static size_t write_filter(const struct job *job, struct sock_filter *code)
 {
+	const struct request *request = &job->request;
+	const struct sock_filter confine[PROLOGUE + 1] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, job->reply.ifindex, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		/* A filter may count on finding a zero in A. */
+		BPF_STMT(BPF_LD | BPF_IMM, 0),
+		/* Instead of a filter, where there is none. */
+		BPF_STMT(BPF_RET | BPF_K, WHOLE_PACKET),
+	};
 	size_t count = 0;
 
-	if (is_confined(request)) {
-		const struct sock_filter prologue[PROLOGUE] = {
-			BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-				 (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX)),
-			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ifindex, 1, 0),
-			BPF_STMT(BPF_RET | BPF_K, 0),
-			/* A filter may count on finding a zero in A. */
-			BPF_STMT(BPF_LD | BPF_IMM, 0),
-		};
-
-		memcpy(code, prologue, sizeof(prologue));
-		count = PROLOGUE;
-		if (request->filter_count == 0)
-			code[count++] = (struct sock_filter)BPF_STMT(
-				BPF_RET | BPF_K, WHOLE_PACKET);
+	if (request_is_packet(request) && request->flags & FLAG_LOCK &&
+	    request->flags & FLAG_INTERFACE) {
+		memcpy(code, confine, sizeof(confine));
+		count = request->filter_count > 0 ? PROLOGUE : PROLOGUE + 1;
 	}
 	memcpy(code + count, request->filter,
 	       request->filter_count * sizeof(code[0]));
 	return count + request->filter_count;
 }
 
-static MUST_CHECK int attach(int fd, struct sock_filter *code, size_t count)
+static MUST_CHECK int attach(struct job *job, struct sock_filter *code,
+			     size_t count)
 {
 	const struct sock_fprog program = {
 		.len = (unsigned short)count,
 		.filter = code,
 	};
 
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-			  sizeof(program));
-}
-
-/* In place of any filter that is there, without a moment of none. */
-static MUST_CHECK int set_filter(int fd, const struct request *request,
-				 struct reply *reply)
-{
-	struct sock_filter code[PROLOGUE + BPF_MAXINSNS];
-	const size_t count = build_filter(request, reply->ifindex, code);
-
-	if (count > 0 && attach(fd, code, count))
-		return reply_fail(reply, STAGE_FILTER, errno);
-	if (request_has(request, FLAG_LOCK) &&
-	    set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1))
-		return reply_fail(reply, STAGE_FILTER, errno);
+	if (setsockopt(job->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+		       sizeof(program)))
+		return open_fail(job, STAGE_FILTER);
 	return 0;
 }
 
-static MUST_CHECK int drop_everything(int fd, struct reply *reply)
+static MUST_CHECK int drop_everything(struct job *job)
 {
-	struct sock_filter nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
 
-	if (attach(fd, nothing, sizeof(nothing) / sizeof(nothing[0])))
-		return reply_fail(reply, STAGE_FILTER, errno);
-	return 0;
+	return attach(job, &nothing, 1);
 }
 
-/* Ends: nothing new gets past the filter. */
-static MUST_CHECK int drain(int fd, struct reply *reply)
+/* Ends, because nothing gets past the filter any more. */
+static MUST_CHECK int drain(struct job *job)
 {
 	char byte;
 
-	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+	while (recv(job->fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0)
 		continue;
-	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		return reply_fail(reply, STAGE_FILTER, errno);
+	return errno == EAGAIN ? 0 : open_fail(job, STAGE_FILTER);
+}
+
+/* In place of one that is there, without a moment of none. */
+static MUST_CHECK int set_filter(struct job *job)
+{
+	struct sock_filter code[PROLOGUE + BPF_MAXINSNS];
+	const size_t count = write_filter(job, code);
+
+	if (count > 0 && attach(job, code, count))
+		return -1;
+	if (job->request.flags & FLAG_LOCK &&
+	    set(job, SOL_SOCKET, SO_LOCK_FILTER, 1))
+		return open_fail(job, STAGE_FILTER);
 	return 0;
 }
 
-static MUST_CHECK int impl_packet(int fd, const struct request *request,
-				  struct reply *reply)
+static MUST_CHECK int replace_filter(struct job *job)
 {
-	if (find_interface(fd, request, reply) ||
-	    set_options(fd, request, reply))
-		return -1;
-	return set_filter(fd, request, reply);
-}
-
-static MUST_CHECK int impl_raw(int fd, const struct request *request,
-			       struct reply *reply)
-{
-	if (drop_everything(fd, reply) ||
-	    bind_to_interface(fd, request, reply) ||
-	    set_options(fd, request, reply) ||
-	    bind_address(fd, request, reply) || drain(fd, reply))
-		return -1;
-	if (request_has(request, FLAG_FILTER))
-		return set_filter(fd, request, reply);
-	if (set_int(fd, SOL_SOCKET, SO_DETACH_FILTER, 0))
-		return reply_fail(reply, STAGE_FILTER, errno);
+	if (job->request.flags & FLAG_FILTER)
+		return set_filter(job);
+	if (set(job, SOL_SOCKET, SO_DETACH_FILTER, 0))
+		return open_fail(job, STAGE_FILTER);
 	return 0;
 }
 
-static MUST_CHECK int set_up_port(int fd, const struct request *request,
-				  struct reply *reply)
+static MUST_CHECK int share_port(struct job *job)
 {
+	const struct request *request = &job->request;
+	const bool tcp = rows[request->kind].protocol == IPPROTO_TCP;
+
+	if (tcp && set(job, SOL_SOCKET, SO_REUSEADDR, 1))
+		return open_fail(job, STAGE_SOCKET);
 	/* So that one program can hold 0.0.0.0 and :: on the same port. */
 	if (!request_is_ipv4(request) &&
-	    set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1))
-		return reply_fail(reply, STAGE_SOCKET, errno);
-	if (request_has(request, FLAG_REUSE_PORT) &&
-	    set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1)) {
-		reply_fail(reply, STAGE_OPTION, errno);
-		reply->detail = (uint16_t)(ffs(FLAG_REUSE_PORT) - 1);
-		return -1;
-	}
-	if (bind_to_interface(fd, request, reply) ||
-	    set_options(fd, request, reply))
-		return -1;
-	return bind_address(fd, request, reply);
+	    set(job, IPPROTO_IPV6, IPV6_V6ONLY, 1))
+		return open_fail(job, STAGE_SOCKET);
+	return set_flagged(job, FLAG_REUSE_PORT, SO_REUSEPORT, 1);
 }
 
-static MUST_CHECK int impl_udp(int fd, const struct request *request,
-			       struct reply *reply)
+static MUST_CHECK int start_listening(struct job *job)
 {
-	/* First: it receives from bind(2) on. */
-	if (set_filter(fd, request, reply))
-		return -1;
-	return set_up_port(fd, request, reply);
-}
-
-static MUST_CHECK int impl_tcp(int fd, const struct request *request,
-			       struct reply *reply)
-{
-	if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1))
-		return reply_fail(reply, STAGE_SOCKET, errno);
-	if (set_up_port(fd, request, reply))
-		return -1;
-	if (request_has(request, FLAG_BACKLOG) && listen(fd, request->backlog))
-		return reply_fail(reply, STAGE_LISTEN, errno);
+	if (job->request.flags & FLAG_BACKLOG &&
+	    listen(job->fd, job->request.backlog))
+		return open_fail(job, STAGE_LISTEN);
 	return 0;
 }
 
-static MUST_CHECK int find_port(int fd, const struct request *request,
-				struct reply *reply)
+static bool has(const struct job *job, int option, int expected)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} address = { 0 };
-	socklen_t size = sizeof(address);
+	int value;
+	socklen_t size = sizeof(value);
 
-	if (getsockname(fd, &address.any, &size))
-		return -1;
-	reply->port = ntohs(request_is_ipv4(request) ? address.v4.sin_port :
-						       address.v6.sin6_port);
-	return request->port == 0 || request->port == reply->port ? 0 : -1;
+	return getsockopt(job->fd, SOL_SOCKET, option, &value, &size) == 0 &&
+	       value == expected;
 }
 
-/* Some numbers have aliases in socket(2): the socket must say it itself. */
-static MUST_CHECK int verify(int fd, const struct request *request,
-			     struct reply *reply)
+/* Some numbers are aliases in socket(2): only the socket knows what it is. */
+static MUST_CHECK int verify(struct job *job)
 {
-	const struct shape shape = shape_of(request);
-	const bool packet = request_is_packet(request);
-	const bool ported = shape.protocol == IPPROTO_TCP ||
-			    shape.protocol == IPPROTO_UDP;
+	const struct request *request = &job->request;
+	struct reply *reply = &job->reply;
+	const struct row *row = &rows[request->kind];
+	const int protocol = row->protocol | request->protocol;
+	const uint32_t bound = request_is_packet(request) ? 0 : reply->ifindex;
 
-	if (get_int(fd, SO_DOMAIN) != shape.domain ||
-	    get_int(fd, SO_TYPE) != shape.type ||
-	    get_int(fd, SO_PROTOCOL) != shape.protocol)
-		return -1;
-	if (get_int(fd, SO_BINDTOIFINDEX) !=
-	    (packet ? 0 : (int)reply->ifindex))
-		return -1;
-	if (get_int(fd, SO_LOCK_FILTER) != request_has(request, FLAG_LOCK) ||
-	    get_int(fd, SO_ACCEPTCONN) != request_has(request, FLAG_BACKLOG))
-		return -1;
-	if (ported && shape.type != SOCK_RAW && find_port(fd, request, reply))
-		return -1;
-	reply->domain = (uint16_t)shape.domain;
-	reply->type = (uint16_t)shape.type;
-	reply->protocol = (uint16_t)shape.protocol;
+	if (!has(job, SO_DOMAIN, row->domain) ||
+	    !has(job, SO_TYPE, row->type) ||
+	    !has(job, SO_PROTOCOL, protocol) ||
+	    !has(job, SO_BINDTOIFINDEX, (int)bound) ||
+	    !has(job, SO_LOCK_FILTER, (request->flags & FLAG_LOCK) != 0) ||
+	    !has(job, SO_ACCEPTCONN, (request->flags & FLAG_BACKLOG) != 0))
+		return reply_fail(reply, STAGE_VERIFY, EPROTO);
+	reply->domain = (uint16_t)row->domain;
+	reply->type = (uint16_t)row->type;
+	reply->protocol = (uint16_t)protocol;
 	return 0;
 }
 
-static MUST_CHECK int create(const struct request *request,
-			     struct reply *reply)
+static MUST_CHECK int verify_port(struct job *job)
 {
-	switch (request->kind) {
-	case KIND_PACKET:
-	case KIND_PACKET_DGRAM:
-	case KIND_RAW4:
-	case KIND_RAW6:
-	case KIND_PING4:
-	case KIND_PING6:
-	case KIND_TCP4:
-	case KIND_TCP6:
-	case KIND_UDP4:
-	case KIND_UDP6:
-		return create_socket(request, reply);
-	case KIND_TUN:
-	case KIND_TAP:
-		return device_open("net/tun", reply);
-	case KIND_DEVICE:
-		return device_open(request->device, reply);
-	case KIND_NONE:
-		break;
-	}
-	return reply_fail(reply, STAGE_INTERNAL, EINVAL);
-}
+	union endpoint endpoint = { 0 };
+	socklen_t size = sizeof(endpoint);
 
-static MUST_CHECK int prepare(int fd, const struct request *request,
-			      const struct caller *caller, struct reply *reply)
-{
-	int failed = -1;
-
-	switch (request->kind) {
-	case KIND_PACKET:
-	case KIND_PACKET_DGRAM:
-		failed = impl_packet(fd, request, reply);
-		break;
-	case KIND_RAW4:
-	case KIND_RAW6:
-	case KIND_PING4:
-	case KIND_PING6:
-		failed = impl_raw(fd, request, reply);
-		break;
-	case KIND_TCP4:
-	case KIND_TCP6:
-		failed = impl_tcp(fd, request, reply);
-		break;
-	case KIND_UDP4:
-	case KIND_UDP6:
-		failed = impl_udp(fd, request, reply);
-		break;
-	case KIND_TUN:
-	case KIND_TAP:
-		return impl_tun(fd, request, caller, reply);
-	case KIND_DEVICE:
-		return 0;
-	case KIND_NONE:
-		return reply_fail(reply, STAGE_INTERNAL, EINVAL);
-	}
-	if (failed)
-		return -1;
-	if (verify(fd, request, reply))
-		return reply_fail(reply, STAGE_VERIFY, EIO);
+	if (getsockname(job->fd, &endpoint.any, &size))
+		return open_fail(job, STAGE_VERIFY);
+	job->reply.port = ntohs(endpoint.v4.sin_port);
+	if (job->request.flags & FLAG_PORT &&
+	    job->reply.port != job->request.port)
+		return reply_fail(&job->reply, STAGE_VERIFY, EPROTO);
 	return 0;
 }
 
-int open_request(const struct request *request, const struct caller *caller,
-		 struct reply *reply)
+static int impl_packet(struct job *job)
 {
-	const int fd = create(request, reply);
-
-	if (fd < 0)
-		return -1;
-	if (prepare(fd, request, caller, reply) == 0)
-		return fd;
-	close(fd);
-	return -1;
+	/* Of protocol 0, it receives nothing before its receiver binds it. */
+	return open_socket(job) || find_interface(job) || set_options(job) ||
+	       set_filter(job) || verify(job);
 }
 
-/* The user namespace's owner is who made the network namespace's. */
-static MUST_CHECK int find_owner(int fd, uid_t *owner)
+static int impl_raw(struct job *job)
 {
-	const int user = ioctl(fd, NS_GET_USERNS);
-	int failed;
+	/* It receives from birth: nothing from before its filter may stay. */
+	return open_socket(job) || drop_everything(job) ||
+	       bind_to_interface(job) || set_options(job) ||
+	       bind_address(job) || drain(job) || replace_filter(job) ||
+	       verify(job);
+}
 
-	if (user < 0)
-		return -1;
-	failed = ioctl(user, NS_GET_OWNER_UID, owner);
-	close(user);
-	return failed ? -1 : 0;
+static int impl_udp(struct job *job)
+{
+	/* It receives from bind(2) on. */
+	return open_socket(job) || set_filter(job) || share_port(job) ||
+	       bind_to_interface(job) || set_options(job) ||
+	       bind_address(job) || verify(job) || verify_port(job);
+}
+
+static int impl_tcp(struct job *job)
+{
+	return open_socket(job) || share_port(job) || bind_to_interface(job) ||
+	       set_options(job) || bind_address(job) || start_listening(job) ||
+	       verify(job) || verify_port(job);
 }
 
 int open_check_namespace(int fd, const struct caller *caller)
@@ -465,22 +349,24 @@ int open_check_namespace(int fd, const struct caller *caller)
 	struct statfs system;
 	uid_t owner;
 
-	/* Before the first ioctl: a device's ioctl could do anything. */
-	if (fstatfs(fd, &system) || system.f_type != NSFS_MAGIC)
-		return -1;
-	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
+	/* First, for an ioctl on what is not nsfs could do anything. */
+	if (fstatfs(fd, &system) || system.f_type != NSFS_MAGIC ||
+	    ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return -1;
 	if (caller->mode == MODE_PLAIN || caller->uid == 0)
 		return 0;
 	/* To hold it proves nothing: /run/netns/x is everybody's to open. */
-	return find_owner(fd, &owner) == 0 && owner == caller->uid ? 0 : -1;
+	const int user = ioctl(fd, NS_GET_USERNS);
+	const int failed = user < 0 || ioctl(user, NS_GET_OWNER_UID, &owner);
+
+	if (user >= 0)
+		close(user);
+	return !failed && owner == caller->uid ? 0 : -1;
 }
 
 int open_enter_namespace(int fd)
 {
 	if (privilege_raise(MAY_ENTER))
 		return -1;
-	const int failed = setns(fd, CLONE_NEWNET);
-
-	return privilege_lower() || failed ? -1 : 0;
+	return privilege_lower(setns(fd, CLONE_NEWNET));
 }

@@ -1,26 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * One descriptor, prepared as PROTOCOL.md says, with privilege where it
- * takes privilege.
- */
-#ifndef AIOPROCKET_OPEN_H
-#define AIOPROCKET_OPEN_H
+/* One descriptor, prepared as PROTOCOL.md says, with privilege at need. */
+#pragma once
 
 #include "caller.h"
 #include "must_check.h"
 #include "request.h"
 
-/*
- * A descriptor that is all that was asked for, the receiver's to close, with
- * the facts of it in `reply`; or -1 with the stage that failed.
- */
-MUST_CHECK int open_request(const struct request *request,
-			    const struct caller *caller, struct reply *reply);
+/* One request on its way. */
+struct job {
+	struct request request;
+	const struct caller *caller;
+	struct reply reply;
+	int fd; /* -1: none yet */
+};
 
-/* Whether `fd` is a network namespace that this caller may work in. */
+/*
+ * Leaves in `job` the descriptor that was asked for, with the facts of it in
+ * the reply; or none, with the stage that failed.
+ */
+void open_job(struct job *job);
+
+/* Puts a stage that failed, and why by errno, into the reply. Returns -1. */
+int open_fail(struct job *job, enum stage stage);
+
+/* Kinds of tun.c, for open_job() alone. */
+MUST_CHECK int impl_device(struct job *job);
+MUST_CHECK int impl_tun(struct job *job);
+
+/* Whether `fd` is a network namespace in which this caller may have sockets. */
 MUST_CHECK int open_check_namespace(int fd, const struct caller *caller);
 
 /* Takes the whole process there, for good. */
 MUST_CHECK int open_enter_namespace(int fd);
-
-#endif

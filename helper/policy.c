@@ -7,10 +7,8 @@
 enum {
 	BUFFER_MAX = 64 << 20,
 	PRIORITY_MAX = 7,
-	PORT_MAX = 1023,
+	LOW_PORT_MAX = 1023,
 };
-
-static const char tun_prefix[] = "aio";
 
 static const struct device devices[] = {
 	{ "net/tun", "/dev/net/tun", 10, 200 },
@@ -24,17 +22,17 @@ const struct device *policy_device(const char *name)
 	return NULL;
 }
 
-static enum reason check_port(const struct request *request)
+static bool is_granted_name(const struct request *request)
 {
-	/* The other ports are everybody's already. No port: 0. */
-	return request->port >= 1 && request->port <= PORT_MAX ? REASON_NONE :
-								 REASON_PORT;
+	return !(request->flags & FLAG_INTERFACE) ||
+	       memcmp(request->interface, "aio", strlen("aio")) == 0;
 }
 
-/* What the policy that is built in grants; see PROTOCOL.md. */
 static enum reason check_kind(const struct request *request)
 {
-	switch (request->kind) {
+	const int protocol = request->protocol;
+
+	switch ((enum kind)request->kind) {
 	case KIND_PACKET:
 	case KIND_PACKET_DGRAM:
 	case KIND_PING4:
@@ -42,24 +40,21 @@ static enum reason check_kind(const struct request *request)
 	case KIND_DEVICE:
 		return REASON_NONE;
 	case KIND_RAW4:
-		return request->protocol == IPPROTO_ICMP ? REASON_NONE :
-							   REASON_PROTOCOL;
+		return protocol == IPPROTO_ICMP ? REASON_NONE : REASON_PROTOCOL;
 	case KIND_RAW6:
-		return request->protocol == IPPROTO_ICMPV6 ? REASON_NONE :
-							     REASON_PROTOCOL;
+		return protocol == IPPROTO_ICMPV6 ? REASON_NONE :
+						    REASON_PROTOCOL;
 	case KIND_TCP4:
 	case KIND_TCP6:
 	case KIND_UDP4:
 	case KIND_UDP6:
-		return check_port(request);
+		/* The other ports are everybody's without us. No port: 0. */
+		return request->port >= 1 && request->port <= LOW_PORT_MAX ?
+			       REASON_NONE :
+			       REASON_PORT;
 	case KIND_TUN:
 	case KIND_TAP:
-		if (!request_has(request, FLAG_INTERFACE))
-			return REASON_NONE;
-		return strncmp(request->interface, tun_prefix,
-			       sizeof(tun_prefix) - 1) == 0 ?
-			       REASON_NONE :
-			       REASON_NAME;
+		return is_granted_name(request) ? REASON_NONE : REASON_NAME;
 	case KIND_NONE:
 		break;
 	}
@@ -68,14 +63,12 @@ static enum reason check_kind(const struct request *request)
 
 static enum reason check_options(const struct request *request)
 {
-	if (request_has(request, FLAG_MARK))
+	if (request->flags & FLAG_MARK)
 		return REASON_MARK;
 	if (request->receive_buffer > BUFFER_MAX ||
 	    request->send_buffer > BUFFER_MAX)
 		return REASON_BUFFER;
-	if (request->priority > PRIORITY_MAX)
-		return REASON_PRIORITY;
-	return REASON_NONE;
+	return request->priority > PRIORITY_MAX ? REASON_PRIORITY : REASON_NONE;
 }
 
 /* Whether being able to start the helper says anything about the caller. */
@@ -83,7 +76,7 @@ static enum reason check_file(const struct caller *caller)
 {
 	if (!caller->file_safe)
 		return REASON_FILE;
-	/* In sudo mode it is sudo's rule that says who may start it. */
+	/* In sudo mode it is sudo's rule that says who may. */
 	if (caller->file_for_all && caller->mode != MODE_SUDO)
 		return REASON_EVERYBODY;
 	return REASON_NONE;
@@ -94,16 +87,13 @@ enum reason policy_decide(const struct caller *caller,
 {
 	enum reason reason;
 
-	if (request->kind == KIND_DEVICE &&
-	    policy_device(request->device) == NULL)
+	if (request->kind == KIND_DEVICE && !policy_device(request->device))
 		return REASON_DEVICE;
 	/* A plain helper has no right that its caller has not. */
 	if (caller->mode == MODE_PLAIN || caller->uid == 0)
 		return REASON_NONE;
-	reason = check_file(caller);
-	if (reason == REASON_NONE)
-		reason = check_kind(request);
-	if (reason == REASON_NONE)
-		reason = check_options(request);
-	return reason;
+	if ((reason = check_file(caller)) != REASON_NONE ||
+	    (reason = check_kind(request)) != REASON_NONE)
+		return reason;
+	return check_options(request);
 }

@@ -3,8 +3,7 @@
  * Little privilege, held down: the process becomes the caller and keeps a
  * few capabilities, of which none is in effect but between raise and lower.
  */
-#ifndef AIOPROCKET_PRIVILEGE_H
-#define AIOPROCKET_PRIVILEGE_H
+#pragma once
 
 #include <linux/capability.h>
 #include <stdint.h>
@@ -12,7 +11,7 @@
 #include "caller.h"
 #include "must_check.h"
 
-enum capability {
+enum {
 	MAY_BIND_LOW = 1 << CAP_NET_BIND_SERVICE,
 	MAY_ADMIN = 1 << CAP_NET_ADMIN,
 	MAY_RAW = 1 << CAP_NET_RAW,
@@ -23,16 +22,13 @@ enum capability {
 MUST_CHECK int privilege_drop(const struct caller *caller);
 
 /* The capabilities that can be raised, by bit. */
-MUST_CHECK int privilege_held(uint64_t *held);
+MUST_CHECK int privilege_held(uint32_t *held);
 
 /*
- * Those of `wanted` (enum capability) that are held take effect; what is not
- * held is the kernel's to refuse. Nothing but the one sequence of system
- * calls that needs it goes in between.
+ * Those of `wanted` that are held take effect; the lack of others is the
+ * kernel's to refuse. Nothing but the one system call goes in between.
  */
-MUST_CHECK int privilege_raise(uint64_t wanted);
+MUST_CHECK int privilege_raise(uint32_t wanted);
 
-/* Leaves errno alone where it succeeds. */
-MUST_CHECK int privilege_lower(void);
-
-#endif
+/* Hands on the `result` of that call, with its errno; -1 if it cannot. */
+MUST_CHECK int privilege_lower(int result);

@@ -7,195 +7,161 @@
 #include "open.h"
 #include "policy.h"
 #include "privilege.h"
-#include "request.h"
 #include "serve.h"
-
-enum step {
-	STEP_NEXT,
-	STEP_END,
-	STEP_FAULT,
-};
 
 struct session {
 	int socket;
-	const struct caller *caller;
 	bool greeted;
+	struct incoming incoming;
+	struct job job;
 };
 
-/* Closes `fd`: ours goes as soon as the client's is on its way. */
-static MUST_CHECK enum step answer(const struct session *session,
-				   const struct reply *reply, int fd)
+enum step { STEP_NEXT, STEP_END, STEP_FAULT };
+
+static MUST_CHECK enum step answer(struct session *session)
 {
+	struct job *job = &session->job;
 	uint8_t bytes[REPLY_SIZE];
 	int failed;
 
-	reply_encode(reply, bytes);
-	failed = fdpass_send(session->socket, bytes, sizeof(bytes), fd);
-	if (fd >= 0)
-		close(fd);
+	reply_encode(&job->reply, bytes);
+	failed = fdpass_send(session->socket, bytes, sizeof(bytes), job->fd);
+	/* The client has its own; a second holder would keep a port taken. */
+	if (job->fd >= 0)
+		close(job->fd);
 	return failed ? STEP_FAULT : STEP_NEXT;
 }
 
-static MUST_CHECK enum step refuse(const struct session *session,
-				   struct reply *reply, enum stage stage,
+static MUST_CHECK enum step refuse(struct session *session, enum stage stage,
 				   int error)
 {
-	reply_fail(reply, stage, error);
-	return answer(session, reply, -1);
+	reply_fail(&session->job.reply, stage, error);
+	return answer(session);
 }
 
-/* The last word of the session. */
-static MUST_CHECK enum step dismiss(const struct session *session,
-				    struct reply *reply, enum stage stage,
+/* The last word: whether it arrives changes nothing. */
+static MUST_CHECK enum step dismiss(struct session *session, enum stage stage,
 				    int error)
 {
-	return refuse(session, reply, stage, error) == STEP_NEXT ? STEP_END :
-								   STEP_FAULT;
+	(void)!refuse(session, stage, error);
+	return STEP_FAULT;
 }
 
-static MUST_CHECK enum step hello(struct session *session, struct reply *reply)
+static MUST_CHECK enum step hello(struct session *session)
 {
-	const struct caller *caller = session->caller;
+	const struct caller *caller = session->job.caller;
+	struct reply *reply = &session->job.reply;
+	uint32_t held;
 
 	if (!caller->known)
-		return dismiss(session, reply, STAGE_IDENTITY, EPERM);
-	if (privilege_held(&reply->capabilities))
-		return dismiss(session, reply, STAGE_INTERNAL, errno);
+		return dismiss(session, STAGE_IDENTITY, EPERM);
+	if (privilege_held(&held))
+		return dismiss(session, STAGE_INTERNAL, errno);
+	reply->capabilities = held;
 	reply->mode = (uint16_t)caller->mode;
 	reply->state = caller->state;
 	reply->uid = caller->uid;
 	session->greeted = true;
-	return answer(session, reply, -1);
+	return answer(session);
 }
 
-static MUST_CHECK enum step open_here(const struct session *session,
-				      const struct request *request,
-				      struct reply *reply)
+static MUST_CHECK enum step open_here(struct session *session)
 {
-	const int fd = open_request(request, session->caller, reply);
-
-	return answer(session, reply, fd);
+	open_job(&session->job);
+	return answer(session);
 }
 
-static MUST_CHECK enum step open_there(const struct session *session,
-				       const struct request *request,
-				       struct reply *reply, int namespace)
+/* A child goes there, for there is no way back. It answers by itself. */
+static MUST_CHECK enum step open_there(struct session *session)
 {
-	if (open_enter_namespace(namespace))
-		return refuse(session, reply, STAGE_NAMESPACE, EPERM);
-	return open_here(session, request, reply);
-}
-
-/* A child goes there, so that we need no way back. It answers by itself. */
-static MUST_CHECK enum step open_in_child(const struct session *session,
-					  const struct request *request,
-					  struct reply *reply, int namespace)
-{
+	const int namespace = session->incoming.fd;
+	enum step step;
 	pid_t child;
 	int status;
 
-	if (open_check_namespace(namespace, session->caller))
-		return refuse(session, reply, STAGE_NAMESPACE, EPERM);
+	if (open_check_namespace(namespace, session->job.caller))
+		return refuse(session, STAGE_NAMESPACE, EPERM);
 	child = fork();
 	if (child < 0)
-		return refuse(session, reply, STAGE_INTERNAL, errno);
-	if (child == 0)
-		return open_there(session, request, reply, namespace) ==
-				       STEP_NEXT ?
-			       STEP_END :
-			       STEP_FAULT;
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return STEP_FAULT;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return refuse(session, STAGE_INTERNAL, errno);
+	if (child == 0) {
+		step = open_enter_namespace(namespace) ?
+			       refuse(session, STAGE_NAMESPACE, EPERM) :
+			       open_here(session);
+		return step == STEP_NEXT ? STEP_END : STEP_FAULT;
+	}
+	if (waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == 0)
 		return STEP_NEXT;
-	return refuse(session, reply, STAGE_INTERNAL, EIO);
+	return refuse(session, STAGE_INTERNAL, EIO);
 }
 
-static MUST_CHECK enum step open_allowed(const struct session *session,
-					 const struct request *request,
-					 struct reply *reply, int namespace)
+static MUST_CHECK enum step open_allowed(struct session *session)
 {
-	const enum reason reason = policy_decide(session->caller, request);
+	struct job *job = &session->job;
+	const enum reason reason = policy_decide(job->caller, &job->request);
 
 	if (reason != REASON_NONE) {
-		reply_fail(reply, STAGE_POLICY, EACCES);
-		reply->detail = (uint16_t)reason;
-		return answer(session, reply, -1);
+		reply_fail(&job->reply, STAGE_POLICY, EPERM);
+		job->reply.detail = (uint16_t)reason;
+		return answer(session);
 	}
-	if (request_has(request, FLAG_NAMESPACE))
-		return open_in_child(session, request, reply, namespace);
-	return open_here(session, request, reply);
+	return job->request.flags & FLAG_NAMESPACE ? open_there(session) :
+						     open_here(session);
 }
 
-/* What a session forbids in messages that are well formed by themselves. */
-static bool is_fault(const struct session *session,
-		     const struct request *request,
-		     const struct incoming *incoming)
+/* HELLO first and once; a descriptor if and only if it is announced. */
+static bool is_in_order(const struct session *session)
 {
-	const bool brings_one = incoming->fd >= 0;
+	const struct request *request = &session->job.request;
 
-	return session->greeted == (request->op == OP_HELLO) ||
-	       brings_one != request_has(request, FLAG_NAMESPACE);
+	return session->incoming.whole &&
+	       session->greeted == (request->op == OP_OPEN) &&
+	       (session->incoming.fd >= 0) ==
+		       ((request->flags & FLAG_NAMESPACE) != 0);
 }
 
 static MUST_CHECK enum step handle(struct session *session,
-				   const uint8_t *message,
-				   const struct incoming *incoming)
+				   const uint8_t *message)
 {
-	struct request request;
-	struct reply reply;
-	enum verdict verdict =
-		request_decode(message, incoming->size, &request, &reply);
+	struct job *job = &session->job;
 
-	if (verdict != VERDICT_NAMELESS && !incoming->whole)
-		verdict = VERDICT_MALFORMED;
-	if (verdict == VERDICT_GOOD && is_fault(session, &request, incoming))
-		verdict = VERDICT_MALFORMED;
-
-	switch (verdict) {
-	case VERDICT_NAMELESS:
+	job->fd = -1;
+	switch (request_decode(message, session->incoming.size, &job->request,
+			       &job->reply)) {
+	case VERDICT_UNREADABLE:
 		return STEP_FAULT;
 	case VERDICT_VERSION:
-		return dismiss(session, &reply, STAGE_VERSION,
-			       EPROTONOSUPPORT);
+		return dismiss(session, STAGE_VERSION, EPROTO);
 	case VERDICT_MALFORMED:
-		return dismiss(session, &reply, STAGE_DECODE, EPROTO);
+		return dismiss(session, STAGE_DECODE, EPROTO);
 	case VERDICT_GOOD:
 		break;
 	}
-	switch (request.op) {
-	case OP_HELLO:
-		return hello(session, &reply);
-	case OP_OPEN:
-		return open_allowed(session, &request, &reply, incoming->fd);
-	}
-	return STEP_FAULT;
+	if (!is_in_order(session))
+		return dismiss(session, STAGE_DECODE, EPROTO);
+	return job->request.op == OP_HELLO ? hello(session) :
+					     open_allowed(session);
 }
 
 static MUST_CHECK enum step serve_one(struct session *session)
 {
+	struct incoming *incoming = &session->incoming;
 	uint8_t message[REQUEST_MAX];
-	struct incoming incoming;
 	enum step step = STEP_END;
 
-	/* A peer that leaves replies unread breaks the session: its end, too. */
-	if (fdpass_receive(session->socket, message, sizeof(message),
-			   &incoming))
-		return STEP_END;
-	if (incoming.size > 0)
-		step = handle(session, message, &incoming);
-	if (incoming.fd >= 0)
-		close(incoming.fd);
+	if (fdpass_receive(session->socket, message, sizeof(message), incoming))
+		return STEP_FAULT;
+	if (incoming->size > 0)
+		step = handle(session, message);
+	if (incoming->fd >= 0)
+		close(incoming->fd);
 	return step;
 }
 
-int serve(int session_socket, const struct caller *caller)
+int serve(int socket, const struct caller *caller)
 {
-	struct session session = {
-		.socket = session_socket,
-		.caller = caller,
-	};
+	struct session session = { .socket = socket, .job.caller = caller };
 	enum step step;
 
 	do

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A session: requests in, replies out, until either side has enough.
- */
-#ifndef AIOPROCKET_SERVE_H
-#define AIOPROCKET_SERVE_H
+/* A session: requests in, replies out, until either side has enough. */
+#pragma once
 
 #include "caller.h"
 #include "must_check.h"
@@ -12,6 +9,4 @@
  * 0 when the client has ended the session, 1 when the helper has. Returns
  * in a forked child, too, which then must do nothing but end with the value.
  */
-MUST_CHECK int serve(int session, const struct caller *caller);
-
-#endif
+MUST_CHECK int serve(int socket, const struct caller *caller);

@@ -4,6 +4,6 @@ The machine has an accumulator A, an index register X, 16 words of scratch memor
 program ends with the number of bytes of the packet to keep: 0 drops it.
 """
 
-from .program import Program, accept_all, drop_all
+from .program import Program, ProgramLike, accept_all, drop_all
 
-__all__ = ("Program", "accept_all", "drop_all")
+__all__ = ("Program", "ProgramLike", "accept_all", "drop_all")

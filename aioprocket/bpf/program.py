@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final, NoReturn, Self
+from typing import Final, NoReturn, Self, TypeAlias
 
 from ..errors import FilterError
 from ..spec import Instruction, filter_instructions
@@ -21,10 +21,13 @@ from .opcodes import (
     SHIFTS,
 )
 
-__all__ = ("Program", "accept_all", "drop_all")
+__all__ = ("Program", "ProgramLike", "accept_all", "drop_all")
 
 _SOCK_FILTER: Final = struct.Struct("=HBBI")  # linux/filter.h
 _ALL_CELLS: Final = (1 << MEMORY_WORDS) - 1
+
+# What every `filter=` takes: a Program, which is such a sequence itself, or bare instructions.
+ProgramLike: TypeAlias = Iterable[Sequence[int]]
 
 
 class Program(tuple[Instruction, ...]):
@@ -56,7 +59,7 @@ class Program(tuple[Instruction, ...]):
         return f"Program({super().__repr__()})"
 
     @classmethod
-    def of(cls, filter: "Program | Iterable[Sequence[int]]") -> "Program":
+    def of(cls, filter: Iterable[Sequence[int]]) -> "Program":
         """The program that ``filter`` is, or that its instructions make."""
         return filter if isinstance(filter, Program) else cls(filter)
 

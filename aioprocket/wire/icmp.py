@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Final, Literal, Self
 
 from ..errors import WireError
-from ..spec import IpAddress
 from .checksum import checksum, pseudo_header
 from .fields import BytesT, check_bits, check_length
 
@@ -234,6 +233,6 @@ class IcmpError:
         return (self.rest if self.version == 6 else self.rest & 0xFFFF) or None
 
     @property
-    def gateway(self) -> IpAddress | None:
+    def gateway(self) -> ipaddress.IPv4Address | None:
         """Where a redirect points; None for any other error."""
         return ipaddress.IPv4Address(self.rest) if self.kind is ErrorKind.REDIRECT else None

@@ -59,10 +59,6 @@ class Layout:
         """The fields, in the order of the bytes."""
         return tuple(self._offsets)
 
-    def offset(self, field: str) -> int:
-        """Where a field begins."""
-        return self._offsets[field]
-
     def fault(self, field: str, message: str) -> WireError:
         """The error that says what is wrong with a field."""
         return WireError(f"{field}: {message}", offset=self._offsets[field])

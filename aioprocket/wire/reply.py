@@ -5,7 +5,7 @@ From the tables "Reply", "Stages" and "Reasons of policy" of ``helper/PROTOCOL.m
 
 import re
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import STRICT, IntEnum, IntFlag
 from typing import Any, Final
 
 from ..errors import WireError
@@ -71,7 +71,7 @@ class Mode(IntEnum):
     BROKER = 5
 
 
-class State(IntFlag):
+class State(IntFlag, boundary=STRICT):
     """What the helper found about its own start."""
 
     NO_NEW_PRIVS = 1 << 0

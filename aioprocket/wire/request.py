@@ -17,7 +17,6 @@ from ..spec import (
     MAX_FILTER,
     MAX_TUN_ADDRESSES,
     TYPES,
-    DeviceSpec,
     Instruction,
     IpAddress,
     IpInterface,
@@ -148,7 +147,7 @@ def request_of(spec: Spec, id: int = 0) -> Request:
             request = _packet_request(spec, id)
         case TunSpec():
             request = _tun_request(spec, id)
-        case DeviceSpec():
+        case _:
             request = Request(op=Op.OPEN, kind=Kind.DEVICE, id=id, device=spec.name)
     _check_expressible(spec, request)
     return request

@@ -4,15 +4,15 @@ import dataclasses
 from itertools import groupby
 from typing import Any
 
-import golden
 import pytest
-from golden import Golden
 
+import golden
 from aioprocket.wire.arp import ArpPacket
 from aioprocket.wire.ethernet import EthernetHeader
 from aioprocket.wire.icmp import Echo, IcmpError
 from aioprocket.wire.ip import IPv4Header, IPv6Header, skip_extensions
 from aioprocket.wire.udp import UdpHeader
+from golden import Golden
 
 CODECS: dict[str, Any] = {
     "ethernet": EthernetHeader.parse,

@@ -1,0 +1,197 @@
+"""Every example does what its first line says, run as a user without privilege."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from aioprocket.wire.icmp import Echo
+from aioprocket.wire.ip import IPv4Header
+from lab.programs import PROJECT, Program, run_program
+from sandbox import links
+from sandbox.namespaces import Namespace, new_network
+
+pytestmark = pytest.mark.netns
+
+NEAR, FAR = "10.5.0.1", "10.5.0.2"
+NEAR_TOO = "10.5.0.7"
+FAR6 = "fd05::2"
+
+Runner = Callable[..., AbstractContextManager[Program]]
+
+
+@pytest.fixture
+def far(namespace: Namespace) -> Iterator[Namespace]:
+    """Another host, at the other end of a cable: our end is ``near``, its end ``far``."""
+    links.add_veth("near", "far", peer_namespace=namespace.fd)
+    try:
+        _set_up("near", f"{NEAR}/24", f"{NEAR_TOO}/24", "fd05::1/64")
+        with namespace.entered():
+            _set_up("far", f"{FAR}/24", f"{FAR6}/64")
+        yield namespace
+    finally:
+        links.delete_link("near")
+
+
+def _set_up(ifname: str, *addresses: str) -> None:
+    links.set_up(ifname)
+    for address in addresses:
+        links.add_address(ifname, address)
+
+
+@pytest.fixture
+def example(is_root: bool, unprivileged_helper: Path) -> Runner:
+    @contextmanager
+    def run(name: str, *arguments: str) -> Iterator[Program]:
+        arguments += (f"--helper={unprivileged_helper}",)
+        with run_program(f"examples/{name}.py", *arguments, as_nobody=is_root) as program:
+            yield program
+
+    return run
+
+
+def test_every_example_is_tested() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+
+    assert {path.stem for path in (PROJECT / "examples").glob("*.py")} <= tested
+
+
+def test_ping(example: Runner, far: Namespace) -> None:
+    with example("ping", FAR, "--count=2") as program:
+        assert program.finish() == 0
+
+    assert [line.split(",")[0] for line in program.lines] == [
+        f"{FAR}: sequence 0",
+        f"{FAR}: sequence 1",
+    ]
+    assert all(line.endswith(" ms") for line in program.lines)
+
+
+def test_ping6(example: Runner, far: Namespace) -> None:
+    with example("ping6", FAR6, "--count=2") as program:
+        assert program.finish() == 0
+
+    assert program.lines == [f"{FAR6}: sequence {number}, answered" for number in range(2)]
+
+
+def test_sniff(example: Runner, far: Namespace) -> None:
+    with example("sniff", "near", "--count=1") as program:
+        program.expect("listening on near")
+        _send_datagram(FAR)
+        seen = program.expect(rf"\d+\.\d{{9}} out +{NEAR} → {FAR} protocol 17, 43 bytes")
+        assert program.finish() == 0
+
+    assert seen
+    assert program.lines[-1] == "0 dropped by the kernel"
+
+
+def test_sniff_active(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    with example("sniff_active", receiver, "--size=2", "--portions=2") as program:
+        program.expect("listening")
+        for _ in range(5):
+            _send_frame(sender)
+        assert program.finish() == 0
+
+    frame = "02:00:00:00:00:01 → 02:00:00:00:00:02 46 bytes"
+    assert program.lines[1:] == [
+        *(frame, frame, "portion complete, 1 to go"),
+        *(frame, frame, "portion complete, 0 to go"),
+    ]
+
+
+def test_sniff_namespaces(namespace: Namespace) -> None:
+    # Networks that are not the caller's own: only root may open in them.
+    with new_network() as other, _silent_cable("a", namespace), _silent_cable("b", other):
+        places = [f"{namespace.path}:a-far", f"{other.path}:b-far"]
+        program = run_program("examples/sniff_namespaces.py", *places, "--count=1", as_nobody=False)
+        with program as sniffer:
+            for _ in places:
+                sniffer.expect("listening")
+            for ifname in ("a", "b"):
+                _send_frame(ifname)
+            assert sniffer.finish() == 0
+
+    seen = [line for line in sniffer.lines if "listening" not in line]
+    assert sorted(seen) == sorted(
+        f"{network.path}: otherhost from 02:00:00:00:00:01" for network in (namespace, other)
+    )
+
+
+@contextmanager
+def _silent_cable(ifname: str, network: Namespace) -> Iterator[None]:
+    peer = f"{ifname}-far"
+    links.add_veth(ifname, peer, peer_namespace=network.fd)
+    try:
+        links.disable_ipv6(ifname)
+        links.set_up(ifname)
+        with network.entered():
+            links.disable_ipv6(peer)
+            links.set_up(peer)
+        yield
+    finally:
+        links.delete_link(ifname)
+
+
+def test_echo_server(example: Runner, far: Namespace) -> None:
+    with example("echo_server", "near", "lo") as program:
+        program.expect("lo: echo on port 7")
+
+        assert _echo_stream(b"here", "127.0.0.1") == b"here"
+        assert _echo_datagram(b"here", "127.0.0.1")[0] == b"here"
+        with far.entered():
+            assert _echo_stream(b"far", NEAR) == b"far"
+            assert _echo_datagram(b"far", NEAR)[0] == b"far"
+
+
+def test_message_echo(example: Runner, far: Namespace) -> None:
+    with example("message_echo", "--count=1") as program:
+        program.expect("echo on port 7")
+        with far.entered():
+            answer, source = _echo_datagram(b"who", NEAR_TOO)
+        program.expect(f"{FAR} asked {NEAR_TOO} by near")
+        assert program.finish() == 0
+
+    assert (answer, source) == (b"who", (NEAR_TOO, 7))
+
+
+def test_tun_responder(example: Runner, tun_device: Path) -> None:
+    with example("tun_responder", "--count=1") as program:
+        device = program.expect(r"10\.98\.0\.2 answers behind (aio\d+)")[1]
+        request = Echo(identifier=1, sequence=2)
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
+            icmp.settimeout(10)
+            icmp.sendto(request.emit(b"ping"), ("10.98.0.2", 0))
+            header, payload = IPv4Header.parse(icmp.recv(2048))
+        assert program.finish() == 0
+
+    assert str(header.source) == "10.98.0.2"
+    assert Echo.parse(payload) == (Echo(identifier=1, sequence=2, reply=True), b"ping")
+    assert device not in [name for _, name in socket.if_nameindex()]
+
+
+def _send_datagram(address: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", (address, 9))
+
+
+def _send_frame(ifname: str) -> None:
+    frame = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
+        sender.bind((ifname, 0))
+        sender.send(frame)
+
+
+def _echo_stream(data: bytes, address: str) -> bytes:
+    with socket.create_connection((address, 7), timeout=10) as client:
+        client.sendall(data)
+        return client.recv(len(data), socket.MSG_WAITALL)
+
+
+def _echo_datagram(data: bytes, address: str) -> tuple[bytes, tuple[str, int]]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.sendto(data, (address, 7))
+        return client.recvfrom(2048)
