@@ -16,6 +16,7 @@ enum direction {
 	DIRECTION_BROADCAST,
 	DIRECTION_MULTICAST,
 	DIRECTION_OTHERHOST,
+	DIRECTION_COUNT,
 };
 
 /*
@@ -39,7 +40,11 @@ struct packet {
 	union address address;		/* family 0: no address */
 };
 
+extern const char *const packet_directions[DIRECTION_COUNT];
+
 struct packet *packet_new(PyTypeObject *type, PyObject *data);
+PyObject *packet_construct(PyTypeObject *type, PyObject *args,
+			   PyObject *kwargs);
 
 extern PyType_Spec packet_spec;
 

@@ -2,169 +2,31 @@
 /*
  * Receiver: packets from one non-blocking descriptor, many at a time.
  *
- * Most of what a packet costs is the system call and the Python calls around
- * it, so recvmmsg() fetches up to 64 at once.  Not more: a longer list of
- * large bytes objects outgrows the allocator's reserve, and every packet
- * then pays for pages that are faulted in and given back.  The GIL is kept,
+ * The system call and the Python call around it cost more than what is done
+ * for a packet, so recvmmsg() fetches up to 64 at once.  The GIL is kept,
  * since no call here ever waits.
+ *
+ * A batch also ends when its data reach BATCH_BYTES.  Beyond 128 KiB, glibc
+ * returns the memory of a list that is dropped to the system, and each packet
+ * of the next pays for page faults, 10 times what receiving it costs.
  */
 #include "receiver.h"
 
-#include "control.h"
-#include "module.h"
-#include "packet.h"
+#include "batch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <stddef.h>
-#include <string.h>
 #include <structmember.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { DEFAULT_SIZE = 65535 };
 
+/* 64 full Ethernet frames, and some way below 128 KiB. */
+enum { BATCH_BYTES = 112 * 1024 };
+
 /* A failure besides the errnos, which are positive. */
 enum { NO_FAILURE = 0, END_OF_FILE = -1 };
-
-enum { NAMES = 64 };
-
-/* Never invalidated: who renames an interface in use sees its old name. */
-struct name {
-	int ifindex;
-	PyObject *ifname;
-};
-
-struct receiver {
-	PyObject_HEAD
-	struct module_state *state;
-	int fd;
-	bool is_socket;
-	bool zero_is_end;
-	int flags;
-	int failure;		/* met after packets; for the next call */
-	size_t size;
-	unsigned long long packets;
-	unsigned long long bytes;
-	unsigned long long truncated;
-	struct overflow overflow;
-	struct name *names;	/* by ifindex % NAMES; NULL until needed */
-};
-
-/* What the kernel says of a packet */
-
-static PyObject *
-resolve_name(const struct receiver *self, int ifindex)
-{
-	struct ifreq request = {.ifr_ifindex = ifindex};
-
-	/*
-	 * On the descriptor, not by if_indextoname(): the socket may live in
-	 * another network namespace than we do.
-	 */
-	if (ifindex == 0 || ioctl(self->fd, SIOCGIFNAME, &request) < 0)
-		request.ifr_name[0] = '\0';
-	return PyUnicode_DecodeFSDefault(request.ifr_name);
-}
-
-static PyObject *
-get_name(struct receiver *self, int ifindex)
-{
-	struct name *entry;
-
-	if (self->names == NULL) {
-		self->names = PyMem_Calloc(NAMES, sizeof(*self->names));
-		if (self->names == NULL)
-			return PyErr_NoMemory();
-	}
-	entry = &self->names[(unsigned int)ifindex % NAMES];
-	if (entry->ifname == NULL || entry->ifindex != ifindex) {
-		PyObject *ifname = resolve_name(self, ifindex);
-
-		if (ifname == NULL)
-			return NULL;
-		Py_XDECREF(entry->ifname);
-		entry->ifname = ifname;
-		entry->ifindex = ifindex;
-	}
-	return Py_NewRef(entry->ifname);
-}
-
-static enum direction
-direction_of(unsigned char pkttype)
-{
-	switch (pkttype) {
-	case PACKET_OUTGOING:
-		return DIRECTION_OUT;
-	case PACKET_BROADCAST:
-		return DIRECTION_BROADCAST;
-	case PACKET_MULTICAST:
-		return DIRECTION_MULTICAST;
-	case PACKET_OTHERHOST:
-		return DIRECTION_OTHERHOST;
-	default:
-		return DIRECTION_IN;
-	}
-}
-
-static int
-read_sender(struct receiver *self, struct packet *packet,
-	    const struct msghdr *message)
-{
-	const struct sockaddr *name = message->msg_name;
-	size_t length = message->msg_namelen;
-
-	if (length < sizeof(name->sa_family))
-		return 0;
-	if (name->sa_family == AF_UNIX) {
-		PyObject *addr = address_build_unix(name, length);
-
-		atomic_init(&packet->addr, addr);
-		return addr == NULL ? -1 : 0;
-	}
-	if (length > sizeof(packet->address))
-		length = sizeof(packet->address);
-	memcpy(&packet->address, name, length);
-	if (name->sa_family == AF_PACKET) {
-		const struct sockaddr_ll *link = &packet->address.packet;
-
-		packet->ifindex = link->sll_ifindex;
-		packet->direction = (uint8_t)direction_of(link->sll_pkttype);
-		packet->ifname = get_name(self, link->sll_ifindex);
-		return packet->ifname == NULL ? -1 : 0;
-	}
-	return 0;
-}
-
-static PyObject *
-build_packet(struct receiver *self, struct mmsghdr *slot)
-{
-	struct msghdr *message = &slot->msg_hdr;
-	/* With MSG_TRUNC, msg_len is what there was: more than fitted in. */
-	size_t length = slot->msg_len < self->size ? slot->msg_len : self->size;
-	PyObject *data = PyBytes_FromStringAndSize(message->msg_iov->iov_base,
-						   (Py_ssize_t)length);
-	struct packet *packet;
-
-	if (data == NULL)
-		return NULL;
-	packet = packet_new(self->state->packet_type, data);
-	if (packet == NULL)
-		return NULL;
-	packet->wire_len = slot->msg_len;
-	if (read_sender(self, packet, message) < 0 ||
-	    control_read(message, packet, &self->overflow) < 0) {
-		Py_DECREF(packet);
-		return NULL;
-	}
-	packet->truncated = packet->wire_len > length ||
-			    (message->msg_flags & MSG_TRUNC) != 0;
-	self->packets++;
-	self->bytes += length;
-	self->truncated += packet->truncated ? 1 : 0;
-	return (PyObject *)packet;
-}
 
 /* System calls; what ends them early goes to self->failure */
 
@@ -211,33 +73,13 @@ fill_from_device(struct receiver *self, struct scratch *scratch, int wanted)
 	return filled;
 }
 
-static int
-append_packets(struct receiver *self, PyObject *packets,
-	       struct mmsghdr *messages, int count)
-{
-	for (int slot = 0; slot < count; slot++) {
-		PyObject *packet = build_packet(self, &messages[slot]);
-		int failed = packet == NULL ? -1
-					    : PyList_Append(packets, packet);
-
-		Py_XDECREF(packet);
-		if (failed < 0) {
-			/* Also of those built: nobody will see the list. */
-			for (slot = 0; slot < count; slot++)
-				control_close_descriptors(
-					&messages[slot].msg_hdr);
-			return -1;
-		}
-	}
-	return 0;
-}
-
 /* One round of system calls: how many packets came, -1 with an exception. */
 static int
 receive_some(struct receiver *self, PyObject *packets, int wanted)
 {
 	struct scratch_pool *pool = &self->state->scratch;
 	struct scratch *scratch = scratch_take(pool, self->size);
+	unsigned long long before = self->bytes;
 	int filled, failed;
 
 	if (scratch == NULL) {
@@ -246,9 +88,14 @@ receive_some(struct receiver *self, PyObject *packets, int wanted)
 	}
 	filled = self->is_socket ? fill_from_socket(self, scratch, wanted)
 				 : fill_from_device(self, scratch, wanted);
-	failed = append_packets(self, packets, scratch->messages, filled);
+	failed = batch_append(self, packets, scratch->messages, filled);
 	scratch_give(pool, scratch);
-	return failed < 0 ? -1 : filled;
+	if (failed < 0)
+		return -1;
+	if (filled > 0)
+		self->typical =
+			(size_t)(self->bytes - before) / (size_t)filled + 1;
+	return filled;
 }
 
 static void
@@ -280,16 +127,33 @@ settle_failure(struct receiver *self)
 	return -1;
 }
 
+/*
+ * How many slots to offer: what the kernel puts into them cannot be given
+ * back, so the bound on bytes has to be guessed from what came last.
+ */
+static int
+choose_slots(const struct receiver *self, Py_ssize_t missing, size_t room)
+{
+	size_t slots = room / self->typical;
+
+	if (slots > SCRATCH_SLOTS)
+		slots = SCRATCH_SLOTS;
+	if (slots > (size_t)missing)
+		slots = (size_t)missing;
+	return slots > 0 ? (int)slots : 1;
+}
+
 static int
 receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 {
 	Py_ssize_t missing = count;
+	unsigned long long start = self->bytes;
 
 	if (self->failure != NO_FAILURE)
 		return settle_failure(self);
-	while (missing > 0) {
-		int wanted = missing < SCRATCH_SLOTS ? (int)missing
-						     : SCRATCH_SLOTS;
+	while (missing > 0 && self->bytes - start < BATCH_BYTES) {
+		size_t room = BATCH_BYTES - (size_t)(self->bytes - start);
+		int wanted = choose_slots(self, missing, room);
 		int filled = receive_some(self, packets, wanted);
 
 		if (filled < 0)
@@ -415,6 +279,7 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->state = PyType_GetModuleState(type);
 	self->fd = fd;
 	self->size = (size_t)size;
+	self->typical = 1;
 	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0) {
 		Py_DECREF(self);
 		return NULL;
@@ -428,9 +293,7 @@ receiver_dealloc(PyObject *op)
 	struct receiver *self = (struct receiver *)op;
 	PyTypeObject *type = Py_TYPE(op);
 
-	for (int i = 0; self->names != NULL && i < NAMES; i++)
-		Py_XDECREF(self->names[i].ifname);
-	PyMem_Free(self->names);
+	ifnames_free(self->ifnames);
 	PyObject_Free(self);
 	Py_DECREF(type);
 }
@@ -468,7 +331,8 @@ static char receive_doc[] =
 "Return up to count packets that wait, oldest first, without waiting.\n"
 "\n"
 "Returns:\n"
-"    A list of Packet; empty when there is nothing.\n"
+"    A list of Packet, empty only when there is nothing. A list of about\n"
+"    112 KiB ends there, so a short one does not mean that all is read.\n"
 "\n"
 "Raises:\n"
 "    OSError: From the system. Packets that came before it are returned\n"

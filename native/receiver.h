@@ -5,6 +5,27 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "control.h"
+#include "ifnames.h"
+#include "module.h"
+
+struct receiver {
+	PyObject_HEAD
+	struct module_state *state;
+	int fd;
+	bool is_socket;
+	bool zero_is_end;
+	int flags;
+	int failure;		/* met after packets; for the next call */
+	size_t size;
+	size_t typical;		/* mean length of the last packets */
+	unsigned long long packets;
+	unsigned long long bytes;
+	unsigned long long truncated;
+	struct overflow overflow;
+	struct ifnames *ifnames;	/* NULL until needed */
+};
+
 extern PyType_Spec receiver_spec;
 
 #endif

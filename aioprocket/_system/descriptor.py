@@ -4,7 +4,7 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -49,10 +49,8 @@ class Descriptor:
         """
         fd, self._fd = self._fd, _CLOSED
         if fd != _CLOSED:
-            try:
+            with suppress(OSError):
                 os.close(fd)
-            except OSError:
-                pass
 
     def detach(self) -> int:
         """Give the number to the caller, who owns it from here on.

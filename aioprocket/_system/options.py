@@ -120,8 +120,7 @@ def replace_filter(sock: socket.socket, program: Sequence[Instruction] | None) -
 
     Everything queued is thrown away: it passed the old filter, if any.
 
-    Args:
-        program: None takes the filter off.
+    A ``program`` of None takes the filter off.
 
     Raises:
         OSError: As `attach_filter`. Where the new program is refused, the socket drops all.

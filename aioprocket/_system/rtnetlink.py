@@ -16,7 +16,6 @@ _ADDRESS: Final = struct.Struct("@BBBBI")  # struct ifaddrmsg
 _ATTRIBUTE: Final = struct.Struct("@HH")  # struct rtattr
 _ERROR: Final = struct.Struct("@i")  # the first field of struct nlmsgerr
 
-_NETLINK_ROUTE: Final = 0
 _RTM_NEWADDR: Final = 20
 _NLM_F_REQUEST: Final = 0x1
 _NLM_F_ACK: Final = 0x4
@@ -28,9 +27,7 @@ _IFA_F_NODAD: Final = 0x02
 _ANSWER_ROOM: Final = 4096
 
 
-def add_address(
-    ifindex: int, address: ipaddress.IPv4Interface | ipaddress.IPv6Interface
-) -> None:
+def add_address(ifindex: int, address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> None:
     """Give an interface of the calling thread's namespace an address; it may have it already.
 
     IPv6 addresses can be used at once: duplicate address detection is skipped, for it would keep
@@ -40,9 +37,7 @@ def add_address(
         OSError: ``EPERM``: CAP_NET_ADMIN is missing; ``ENODEV``.
     """
     packed = address.ip.packed
-    family, flags = (
-        (socket.AF_INET, 0) if address.version == 4 else (socket.AF_INET6, _IFA_F_NODAD)
-    )
+    family, flags = (socket.AF_INET, 0) if address.version == 4 else (socket.AF_INET6, _IFA_F_NODAD)
     body = _ADDRESS.pack(family, address.network.prefixlen, flags, 0, ifindex)
     # Both: LOCAL is the address; ADDRESS would be the peer's, where it is another one.
     for kind in (_IFA_LOCAL, _IFA_ADDRESS):
@@ -53,7 +48,7 @@ def add_address(
 def _transact(kind: int, flags: int, body: bytes) -> None:
     """Send one request and read its acknowledgement. The kernel answers within the send."""
     flags |= _NLM_F_REQUEST | _NLM_F_ACK
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as route:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
         route.sendto(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body, (0, 0))
         answer = route.recv(_ANSWER_ROOM)
     (error,) = _ERROR.unpack_from(answer, _HEADER.size)

@@ -10,7 +10,15 @@ from typing import Final
 
 from .numbers import TunFlag, TunRequest
 
-__all__ = ("CLONE_DEVICE", "TEMPLATE", "device_flags", "device_name", "make_device", "set_owner", "set_persistent")
+__all__ = (
+    "CLONE_DEVICE",
+    "TEMPLATE",
+    "device_flags",
+    "device_name",
+    "make_device",
+    "set_owner",
+    "set_persistent",
+)
 
 CLONE_DEVICE: Final = "/dev/net/tun"
 TEMPLATE: Final = "aio%d"  # the kernel puts the first free number in

@@ -5,7 +5,7 @@ from types import TracebackType
 from .._system.descriptor import Descriptor, Opened
 from ..errors import ClosedError, HelperDiedError, NotPermittedError, SpecError
 from ..spec import DeviceSpec, Spec
-from ..wire.reply import Mode
+from ..wire.reply import Mode, Reply
 from .direct import opened_namespace
 from .locate import how_to_sudo, why_unprivileged
 from .session import Facts, Session
@@ -91,8 +91,9 @@ class Helper:
         Raises:
             What `open_descriptor` raises.
         """
-        opened = await self.open_descriptor(spec)
-        return opened.descriptor.detach()
+        session, way = self._entered()
+        descriptor, _ = await _explained(session, way, spec, self.timeout)
+        return descriptor.detach()
 
     async def open_descriptor(self, spec: Spec, timeout: float | None = None) -> Opened:
         """Open by the helper what a spec describes. Cancelled, it leaves no descriptor behind.
@@ -109,10 +110,13 @@ class Helper:
             HelperError: No answer, or one that cannot be understood: the session is over.
             ClosedError: It is not entered, or closed.
         """
+        session, way = self._entered()
+        return await open_through(session, way, spec, self.timeout if timeout is None else timeout)
+
+    def _entered(self) -> tuple[Session, Way]:
         if self._session is None or self._way is None:
             raise ClosedError("this Helper is not open: async with Helper(…) as helper")
-        seconds = self.timeout if timeout is None else timeout
-        return await open_through(self._session, self._way, spec, seconds)
+        return self._session, self._way
 
     async def aclose(self) -> None:
         """End the session, and the process if it was started. Idempotent."""
@@ -122,21 +126,7 @@ class Helper:
 
 async def open_through(session: Session, way: Way, spec: Spec, timeout: float) -> Opened:
     """One descriptor through a session; what it raises is explained by the way that was taken."""
-    namespace = None if isinstance(spec, DeviceSpec) else spec.namespace
-    place: Descriptor | None = None
-    if namespace is not None:
-        place = opened_namespace(spec, namespace)
-    try:
-        descriptor, reply = await session.open(spec, place, timeout)
-    except NotPermittedError as error:
-        raise _explained_refusal(error, session, way) from error
-    except HelperDiedError as error:
-        if session.facts is None:
-            raise _explained_death(error, way) from error
-        raise
-    finally:
-        if place is not None:
-            place.close()
+    descriptor, reply = await _explained(session, way, spec, timeout)
     return Opened(
         descriptor,
         spec,
@@ -145,6 +135,26 @@ async def open_through(session: Session, way: Way, spec: Spec, timeout: float) -
         origin=way.origin,
         helper_pid=session.peer.pid,
     )
+
+
+async def _explained(
+    session: Session, way: Way, spec: Spec, timeout: float
+) -> tuple[Descriptor, Reply]:
+    try:
+        namespace = None if isinstance(spec, DeviceSpec) else spec.namespace
+        if namespace is None:
+            return await session.open(spec, None, timeout)
+        place = opened_namespace(spec, namespace)
+        try:
+            return await session.open(spec, place, timeout)
+        finally:
+            place.close()
+    except NotPermittedError as error:
+        raise _explained_refusal(error, session, way) from error
+    except HelperDiedError as error:
+        if session.facts is None:
+            raise _explained_death(error, way) from error
+        raise
 
 
 def _explained_refusal(error: NotPermittedError, session: Session, way: Way) -> NotPermittedError:

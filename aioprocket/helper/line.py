@@ -7,19 +7,37 @@ not as it must be is closed before the error is raised.
 import array
 import errno
 import os
+import select
 import socket
 from collections.abc import Iterable
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from .._system.descriptor import Descriptor
 from ..errors import HelperProtocolError, OpenError, WireError
 from ..wire.message import Op
 from ..wire.reply import REPLY_SIZE, Reply, Stage, decode_reply
 
-__all__ = ("Line",)
+__all__ = ("Answer", "Line")
 
 # CMSG_SPACE is padded, and the kernel would put two into it.
 _ONE_DESCRIPTOR: Final = socket.CMSG_LEN(4)
+_ID: Final = slice(12, 16)  # in a reply, PROTOCOL.md
+_NO_ID: Final = bytes(4)
+
+
+class Answer(NamedTuple):
+    """A reply, whose ``id`` is not in it but beside it; and its descriptor, the receiver's."""
+
+    id: int
+    reply: Reply
+    descriptor: Descriptor | None
+
+
+@lru_cache(maxsize=64)
+def _decoded(data: bytes) -> Reply:
+    # Answers to the same request differ in their id alone, and decoding takes long.
+    return decode_reply(data)
 
 
 class Line:
@@ -34,6 +52,8 @@ class Line:
         sock.setblocking(False)
         self._sock = sock
         self._name = name
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def fileno(self) -> int:
         """-1 once it is closed."""
@@ -42,6 +62,10 @@ class Line:
     def close(self) -> None:
         """Idempotent. The helper sees it as the end of the session."""
         self._sock.close()
+
+    def wait_briefly(self) -> None:
+        """Block until there is something to receive, for a millisecond at most."""
+        self._poll.poll(1)
 
     def send(self, message: bytes, namespace: Descriptor | None = None) -> None:
         """Send a request, with a namespace's descriptor beside it.
@@ -61,7 +85,7 @@ class Line:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-    def receive(self) -> tuple[Reply, Descriptor | None] | None:
+    def receive(self) -> Answer | None:
         """The next reply and the descriptor that it must have; None: nothing has come yet.
 
         Raises:
@@ -77,9 +101,11 @@ class Line:
         try:
             reply = self._checked(data, flags, len(found))
         except BaseException:
-            _close(found)
+            for descriptor in found:
+                descriptor.close()
             raise
-        return reply, found[0] if found else None
+        id = int.from_bytes(data[_ID], "little")
+        return Answer(id, reply, found[0] if found else None)
 
     def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
         # One byte more than a reply, so that a longer one is seen.
@@ -96,7 +122,7 @@ class Line:
         if flags & socket.MSG_CTRUNC and descriptors:
             raise HelperProtocolError(f"{self._name} sent more than one descriptor")
         try:
-            reply = decode_reply(data)
+            reply = _decoded(data[: _ID.start] + _NO_ID + data[_ID.stop :])
         except WireError as error:
             raise HelperProtocolError(f"{self._name} sent what is no reply: {error}") from error
         if flags & socket.MSG_CTRUNC:
@@ -122,8 +148,3 @@ def _descriptors(control: Iterable[tuple[int, int, bytes]]) -> list[Descriptor]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
     return [Descriptor(number) for number in numbers]
-
-
-def _close(descriptors: Iterable[Descriptor]) -> None:
-    for descriptor in descriptors:
-        descriptor.close()

@@ -24,10 +24,10 @@ def check_received(descriptor: Descriptor, spec: Spec, by: str) -> None:
     fd = descriptor.fileno()
     match spec:
         case SocketSpec():
-            wanted = (spec.family, spec.type, spec.protocol)
+            wanted = (int(spec.family), int(spec.type), spec.protocol)
         case PacketSpec():
             # Protocol 0 receives nothing until its receiver binds it.
-            wanted = (socket.AF_PACKET, spec.type, 0)
+            wanted = (int(socket.AF_PACKET), int(spec.type), 0)
         case TunSpec() | DeviceSpec():
             if not stat.S_ISCHR(os.fstat(fd).st_mode):
                 raise HelperProtocolError(f"{by} sent what is no device for the {describe(spec)}")

@@ -10,10 +10,11 @@ whose the next descriptor is.
 """
 
 import socket
+import time
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -34,8 +35,9 @@ from ..wire.message import Op
 from ..wire.reply import Mode, Reply, Stage, State
 from ..wire.request import encode_hello, encode_open
 from .explain import hello_refused, open_refused
-from .line import Line
+from .line import Answer, Line
 from .received import check_received
+from .turns import Turns
 
 __all__ = ("Facts", "Peer", "Session")
 
@@ -44,14 +46,15 @@ _AHEAD: Final = 16
 # Seconds that a cancelled caller stays to receive, and close, what it had asked for. A helper
 # answers in microseconds; one that hangs must not hold up the cancellation.
 _GRACE: Final = 0.1
+# Seconds. A helper that answered its last request within this is waited for in the kernel, as long
+# at most: that takes the loop less time than a turn through its selector. A slow one is not.
+_PROMPT: Final = 0.001
 # Most answers are there before the loop is asked for anything. Every so often it gets its turn.
 _BETWEEN_CHECKPOINTS: Final = 16
 
 _HELLO_ID: Final = 0
 _LAST_ID: Final = 0xFFFFFFFF
 _ID: Final = slice(12, 16)  # in a request, PROTOCOL.md
-
-_Answer: TypeAlias = tuple[Reply, Descriptor | None]
 
 
 class Peer(Protocol):
@@ -107,9 +110,10 @@ class Session:
         self.facts: Facts | None = None
         self._line = Line(sock, str(peer))
         self._readiness = Readiness(sock.fileno())
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._turns = Turns()
         self._unanswered: deque[int] = deque()
         self._greeting = False
+        self._prompt = False
         self._last_id = _HELLO_ID
         self._over: AioprocketError | None = None
 
@@ -125,10 +129,10 @@ class Session:
             NotPermittedError: The helper does not know who is calling.
             HelperError: It did not answer, or not so that it could be understood.
         """
-        async with self._turn:
+        async with self._turns:
             self._say_hello()
             if self.facts is None:
-                await self._answer(_HELLO_ID, timeout, "HELLO")
+                await self._answer(_HELLO_ID, timeout, None)
         assert self.facts is not None
         return self.facts
 
@@ -152,13 +156,13 @@ class Session:
         message = _open_message(spec, id)
         if id % _BETWEEN_CHECKPOINTS == 0:
             await anyio.lowlevel.checkpoint()
-        async with self._turn:
+        async with self._turns:
             self._say_hello()
             if len(self._unanswered) >= _AHEAD:
-                await self._answer(self._unanswered[-1], timeout, "earlier requests")
+                await self._answer(self._unanswered[-1], timeout, None)
             self._line.send(message, namespace)
             self._unanswered.append(id)
-            reply, descriptor = await self._answer(id, timeout, describe(spec))
+            _, reply, descriptor = await self._answer(id, timeout, spec)
         if descriptor is None:
             raise open_refused(spec, reply, str(self.peer))
         try:
@@ -201,18 +205,22 @@ class Session:
             self._line.send(encode_hello(_HELLO_ID))
             self._unanswered.append(_HELLO_ID)
 
-    async def _answer(self, id: int, timeout: float, about: str) -> _Answer:
+    async def _answer(self, id: int, timeout: float, spec: Spec | None) -> Answer:
         try:
-            return self._take(id) or await self._wait_for(id, timeout, about)
+            answer = self._take(id)
+            if answer is None and self._prompt:
+                self._line.wait_briefly()
+                answer = self._take(id)
+            return answer or await self._wait_for(id, timeout, spec)
         except (HelperProtocolError, NotPermittedError) as error:
             self._end(error)
             raise
         except ConnectionResetError as gone:
             if isinstance(gone, HelperDiedError):
                 raise
-            raise await self._died(about) from gone
+            raise await self._died(spec) from gone
 
-    def _take(self, wanted: int) -> _Answer | None:
+    def _take(self, wanted: int) -> Answer | None:
         """The answer to one request, if it has come; descriptors that nobody wants are closed."""
         while True:
             try:
@@ -223,40 +231,45 @@ class Session:
                 continue
             if answer is None:
                 return None
-            reply, descriptor = answer
             try:
-                self._check_turn(reply)
+                self._check_turn(answer)
             except BaseException:
-                _discard(descriptor)
+                _discard(answer)
                 raise
-            if reply.id == wanted:
+            if answer.id == wanted:
                 return answer
-            _discard(descriptor)
+            _discard(answer)
 
-    def _check_turn(self, reply: Reply) -> None:
+    def _check_turn(self, answer: Answer) -> None:
+        id, reply, _ = answer
         expected = self._unanswered.popleft() if self._unanswered else None
-        if reply.id != expected or (reply.op is Op.HELLO) != (reply.id == _HELLO_ID):
+        if id != expected or (reply.op is Op.HELLO) != (id == _HELLO_ID):
             raise HelperProtocolError(
-                f"{self.peer} answered {reply.op.name} {reply.id}, and {expected} was its turn"
+                f"{self.peer} answered {reply.op.name} {id}, and {expected} was its turn"
             )
         if reply.op is Op.HELLO:
             if reply.stage is not Stage.OK:
                 raise hello_refused(reply, str(self.peer))
             self.facts = Facts(reply.mode, reply.uid, reply.capabilities, reply.state)
 
-    async def _wait_for(self, id: int, timeout: float, about: str) -> _Answer:
+    async def _wait_for(self, id: int, timeout: float, spec: Spec | None) -> Answer:
+        began = time.monotonic()
         try:
             with anyio.move_on_after(timeout):
                 return await self._wait(id)
         except anyio.get_cancelled_exc_class():
             await self._abandon(id)
             raise
-        error = HelperTimeoutError(f"{self.peer} did not answer within {timeout:g} s: {about}")
+        finally:
+            self._prompt = not self._prompt and time.monotonic() - began < _PROMPT
+        error = HelperTimeoutError(
+            f"{self.peer} did not answer within {timeout:g} s: {_request(spec)}"
+        )
         self._end(error)
         self.peer.kill()
         raise error
 
-    async def _wait(self, id: int) -> _Answer:
+    async def _wait(self, id: int) -> Answer:
         while True:
             await self._readiness.wait_readable()
             self._check_not_over()
@@ -268,22 +281,26 @@ class Session:
         """Close what still comes for a caller that was cancelled, if it comes soon."""
         with anyio.move_on_after(_GRACE, shield=True):
             try:
-                _, descriptor = await self._wait(id)
+                answer = await self._wait(id)
             except AioprocketError as error:
                 self._end(error)
             except ConnectionResetError:
-                await self._died("a cancelled request")
+                await self._died(None)
             else:
-                _discard(descriptor)
+                _discard(answer)
 
-    async def _died(self, about: str) -> HelperDiedError:
+    async def _died(self, spec: Spec | None) -> HelperDiedError:
         obituary = await self.peer.obituary()
-        message = f"{self.peer} ended before it answered: {about}"
+        message = f"{self.peer} ended before it answered: {_request(spec)}"
         error = HelperDiedError(f"{message}; {obituary}" if obituary else message)
         self._end(error)
         return error
 
 
-def _discard(descriptor: Descriptor | None) -> None:
-    if descriptor is not None:
-        descriptor.close()
+def _request(spec: Spec | None) -> str:
+    return "HELLO" if spec is None else describe(spec)
+
+
+def _discard(answer: Answer) -> None:
+    if answer.descriptor is not None:
+        answer.descriptor.close()

@@ -1,0 +1,123 @@
+# The one door: `make help` lists what is behind it. demo and test need Python >= 3.11, a C and a
+# C++ compiler and make; everything else comes from the package registry into .venv.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+BUILD := build
+
+C_SOURCES := $(wildcard helper/*.c helper/*.h native/*.c native/*.h)
+C_WARNINGS := -std=c11 -Wall -Wextra -Werror -Wconversion -Wshadow -Wswitch-enum -Wvla \
+	-Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wundef
+HELPER_BUDGET := 1800
+
+.DELETE_ON_ERROR:
+.PHONY: demo test check bench fuzz docs clean help lint types c-gcc c-clang budget
+
+help:
+	@echo 'make demo   an unprivileged process pings and sniffs, in a network of its own'
+	@echo 'make test   the tests (arguments to pytest: make test ARGS="-k ping")'
+	@echo 'make check  lint, types, C warnings and analysis, budgets'
+	@echo 'make bench  figures against plain Python and plain C, as ratios'
+	@echo 'make fuzz   hostile bytes for the parsers, one minute (SECONDS=60)'
+	@echo 'make docs   reference pages in $(BUILD)/docs'
+	@echo 'make clean  removes what make has made, .venv included'
+
+demo: $(VENV)/.demo
+	@$(PY) demo
+
+test: $(VENV)/.test
+	$(VENV)/bin/pytest $(ARGS)
+
+bench: $(VENV)/.test
+	PYTHONPATH=demo:tests $(PY) -m benchmarks
+
+# The environment has a stamp in .venv for each set of packages.
+
+# A name of the command line is not enough: it can be a shim with nothing behind it, and Debian
+# ships an interpreter without venv and without headers.
+define PROBE
+import importlib.util, os, sys, sysconfig
+header = os.path.join(sysconfig.get_path("include"), "Python.h")
+package = "python{}.{}".format(*sys.version_info)
+if sys.version_info < (3, 11):
+    sys.exit("older than 3.11")
+if not importlib.util.find_spec("venv") or not importlib.util.find_spec("ensurepip"):
+    sys.exit("has no venv (on Debian: apt install %s-venv)" % package)
+if not os.path.exists(header):
+    sys.exit("has no header %s (on Debian: apt install %s-dev)" % (header, package))
+endef
+export PROBE
+
+$(PY):
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  command -v "$$python" >/dev/null || continue; \
+	  if missing=$$("$$python" -c "$$PROBE" 2>&1); then \
+	    echo "Making $(VENV) with $$python"; \
+	    "$$python" -m venv $(VENV); exit; \
+	  fi; \
+	  echo "$$python: $$(echo "$$missing" | head -n 1)"; \
+	done; \
+	echo 'No suitable Python: 3.11 or newer, or name one: make PYTHON=/path/to/python3' >&2; exit 1
+
+$(VENV)/.pip: | $(PY)
+	@# Dependency groups came with pip 25.1.
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+# Editable: Python sources are used as they stand; only C and metadata need this rule again.
+$(VENV)/.package: $(VENV)/.pip pyproject.toml CMakeLists.txt $(C_SOURCES)
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.package pyproject.toml
+	$(PY) -m pip install --quiet --group $*
+	@touch $@
+
+check: lint types c-gcc c-clang budget
+
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+types: $(VENV)/.lint $(VENV)/.test
+	$(VENV)/bin/mypy
+	$(VENV)/bin/stubtest aioprocket._system._native
+
+PYTHON_INCLUDE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')
+compile_c = for source in helper/*.c; do \
+	    $(1) $(C_WARNINGS) -D_GNU_SOURCE -O2 -c -o /dev/null $$source || exit 1; done; \
+	for source in native/*.c; do \
+	    $(1) $(C_WARNINGS) -isystem $(PYTHON_INCLUDE) -DPy_LIMITED_API=0x030b0000 -fPIC -O2 \
+	        -c -o /dev/null $$source || exit 1; done
+
+c-gcc: $(PY)
+	@echo 'C: gcc, warnings and -fanalyzer'
+	@$(call compile_c,gcc -fanalyzer)
+
+c-clang: $(PY)
+	@if command -v clang >/dev/null; then \
+	  echo 'C: clang, warnings'; $(call compile_c,clang); \
+	else \
+	  echo 'C: clang is not installed: left out'; \
+	  case ",$$AIOPROCKET_MUST_TEST," in *,all,*|*,clang,*) exit 1;; esac; \
+	fi
+
+# What runs with privilege stays small, and links with nothing but libc.
+budget: $(VENV)/.package
+	@lines=$$(cat helper/*.c helper/*.h | wc -l); \
+	echo "helper: $$lines lines of $(HELPER_BUDGET)"; test $$lines -le $(HELPER_BUDGET)
+	@linked=$$(readelf -d "$$($(PY) -m aioprocket.helper)" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'); \
+	echo "helper links: $$linked"; test "$$linked" = libc.so.6
+
+SECONDS ?= 60
+
+fuzz: $(VENV)/.test
+	PYTHONPATH=tests $(PY) -m fuzz --seconds $(SECONDS)
+
+docs: $(VENV)/.demo
+	@mkdir -p $(BUILD)/docs
+	cd $(BUILD)/docs && $(CURDIR)/$(PY) -m pydoc -w aioprocket
+
+clean:
+	rm -rf $(VENV) $(BUILD) dist .mypy_cache .ruff_cache .hypothesis .pytest_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""Sniff in two network namespaces at once: a socket stays where it was opened."""
+
+import argparse
+import asyncio
+
+import aioprocket
+from aioprocket.wire.ethernet import EthernetHeader
+
+
+async def sniff(where: str, interface: str, count: int, helper: str | None) -> None:
+    """Print ``count`` frames of one interface of one namespace."""
+    async with aioprocket.open_packet(interface, namespace=where, helper=helper) as channel:
+        print(f"{where}: listening on {channel.interface}", flush=True)
+        for _ in range(count):
+            packet = await channel.receive()
+            header, _ = EthernetHeader.parse(packet.data)
+            print(f"{where}: {packet.direction} from {header.source}", flush=True)
+
+
+async def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument(
+        "place", nargs=2, help="NAMESPACE:INTERFACE; the namespace a name, a path or pid:NUMBER"
+    )
+    options.add_argument("--count", type=int, default=5)
+    options.add_argument("--helper")
+    arguments = options.parse_args()
+
+    async with asyncio.TaskGroup() as group:
+        for place in arguments.place:
+            namespace, _, interface = place.rpartition(":")
+            group.create_task(sniff(namespace, interface, arguments.count, arguments.helper))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,130 @@
+"""How long a descriptor takes to get, against the least that can pass one; and what many cost."""
+
+import array
+import asyncio
+import os
+import resource
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+
+import aioprocket
+from aioprocket.helper import helper_path
+from aioprocket.spec import SocketSpec
+
+from .figures import heading, resident_bytes, row, within
+
+SESSION_BOUND = 1.5
+ONE_SHOT_BOUND = 1.3
+IDLE_CHANNEL_BOUND = 20  # KiB
+
+ROUNDS = 7
+ICMP = SocketSpec(family=socket.AF_INET, type=socket.SOCK_RAW, protocol=socket.IPPROTO_ICMP)
+
+
+def run(peers: dict[str, Path]) -> None:
+    asyncio.run(_acquire(peers["opener"]))
+    asyncio.run(_churn())
+    asyncio.run(_idle())
+
+
+class _Bare:
+    """A conversation with the minimal program: blocking, without any check."""
+
+    def __init__(self, program: Path) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
+            self._pid = os.posix_spawn(program, [str(program)], {}, file_actions=actions)
+
+    def get(self) -> int:
+        self._ours.send(bytes(200))
+        _, control, _, _ = self._ours.recvmsg(96, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        return array.array("i", control[0][2])[0]
+
+    def end(self) -> None:
+        self._ours.close()
+        os.waitpid(self._pid, 0)
+
+
+async def _timed(count: int, get: Callable[[], Awaitable[int]]) -> float:
+    """Microseconds for one descriptor, got and closed."""
+    began = time.perf_counter()
+    for _ in range(count):
+        os.close(await get())
+    return (time.perf_counter() - began) / count * 1e6
+
+
+async def _acquire(opener: Path) -> None:
+    heading("A raw ICMP socket: microseconds to get it and close it")
+    bare = _Bare(opener)
+
+    async def from_bare() -> int:
+        return bare.get()
+
+    async def from_spawned_bare() -> int:
+        spawned = _Bare(opener)
+        try:
+            return spawned.get()
+        finally:
+            spawned.end()
+
+    async def from_one_shot() -> int:
+        async with aioprocket.Helper([str(helper_path())]) as once:
+            return await once.open_fd(ICMP)
+
+    ways: dict[str, list[float]] = {"bare": [], "session": [], "spawned": [], "one-shot": []}
+    async with aioprocket.Helper([str(helper_path())]) as helper:
+
+        async def from_session() -> int:
+            return await helper.open_fd(ICMP)
+
+        for _ in range(ROUNDS):
+            ways["bare"].append(await _timed(500, from_bare))
+            ways["session"].append(await _timed(500, from_session))
+            ways["spawned"].append(await _timed(50, from_spawned_bare))
+            ways["one-shot"].append(await _timed(50, from_one_shot))
+    bare.end()
+    us = {name: median(values) for name, values in ways.items()}
+    row("minimal C program, blocking round trip", f"{us['bare']:.0f}")
+    ratio = us["session"] / us["bare"]
+    row("live session", f"{us['session']:.0f}", within(ratio, SESSION_BOUND))
+    row("posix_spawn of the minimal C program", f"{us['spawned']:.0f}")
+    ratio = us["one-shot"] / us["spawned"]
+    row("one-shot helper", f"{us['one-shot']:.0f}", within(ratio, ONE_SHOT_BOUND))
+
+
+async def _churn() -> None:
+    count = 10_000
+    heading(f"{count:,} channels opened and closed through one session")
+    async with aioprocket.Helper([str(helper_path())]) as helper:
+        for _ in range(100):  # the first ones fill caches
+            async with aioprocket.open_icmp(type="raw", helper=helper):
+                pass
+        pid = helper.pid
+        assert pid is not None
+        fds, memory = len(os.listdir("/proc/self/fd")), resident_bytes(pid)
+        began = time.perf_counter()
+        for _ in range(count):
+            async with aioprocket.open_icmp(type="raw", helper=helper):
+                pass
+        passed = time.perf_counter() - began
+        row("each", f"{passed / count * 1e6:.0f} µs")
+        row("descriptors more than before", str(len(os.listdir("/proc/self/fd")) - fds))
+        row("helper's memory more than before", f"{(resident_bytes(pid) - memory) / 1024:.0f} KiB")
+
+
+async def _idle() -> None:
+    count = 1000
+    heading(f"{count:,} channels open at once")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    async with aioprocket.Helper([str(helper_path())]) as helper:
+        before = resident_bytes()
+        channels = [await aioprocket.open_icmp(type="raw", helper=helper) for _ in range(count)]
+        each = (resident_bytes() - before) / count / 1024
+        row("memory for each, idle", f"{each:.1f} KiB", within(each, IDLE_CHANNEL_BOUND, " KiB"))
+        for channel in channels:
+            await channel.aclose()

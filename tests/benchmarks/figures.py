@@ -1,0 +1,30 @@
+"""Figures and how they are shown: medians of interleaved runs, and their ratios."""
+
+import resource
+
+__all__ = ("cpu_seconds", "heading", "resident_bytes", "row", "within")
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """Resident memory of a process."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+def heading(text: str) -> None:
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+def row(name: str, *cells: str) -> None:
+    print(f"  {name:<44}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+
+
+def within(ratio: float, bound: float, unit: str = "×") -> str:
+    """The ratio beside what it may be."""
+    return f"{ratio:.2f}{unit} {'≤' if ratio <= bound else 'OVER'} {bound}"

@@ -1,0 +1,119 @@
+"""Hostile bytes for everything that reads bytes: ``make fuzz``.
+
+The helper's decoder and policy run under libFuzzer with the sanitizers, from the golden messages
+on. The parsers in Python get damaged golden bytes, and may raise `WireError` and nothing else.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import golden
+from aioprocket.errors import WireError
+from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
+
+Parser = Callable[[bytes], object]
+PARSERS: dict[str, list[Parser]] = {
+    "request": [request.decode_request],
+    "reply": [reply.decode_reply],
+    "packets": [
+        arp.ArpPacket.parse,
+        ethernet.EthernetHeader.parse,
+        icmp.Echo.parse,
+        icmp.IcmpError.parse,
+        ip.IPv4Header.parse,
+        ip.IPv6Header.parse,
+        udp.UdpHeader.parse,
+    ],
+}
+
+
+def main() -> int:
+    options = argparse.ArgumentParser()
+    options.add_argument("--seconds", type=int, default=60)
+    seconds = options.parse_args().seconds
+    with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
+        status = fuzz_helper(Path(folder), seconds)
+    fuzz_parsers(seconds / 4)
+    return status
+
+
+def fuzz_helper(folder: Path, seconds: int) -> int:
+    program = folder / "request"
+    if not build(program):
+        print("The helper's decoder was not fuzzed: that needs clang with libFuzzer.")
+        demanded = os.environ.get("AIOPROCKET_MUST_TEST", "").split(",")
+        return 1 if {"all", "clang"} & set(demanded) else 0
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for message in goldens("request"):
+        (corpus / message.name).write_bytes(message.data)
+    limits = [f"-max_total_time={seconds}", "-max_len=33000"]
+    fuzzed = subprocess.run(
+        [program, *limits, corpus], cwd=folder, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if fuzzed.returncode:
+        print(fuzzed.stderr)  # ends with the input, in base64
+    else:
+        print("the helper's decoder and policy:", fuzzed.stderr.splitlines()[-1])
+    return fuzzed.returncode
+
+
+def build(program: Path) -> bool:
+    """Whether clang is there, and has libFuzzer."""
+    clang = shutil.which("clang")
+    if clang is None:
+        return False
+    sources = [HERE / "request.c", PROJECT / "helper/request.c", PROJECT / "helper/policy.c"]
+    command = [clang, "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", f"-I{PROJECT / 'helper'}"]
+    command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+    command += [*map(str, sources), "-o", str(program)]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def goldens(kind: str) -> list[golden.Golden]:
+    return golden.good(kind) + golden.faulty(kind)
+
+
+def damaged(seeds: list[bytes], choice: random.Random) -> Iterator[bytes]:
+    while True:
+        data = bytearray(choice.choice(seeds))
+        for _ in range(choice.randrange(4)):
+            if data:
+                data[choice.randrange(len(data))] = choice.choice((0, 1, 0x7F, 0xFF, 0x45))
+        yield bytes(data[: choice.choice((len(data), choice.randrange(len(data) + 1)))])
+
+
+def fuzz_parsers(seconds: float) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print(f"parsers in Python, random seed {seed}:")
+    for kind, parsers in PARSERS.items():
+        inputs = damaged([message.data for message in goldens(kind)], random.Random(seed))
+        until = time.monotonic() + seconds / len(PARSERS)
+        tried = 0
+        while time.monotonic() < until:
+            data = next(inputs)
+            for parse in parsers:
+                try:
+                    parse(data)
+                except WireError:
+                    pass
+                except BaseException:
+                    print(f"  {kind}: {parse.__qualname__} on {data.hex()}")
+                    raise
+            tried += 1
+        print(f"  {kind}: {tried:,} damaged inputs")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""The smallest client of the helper, for tests of the helper itself.
+
+It packs its requests by hand from the tables of helper/PROTOCOL.md, so that it can also send what
+the package never would, and knows nothing of the package.
+"""
+
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = (
+    "DROP",
+    "Flag",
+    "Kind",
+    "Mode",
+    "Reason",
+    "Reply",
+    "Session",
+    "Stage",
+    "hello",
+    "open_request",
+    "run_helper",
+    "session",
+)
+
+MAGIC: Final = 0x314B5041
+SESSION_TIMEOUT: Final = 20.0
+DROP: Final = (0x06, 0, 0, 0)  # BPF_RET | BPF_K, linux/filter.h: of the packet, nothing
+
+_REQUEST = struct.Struct("<IHHHHIIHH16s16s32sIIIIHHHH80s8s")
+_REPLY = struct.Struct("<IHHHHIIHHHHHHI16sHHHHIQ24s")
+_CONTROL_SIZE = socket.CMSG_LEN(4)
+
+
+class Kind(IntEnum):
+    PACKET = 1
+    PACKET_DGRAM = 2
+    RAW4 = 3
+    RAW6 = 4
+    PING4 = 5
+    PING6 = 6
+    TCP4 = 7
+    TCP6 = 8
+    UDP4 = 9
+    UDP6 = 10
+    TUN = 11
+    TAP = 12
+    DEVICE = 13
+
+
+class Flag(IntFlag):
+    ADDRESS = 1 << 0
+    PORT = 1 << 1
+    INTERFACE = 1 << 2
+    DEVICE = 1 << 3
+    MARK = 1 << 4
+    PRIORITY = 1 << 5
+    RECEIVE_BUFFER = 1 << 6
+    SEND_BUFFER = 1 << 7
+    BACKLOG = 1 << 8
+    MTU = 1 << 9
+    FILTER = 1 << 10
+    LOCK = 1 << 11
+    REUSE_PORT = 1 << 12
+    NAMESPACE = 1 << 13
+    ADDRESSES = 1 << 14
+    UP = 1 << 15
+    PERSIST = 1 << 16
+    QUEUES = 1 << 17
+
+
+class Stage(IntEnum):
+    OK = 0
+    DECODE = 1
+    VERSION = 2
+    IDENTITY = 3
+    POLICY = 4
+    NAMESPACE = 5
+    SOCKET = 6
+    INTERFACE = 7
+    OPTION = 8
+    BIND = 9
+    LISTEN = 10
+    FILTER = 11
+    DEVICE = 12
+    TUN = 13
+    ADDRESS = 14
+    VERIFY = 15
+    INTERNAL = 16
+
+
+class Mode(IntEnum):
+    PLAIN = 1
+    SETUID = 2
+    CAPABILITIES = 3
+    SUDO = 4
+
+
+class Reason(IntEnum):
+    KIND = 1
+    PROTOCOL = 2
+    PORT = 3
+    NAME = 4
+    DEVICE = 5
+    MARK = 6
+    BUFFER = 7
+    PRIORITY = 8
+    NAMESPACE = 9
+    EVERYBODY = 10
+    FILE = 11
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply; ``fd`` is -1 or belongs to whoever asked."""
+
+    op: int
+    stage: Stage
+    id: int
+    errno: int
+    detail: int
+    port: int
+    domain: int
+    type: int
+    protocol: int
+    ifindex: int
+    name: str
+    versions: tuple[int, int]
+    mode: int
+    state: int
+    uid: int
+    capabilities: int
+    fd: int
+
+    @property
+    def refusal(self) -> tuple[Stage, int]:
+        """The stage and the errno; ``(Stage.OK, 0)`` if it is none."""
+        return self.stage, self.errno
+
+
+def hello(id: int = 1, *, version: int = 1) -> bytes:
+    """A HELLO."""
+    return _pack(version=version, op=1, id=id)
+
+
+def open_request(kind: int, *, id: int = 2, **fields: Any) -> bytes:
+    """An OPEN. ``fields`` are those of the request's table; a flag without field is ``up=True``.
+
+    ``filter`` is a sequence of instructions, ``addresses`` of ``(version, prefix, packed)``.
+    """
+    flags = Flag(0)
+    values: dict[str, Any] = {}
+    program: Sequence[tuple[int, int, int, int]] = fields.pop("filter", ())
+    protocol = fields.pop("protocol", 0)
+    for name, value in fields.items():
+        flags |= Flag[name.upper()]
+        values[name] = value
+    if "addresses" in values:
+        items = values.pop("addresses")
+        values["address_count"] = len(items)
+        values["addresses"] = b"".join(struct.pack("<BBxx16s", *item) for item in items)
+    if program:
+        flags |= Flag.FILTER
+        values["filter_count"] = len(program)
+    for name in ("lock", "reuse_port", "namespace", "up", "persist", "queues"):
+        values.pop(name, None)
+    header = _pack(op=2, kind=kind, id=id, flags=flags, protocol=protocol, **values)
+    return header + b"".join(struct.pack("<HBBI", *one) for one in program)
+
+
+def _pack(**values: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "magic": MAGIC, "version": 1, "size": 200, "op": 0, "kind": 0, "id": 0, "flags": 0,
+        "protocol": 0, "port": 0, "address": b"", "interface": b"", "device": b"", "mark": 0,
+        "priority": 0, "receive_buffer": 0, "send_buffer": 0, "backlog": 0, "mtu": 0,
+        "filter_count": 0, "address_count": 0, "addresses": b"", "reserved": b"",
+    }  # fmt: skip
+    assert set(values) <= set(fields), set(values) - set(fields)
+    fields |= values
+    for name in ("interface", "device"):
+        if isinstance(fields[name], str):
+            fields[name] = fields[name].encode()
+    return _REQUEST.pack(*fields.values())
+
+
+@dataclass
+class Session:
+    """One helper process and the socket to it."""
+
+    socket: socket.socket
+    process: "subprocess.Popen[bytes]"
+    _fds: list[int] = field(default_factory=list)
+
+    def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
+        """Send a message, with copies of these descriptors."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"={len(fds)}i", *fds))]
+        self.socket.sendmsg([message], rights if fds else [])
+
+    def receive(self) -> Reply | None:
+        """The next reply; None where the helper has ended the session."""
+        try:
+            data, ancillary, flags, _ = self.socket.recvmsg(
+                _REPLY.size + 1, _CONTROL_SIZE, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:  # it left without having read all that we sent
+            return None
+        fds = [struct.unpack_from("=i", value)[0] for _, _, value in ancillary]
+        self._fds += fds
+        if not data:
+            return None
+        assert not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+        assert len(data) == _REPLY.size
+        return _unpack(data, fds)
+
+    def ask(self, message: bytes, fds: Sequence[int] = ()) -> Reply:
+        """Send a message and wait for its reply, which must come."""
+        self.send(message, fds)
+        reply = self.receive()
+        assert reply is not None, f"no answer; the helper ended with {self.process.poll()}"
+        return reply
+
+    def open(self, kind: int, fds: Sequence[int] = (), **fields: Any) -> Reply:
+        """Ask for a descriptor."""
+        return self.ask(open_request(kind, **fields), fds)
+
+    def granted(self, kind: int, fds: Sequence[int] = (), **fields: Any) -> Reply:
+        """Ask for a descriptor, which must come. It is closed with the session."""
+        reply = self.open(kind, fds, **fields)
+        assert reply.refusal == (Stage.OK, 0), reply
+        assert reply.fd >= 0
+        return reply
+
+    def socket_of(self, reply: Reply) -> socket.socket:
+        """The socket that came with a reply; it is closed with the session."""
+        self._fds.remove(reply.fd)
+        made = socket.socket(fileno=reply.fd)
+        self._fds.append(os.dup(made.fileno()))
+        return made
+
+    def take(self, reply: Reply) -> int:
+        """The descriptor that came with a reply, which from now on is the test's to close."""
+        self._fds.remove(reply.fd)
+        return reply.fd
+
+    def close(self) -> int:
+        """End the session; the helper's status."""
+        self.socket.close()
+        while self._fds:
+            os.close(self._fds.pop())
+        return self.process.wait(SESSION_TIMEOUT)
+
+
+def _unpack(data: bytes, fds: list[int]) -> Reply:
+    (magic, version, size, op, stage, id, errno, detail, port, domain, type_, protocol, reserved,
+     ifindex, name, lowest, highest, mode, state, uid, capabilities, rest) = _REPLY.unpack(data)  # fmt: skip
+    assert (magic, version, size) == (MAGIC, 1, _REPLY.size)
+    assert reserved == 0
+    assert not any(rest)
+    assert (stage == 0) == (errno == 0)
+    # Exactly one descriptor rides on a good reply to OPEN, none on any other.
+    assert len(fds) == (op == 2 and stage == 0), (stage, fds)
+    return Reply(
+        op=op, stage=Stage(stage), id=id, errno=errno, detail=detail, port=port, domain=domain,
+        type=type_, protocol=protocol, ifindex=ifindex, name=name.rstrip(b"\x00").decode(),
+        versions=(lowest, highest), mode=mode, state=state, uid=uid, capabilities=capabilities,
+        fd=fds[0] if fds else -1,
+    )  # fmt: skip
+
+
+@contextmanager
+def session(
+    command: Path | Sequence[str | Path],
+    *,
+    greet: bool = True,
+    environment: Mapping[str, str] | None = None,
+    preexec: Callable[[], None] | None = None,
+) -> Iterator[Session]:
+    """A session with a helper that is started for it, greeted unless told otherwise."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(SESSION_TIMEOUT)
+    with theirs:
+        process = subprocess.Popen(
+            [command] if isinstance(command, Path) else list(command),
+            stdin=theirs,
+            env=dict(environment or {}),
+            preexec_fn=preexec,
+        )
+    running = Session(ours, process)
+    try:
+        if greet:
+            greeting = running.ask(hello())
+            assert greeting.refusal == (Stage.OK, 0), greeting
+        yield running
+    finally:
+        try:
+            running.close()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def run_helper(command: Path | Sequence[str | Path], **options: Any) -> int:
+    """Start the helper with `subprocess` options and wait; its status, without a session."""
+    line = [command] if isinstance(command, Path) else list(command)
+    return subprocess.run(line, check=False, timeout=SESSION_TIMEOUT, **options).returncode
