@@ -31,10 +31,26 @@ enum { NO_FAILURE = 0, END_OF_FILE = -1 };
 /* System calls; what ends them early goes to self->failure */
 
 static int
+receive_messages(const struct receiver *self, struct mmsghdr *messages,
+		 int wanted)
+{
+	ssize_t length;
+
+	if (wanted > 1)
+		return recvmmsg(self->fd, messages, (unsigned)wanted,
+				self->flags, NULL);
+	/* recvmmsg() of one takes 100 ns longer. */
+	length = recvmsg(self->fd, &messages->msg_hdr, self->flags);
+	if (length < 0)
+		return -1;
+	messages->msg_len = (unsigned)length;
+	return 1;
+}
+
+static int
 fill_from_socket(struct receiver *self, struct scratch *scratch, int wanted)
 {
-	int filled = recvmmsg(self->fd, scratch->messages, (unsigned)wanted,
-			      self->flags, NULL);
+	int filled = receive_messages(self, scratch->messages, wanted);
 
 	if (filled < 0) {
 		self->failure = errno;

@@ -68,8 +68,10 @@ class Descriptor:
 
     def __del__(self) -> None:
         if self._fd != _CLOSED:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            text = f"unclosed {self!r}"
+            # Before the warning, which may be an exception and end this.
             self.close()
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,17 @@
 """Each address against what the socket module's recvfrom() gives for the very same packet."""
 
+import select
 import socket
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from aioprocket._system._native import Packet, Receiver
 from lab.traffic import ETH_P_LOCAL, frame
 from sandbox import links
 from sandbox.namespaces import Namespace
-
-from aioprocket._system._native import Packet, Receiver
 
 BROADCAST = b"\xff" * 6
 MULTICAST = bytes.fromhex("01 00 5e 00 00 01")
@@ -46,13 +47,9 @@ def test_udp_sender_is_as_recvfrom_gives_it(family: socket.AddressFamily, host: 
 
         packet, expected = receive_with_both(sock)
 
-    assert packet.addr == expected == sock_name(expected, host)
+    assert packet.addr == expected
+    assert packet.addr[0] == host
     assert packet.direction == "in"
-
-
-def sock_name(addr: tuple[Any, ...], host: str) -> tuple[Any, ...]:
-    """Guards against two equal mistakes: the address must also be the one that sent."""
-    return (host, *addr[1:])
 
 
 @pytest.mark.netns
@@ -63,36 +60,15 @@ def test_link_local_sender_is_as_recvfrom_gives_it(veth: tuple[str, str]) -> Non
     scope = socket.if_nametoindex(ifname)
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("fe80::1234", 0, 0, scope))
-        sock.sendto(b"hello", sock.getsockname())
+        # The kernel adds the route to a new address in the background.
+        while not select.select([sock], [], [], 0.01)[0]:
+            sock.sendto(b"hello", sock.getsockname())
 
         packet, expected = receive_with_both(sock)
 
     assert packet.addr == expected
     assert packet.addr[0].startswith("fe80::1234")
     assert packet.addr[3] == scope
-
-
-@pytest.mark.netns
-def test_flow_label_is_as_recvfrom_gives_it() -> None:
-    flow_label = 0x12345
-    ipv6_flowlabel_mgr, ipv6_flowinfo, ipv6_flowinfo_send = 32, 11, 33  # linux/in6.h
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        sock.bind(("::1", 0))
-        _, port, *_ = sock.getsockname()
-        # struct in6_flowlabel_req, linux/in6.h: lease a label for ::1, for all processes.
-        request = socket.inet_pton(socket.AF_INET6, "::1") + struct.pack(
-            "!IBB", flow_label, 0, 255
-        )
-        request += struct.pack("=HHHI", 1, 0, 0, 0)
-        sock.setsockopt(socket.IPPROTO_IPV6, ipv6_flowlabel_mgr, request)
-        sock.setsockopt(socket.IPPROTO_IPV6, ipv6_flowinfo, 1)
-        sock.setsockopt(socket.IPPROTO_IPV6, ipv6_flowinfo_send, 1)
-        sock.sendto(b"hello", ("::1", port, flow_label, 0))
-
-        packet, expected = receive_with_both(sock)
-
-    assert packet.addr == expected
-    assert packet.addr[2] == flow_label
 
 
 @pytest.mark.netns

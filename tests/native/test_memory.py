@@ -1,0 +1,155 @@
+"""Over hundreds of thousands of packets, nothing is kept that the caller does not keep."""
+
+import array
+import gc
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aioprocket._system._native import Packet, Receiver
+from lab.leaks import descriptors
+
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h
+IP_RECVTTL = 12  # linux/in.h
+PACKETS = 200_000
+# A byte lost with each packet would be 200 kB; pages that the allocator keeps are some.
+SLACK = 150_000
+
+
+def resident() -> int:
+    """Bytes of physical memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def growth(action: Callable[[], None], rounds: int) -> int:
+    """By how much memory has grown after the action has come to its steady state."""
+    for _ in range(rounds // 4):
+        action()
+    gc.collect()
+    before = resident()
+    for _ in range(rounds):
+        action()
+    gc.collect()
+    return resident() - before
+
+
+@pytest.fixture
+def looped() -> Iterator[socket.socket]:
+    """A socket that sends to itself, with control messages of both sorts: kept and consumed."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        yield sock
+
+
+def test_receiving_keeps_nothing(looped: socket.socket) -> None:
+    receiver = Receiver(looped.fileno())
+
+    def receive_50() -> None:
+        for _ in range(50):
+            looped.send(b"hello")
+        packets = receiver.receive(64)
+        assert len(packets) == 50
+        assert packets[0].addr == packets[1].addr
+        list(packets[2])
+
+    assert growth(receive_50, PACKETS // 50) < SLACK
+
+
+def test_reading_a_device_keeps_nothing() -> None:
+    device = os.open("/dev/zero", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        receiver = Receiver(device, size=100, socket=False)
+
+        assert growth(lambda: [*receiver.receive(64)].clear(), PACKETS // 64) < SLACK
+    finally:
+        os.close(device)
+
+
+def test_constructing_keeps_nothing() -> None:
+    def construct() -> None:
+        packet = Packet(b"abcd", ("192.0.2.1", 7), vlan_tci=5, ancdata=[(1, 2, b"x")])
+        Packet(*packet.__getnewargs_ex__()[0], **packet.__getnewargs_ex__()[1])
+
+    assert growth(construct, PACKETS // 2) < SLACK
+
+
+def test_refused_arguments_are_not_kept() -> None:
+    data, addr = bytes(range(100)), ("192.0.2.1", 7)
+    before = sys.getrefcount(data), sys.getrefcount(addr)
+
+    for _ in range(10):
+        with pytest.raises(ValueError, match="direction"):
+            Packet(data, addr, ancdata=[(1, 2, data)], direction="nowhere")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="ancdata"):
+            Packet(data, addr, ancdata=[(1, 2, data), (3, 4)])  # type: ignore[list-item]
+
+    assert (sys.getrefcount(data), sys.getrefcount(addr)) == before
+
+
+def test_receivers_that_come_and_go_keep_nothing(looped: socket.socket) -> None:
+    types_before = sys.getrefcount(Receiver), sys.getrefcount(Packet)
+
+    def receive_by_a_new_one() -> None:
+        looped.send(b"hello")
+        [packet] = Receiver(looped.fileno()).receive(1)
+        assert packet.data == b"hello"
+
+    assert growth(receive_by_a_new_one, PACKETS // 10) < SLACK
+    assert (sys.getrefcount(Receiver), sys.getrefcount(Packet)) == types_before
+
+
+@pytest.mark.netns
+def test_interface_names_are_not_lost(veth: tuple[str, str]) -> None:
+    near, far = veth
+    with (
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock,
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender,
+    ):
+        sock.bind((near, 0x0003))
+        sender.bind((far, 0))
+
+        def receive_by_a_new_one() -> None:
+            sender.send(bytes(60))
+            [packet] = Receiver(sock.fileno()).receive(1)
+            assert packet.addr[0] == near
+
+        assert growth(receive_by_a_new_one, PACKETS // 10) < SLACK
+
+
+def test_idle_receiver_is_small(looped: socket.socket) -> None:
+    assert sys.getsizeof(Receiver(looped.fileno())) < 1024
+
+
+def test_descriptors_are_not_lost_when_memory_is() -> None:
+    testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fail allocations")
+    sock, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with sock, sender:
+        receiver = Receiver(sock.fileno())
+        before = descriptors()
+        failures = 0
+        for allocations in range(50):
+            for _ in range(3):
+                socket.send_fds(sender, [b"hello"], [0, 1])
+            testcapi.set_nomemory(allocations, allocations + 1)
+            try:
+                packets = receiver.receive(3)
+            except MemoryError:
+                failures += 1
+                packets = []
+            finally:
+                testcapi.remove_mem_hooks()
+            packets += receiver.receive(3)
+            for packet in packets:
+                for fd in array.array("i", packet.ancdata[0][2]):
+                    os.close(fd)
+
+        assert failures > 10
+        assert descriptors() == before
