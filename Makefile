@@ -114,9 +114,12 @@ SECONDS ?= 60
 fuzz: $(VENV)/.test
 	PYTHONPATH=tests $(PY) -m fuzz --seconds $(SECONDS)
 
+DOCUMENTED := aioprocket aioprocket.errors aioprocket.spec aioprocket.bpf aioprocket.wire \
+	$(patsubst aioprocket/wire/%.py,aioprocket.wire.%,$(wildcard aioprocket/wire/[a-z]*.py))
+
 docs: $(VENV)/.demo
 	@mkdir -p $(BUILD)/docs
-	cd $(BUILD)/docs && $(CURDIR)/$(PY) -m pydoc -w aioprocket
+	cd $(BUILD)/docs && $(CURDIR)/$(PY) -m pydoc -w $(DOCUMENTED)
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist .mypy_cache .ruff_cache .hypothesis .pytest_cache

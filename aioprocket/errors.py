@@ -121,7 +121,8 @@ class HelperProtocolError(HelperError):
 class NotPermittedError(_SystemError, PermissionError):
     """Policy, or the kernel for want of a capability, said no.
 
-    ``step`` names what was refused: ``"policy"``, or a step of `OpenError`.
+    ``step`` names what was refused: ``"policy"``, ``"identity"`` (the helper does not know who is
+    calling), or a step of `OpenError`.
     """
 
     default_errno = _errno.EPERM

@@ -165,7 +165,8 @@ class _Gate:
         if self._callback is not None:
             self._callback()
         elif self._waiter is not None:
-            if not self._waiter.done():
+            # This call may be older than the wait, and what it is about may have been read.
+            if not self._waiter.done() and self.events():
                 self._waiter.set_result(None)
         else:
             self._idle += 1

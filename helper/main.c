@@ -20,7 +20,6 @@
 
 enum {
 	SESSION = STDIN_FILENO,
-	DESCRIPTORS = 64,
 	DESCRIPTORS_EVER = 1 << 20, /* the default of fs.nr_open */
 	STATUS_USAGE = 64,	    /* sysexits.h */
 	STATUS_SYSTEM = 71,
@@ -89,13 +88,15 @@ static MUST_CHECK int stop_timers(void)
 static MUST_CHECK int sanitise(void)
 {
 	const struct rlimit none = { 0, 0 };
-	const struct rlimit few = { DESCRIPTORS, DESCRIPTORS };
 
 	close_other_descriptors();
 	umask(S_IRWXG | S_IRWXO);
+	/*
+	 * Not RLIMIT_NOFILE: it is also how many descriptors all processes of
+	 * the caller may have on their way in messages before we can send one.
+	 */
 	return clearenv() || chdir("/") || reset_signals() || stop_timers() ||
-	       setrlimit(RLIMIT_CORE, &none) ||
-	       setrlimit(RLIMIT_FSIZE, &none) || setrlimit(RLIMIT_NOFILE, &few);
+	       setrlimit(RLIMIT_CORE, &none) || setrlimit(RLIMIT_FSIZE, &none);
 }
 
 int main(int argc, char **argv)

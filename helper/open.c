@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <linux/magic.h>
+#include <linux/membarrier.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -9,16 +10,14 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "open.h"
 #include "privilege.h"
 
-enum {
-	PROLOGUE = 4,
-	WHOLE_PACKET = 262144, /* more than any has */
-};
+enum { PROLOGUE = 4, WHOLE_PACKET = 262144 /* more than any has */ };
 
 /* The port lies at the same place in both. */
 union endpoint {
@@ -213,11 +212,17 @@ static MUST_CHECK int drop_everything(struct job *job)
 	return attach(job, &nothing, 1);
 }
 
-/* Ends, because nothing gets past the filter any more. */
+/*
+ * A packet that came before the filter may still be on its way to the queue,
+ * on another processor. When membarrier(2) returns, it has arrived: some 15 ms.
+ */
 static MUST_CHECK int drain(struct job *job)
 {
 	char byte;
 
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+		return open_fail(job, STAGE_FILTER);
+	/* Ends, because nothing gets past the filter any more. */
 	while (recv(job->fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0)
 		continue;
 	return errno == EAGAIN ? 0 : open_fail(job, STAGE_FILTER);
@@ -322,11 +327,14 @@ static int impl_packet(struct job *job)
 
 static int impl_raw(struct job *job)
 {
-	/* It receives from birth: nothing from before its filter may stay. */
-	return open_socket(job) || drop_everything(job) ||
+	/* It receives from birth, and first more than it is to receive. */
+	const bool stale = job->request.flags &
+			   (FLAG_ADDRESS | FLAG_INTERFACE | FLAG_FILTER);
+
+	return open_socket(job) || (stale && drop_everything(job)) ||
 	       bind_to_interface(job) || set_options(job) ||
-	       bind_address(job) || drain(job) || replace_filter(job) ||
-	       verify(job);
+	       bind_address(job) ||
+	       (stale && (drain(job) || replace_filter(job))) || verify(job);
 }
 
 static int impl_udp(struct job *job)

@@ -4,11 +4,7 @@
 
 #include "policy.h"
 
-enum {
-	BUFFER_MAX = 64 << 20,
-	PRIORITY_MAX = 7,
-	LOW_PORT_MAX = 1023,
-};
+enum { BUFFER_MAX = 64 << 20, PRIORITY_MAX = 7, LOW_PORT_MAX = 1023 };
 
 static const struct device devices[] = {
 	{ "net/tun", "/dev/net/tun", 10, 200 },

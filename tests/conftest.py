@@ -19,15 +19,12 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
-from lab import accounts, helpers, leaks, must, traffic
+from lab import accounts, deadline, helpers, leaks, must, traffic
 from sandbox import kernel, links
 from sandbox.namespaces import Forbidden, Namespace, enter_private, new_network
 from sandbox.reach import interpreter_trees, make_reachable
 
 T = TypeVar("T")
-
-# Read by asyncio and uvloop whenever a loop is made.
-os.environ["PYTHONASYNCIODEBUG"] = "1"
 
 _privilege = pytest.StashKey[str]()
 _forbidden = pytest.StashKey[str]()
@@ -52,6 +49,11 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"private network: {config.stash[_privilege]}" + (f" ({reason})" if reason else "")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        deadline.give_deadline(item)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     privilege = item.config.stash[_privilege]
     if item.get_closest_marker("netns") and privilege == "none":
@@ -68,8 +70,8 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(
     params=[
-        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
-        pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"),
+        pytest.param(("asyncio", {"debug": True, "use_uvloop": False}), id="asyncio"),
+        pytest.param(("asyncio", {"debug": True, "use_uvloop": True}), id="asyncio+uvloop"),
         pytest.param(("trio", {}), id="trio"),
     ]
 )

@@ -5,6 +5,7 @@ at all. `serve` is the script of a helper that behaves.
 """
 
 import array
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,10 @@ class Conversation:
             self.namespaces += 1
             socket.close(array.array("i", rights)[0])
         return decode_request(data) if data else None
+
+    def has_request(self) -> bool:
+        """Whether one is waiting now."""
+        return bool(select.select([self._sock], [], [], 0)[0])
 
     def greet(self, *, mode: Mode = Mode.SETUID) -> None:
         """Take HELLO and answer it."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 __all__ = (
     "DROP",
@@ -34,8 +34,15 @@ MAGIC: Final = 0x314B5041
 SESSION_TIMEOUT: Final = 20.0
 DROP: Final = (0x06, 0, 0, 0)  # BPF_RET | BPF_K, linux/filter.h: of the packet, nothing
 
+Command: TypeAlias = Path | Sequence[str | Path]
+
 _REQUEST = struct.Struct("<IHHHHIIHH16s16s32sIIIIHHHH80s8s")
 _REPLY = struct.Struct("<IHHHHIIHHHHHHI16sHHHHIQ24s")
+_REPLY_FIELDS = (
+    "magic", "version", "size", "op", "stage", "id", "errno", "detail", "port", "domain", "type",
+    "protocol", "reserved", "ifindex", "name", "lowest", "highest", "mode", "state", "uid",
+    "capabilities", "reserved_end",
+)  # fmt: skip
 _CONTROL_SIZE = socket.CMSG_LEN(4)
 
 
@@ -132,7 +139,8 @@ class Reply:
     protocol: int
     ifindex: int
     name: str
-    versions: tuple[int, int]
+    lowest: int
+    highest: int
     mode: int
     state: int
     uid: int
@@ -194,19 +202,19 @@ def _pack(**values: Any) -> bytes:
 class Session:
     """One helper process and the socket to it."""
 
-    socket: socket.socket
+    line: socket.socket
     process: "subprocess.Popen[bytes]"
     _fds: list[int] = field(default_factory=list)
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
         """Send a message, with copies of these descriptors."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"={len(fds)}i", *fds))]
-        self.socket.sendmsg([message], rights if fds else [])
+        self.line.sendmsg([message], rights if fds else [])
 
     def receive(self) -> Reply | None:
         """The next reply; None where the helper has ended the session."""
         try:
-            data, ancillary, flags, _ = self.socket.recvmsg(
+            data, ancillary, flags, _ = self.line.recvmsg(
                 _REPLY.size + 1, _CONTROL_SIZE, socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:  # it left without having read all that we sent
@@ -234,69 +242,77 @@ class Session:
         """Ask for a descriptor, which must come. It is closed with the session."""
         reply = self.open(kind, fds, **fields)
         assert reply.refusal == (Stage.OK, 0), reply
-        assert reply.fd >= 0
+        return reply
+
+    def granted_socket(self, kind: int, fds: Sequence[int] = (), **fields: Any) -> socket.socket:
+        """Ask for a socket, which must come and is the test's to close."""
+        return self.socket_of(self.granted(kind, fds, **fields))
+
+    def greeted(self) -> Reply:
+        """Say HELLO, which must be welcome."""
+        reply = self.ask(hello())
+        assert reply.refusal == (Stage.OK, 0), reply
         return reply
 
     def socket_of(self, reply: Reply) -> socket.socket:
-        """The socket that came with a reply; it is closed with the session."""
+        """The socket that came with a reply, which from now on is the test's to close."""
         self._fds.remove(reply.fd)
-        made = socket.socket(fileno=reply.fd)
-        self._fds.append(os.dup(made.fileno()))
-        return made
+        return socket.socket(fileno=reply.fd)
 
-    def take(self, reply: Reply) -> int:
-        """The descriptor that came with a reply, which from now on is the test's to close."""
-        self._fds.remove(reply.fd)
-        return reply.fd
+    def forget(self) -> None:
+        """Leave the descriptors that came so far to the test, which has closed them."""
+        self._fds.clear()
 
     def close(self) -> int:
         """End the session; the helper's status."""
-        self.socket.close()
+        self.line.close()
         while self._fds:
             os.close(self._fds.pop())
         return self.process.wait(SESSION_TIMEOUT)
 
 
 def _unpack(data: bytes, fds: list[int]) -> Reply:
-    (magic, version, size, op, stage, id, errno, detail, port, domain, type_, protocol, reserved,
-     ifindex, name, lowest, highest, mode, state, uid, capabilities, rest) = _REPLY.unpack(data)  # fmt: skip
-    assert (magic, version, size) == (MAGIC, 1, _REPLY.size)
-    assert reserved == 0
-    assert not any(rest)
-    assert (stage == 0) == (errno == 0)
+    fields = dict(zip(_REPLY_FIELDS, _REPLY.unpack(data), strict=True))
+    assert (fields["magic"], fields["version"], fields["size"]) == (MAGIC, 1, _REPLY.size)
+    assert fields["reserved"] == 0
+    assert not any(fields["reserved_end"])
+    assert (fields["stage"] == 0) == (fields["errno"] == 0)
     # Exactly one descriptor rides on a good reply to OPEN, none on any other.
-    assert len(fds) == (op == 2 and stage == 0), (stage, fds)
-    return Reply(
-        op=op, stage=Stage(stage), id=id, errno=errno, detail=detail, port=port, domain=domain,
-        type=type_, protocol=protocol, ifindex=ifindex, name=name.rstrip(b"\x00").decode(),
-        versions=(lowest, highest), mode=mode, state=state, uid=uid, capabilities=capabilities,
-        fd=fds[0] if fds else -1,
-    )  # fmt: skip
+    assert len(fds) == (fields["op"] == 2 and fields["stage"] == 0), (fields, fds)
+    known = {name: value for name, value in fields.items() if name in Reply.__dataclass_fields__}
+    known["stage"] = Stage(fields["stage"])
+    known["name"] = fields["name"].rstrip(b"\x00").decode()
+    return Reply(**known, fd=fds[0] if fds else -1)
 
 
 @contextmanager
 def session(
-    command: Path | Sequence[str | Path],
+    command: Command,
     *,
     greet: bool = True,
     environment: Mapping[str, str] | None = None,
-    preexec: Callable[[], None] | None = None,
+    preexec: Callable[[], object] | None = None,
+    pass_fds: Sequence[int] = (),
+    pair: tuple[socket.socket, socket.socket] | None = None,
 ) -> Iterator[Session]:
-    """A session with a helper that is started for it, greeted unless told otherwise."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """A session with a helper that is started for it, greeted unless told otherwise.
+
+    ``pair`` is the session's socket and the helper's, where the test makes them by itself.
+    """
+    ours, theirs = pair or socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(SESSION_TIMEOUT)
     with theirs:
         process = subprocess.Popen(
-            [command] if isinstance(command, Path) else list(command),
-            stdin=theirs,
-            env=dict(environment or {}),
+            _line(command),
+            stdin=theirs.fileno(),
+            env=environment or {},
             preexec_fn=preexec,
+            pass_fds=pass_fds,
         )
     running = Session(ours, process)
     try:
         if greet:
-            greeting = running.ask(hello())
-            assert greeting.refusal == (Stage.OK, 0), greeting
+            running.greeted()
         yield running
     finally:
         try:
@@ -307,7 +323,11 @@ def session(
             raise
 
 
-def run_helper(command: Path | Sequence[str | Path], **options: Any) -> int:
+def run_helper(command: Command, **options: Any) -> int:
     """Start the helper with `subprocess` options and wait; its status, without a session."""
-    line = [command] if isinstance(command, Path) else list(command)
-    return subprocess.run(line, check=False, timeout=SESSION_TIMEOUT, **options).returncode
+    finished = subprocess.run(_line(command), timeout=SESSION_TIMEOUT, **options)
+    return int(finished.returncode)
+
+
+def _line(command: Command) -> list[str | Path]:
+    return [command] if isinstance(command, Path) else list(command)

@@ -19,7 +19,9 @@ from sandbox.namespaces import Namespace
 Unprivileged = Callable[[Callable[[], Any]], Any]
 
 
-def test_missing_tool_skips() -> None:
+def test_missing_tool_skips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIOPROCKET_MUST_TEST", raising=False)
+
     with pytest.raises(pytest.skip.Exception, match="no-such-tool"):
         must.require("no-such-tool")
 
@@ -38,9 +40,9 @@ def test_leaked_descriptor_is_found() -> None:
     reading, writing = os.pipe()
 
     with pytest.raises(AssertionError, match="pipe:"), leaks.no_leaks():
-        os.dup(reading)
+        duplicate = os.dup(reading)
 
-    for fd in range(reading, writing + 2):
+    for fd in (reading, writing, duplicate):
         os.close(fd)
 
 

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from ..spec import Instruction
+from ._native import settle
 from .numbers import (
     IP_RECVERR,
     IPV6_RECVERR,
@@ -94,13 +95,14 @@ def drop_all(sock: socket.socket) -> None:
 
 
 def drain(sock: socket.socket) -> None:
-    """Read and throw away what is queued now; a filter must keep more from coming (`drop_all`).
+    """Read and throw away what came until now; a filter must keep more from coming (`drop_all`).
 
-    A pending error of the socket (an ICMP error, a link that went down) is consumed likewise.
+    It waits some 15 ms for what is on its way to the queue. A pending error of the socket (an ICMP error, a link that went down) is consumed likewise.
     """
     # One byte of room takes a whole packet off the queue. Not none: CPython then makes no call.
     room = bytearray(1)
     failed = False
+    settle()
     while True:
         try:
             sock.recv_into(room, 1, socket.MSG_DONTWAIT)

@@ -325,7 +325,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         return f"<{type(self).__name__} {self._place()} {state}>"
 
     def __del__(self) -> None:
-        # No _closed: the constructor failed, and the descriptor is still its opener's.
-        if not getattr(self, "_closed", True):
+        # No _closed: the constructor failed, and the descriptor is still its opener's. A transport
+        # that ends with its channel says so itself.
+        if not getattr(self, "_closed", True) and self._on_close is None:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
             self.close()

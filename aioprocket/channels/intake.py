@@ -7,6 +7,7 @@ to ``on_error``, and reading continues. All others end the read that met them.
 
 import errno
 import select
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +29,7 @@ _SOFT: Final = frozenset({
     errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE, errno.EHOSTDOWN,
     errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES,
 })  # fmt: skip
+_INET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
 class Intake:
@@ -77,16 +79,21 @@ class Intake:
         """
         if self.gone:
             raise self._removed()
-        try:
-            packets = self._port.receive(count)
-        except OSError as error:
-            self.note(error)
-            return []
-        except EOFError:
-            raise anyio.EndOfStream from None
+        packets = self._receive(count)
+        if packets is None:  # behind the error there may be packets
+            packets = self._receive(count) or []
         if packets and self.link_is_down:
             self.link_is_down = False
         return packets
+
+    def _receive(self, count: int) -> list[Packet] | None:
+        try:
+            return self._port.receive(count)
+        except OSError as error:
+            self.note(error)
+            return None
+        except EOFError:
+            raise anyio.EndOfStream from None
 
     def attempt_into(self, buffer: bytearray | memoryview) -> int | None:
         """One packet into the caller's memory, and its length there; None: nothing is there.
@@ -131,6 +138,22 @@ class Intake:
         elif not self.drain_errors():
             # With IP_RECVERR the same news is in the error queue, where it says more.
             self._tell(error)
+
+    def is_about_another(self, error: OSError) -> bool:
+        """Whether a send failed with the network's answer to an earlier packet.
+
+        The kernel reports that at the next call, whichever it is, and does not do what the call
+        asks for. It is noted here; the call has to be made again.
+        """
+        sock = self._port.sock
+        if sock is None or self._port.stream or sock.family not in _INET:
+            return False
+        if self.drain_errors():
+            return True
+        if error.errno == errno.ECONNREFUSED:
+            self._tell(error)
+            return True
+        return False
 
     def _note_link_down(self, error: OSError) -> None:
         self.times_link_down += 1

@@ -72,26 +72,24 @@ class Outlet:
         """
         if address is None and self.addressed and type(data) is Packet:
             address = data.addr
-        try:
-            port = self._port
-            taken = port.send(data) if address is None else port.sendto(data, address)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise self._explained(error) from error
-        self.tx_packets += 1
-        self.tx_bytes += taken
-        return taken
+        port = self._port
+        send = partial(port.send, data) if address is None else partial(port.sendto, data, address)
+        return self._hand_over(send)
 
     def put_message(
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """As `put`, by sendmsg(2)."""
+        return self._hand_over(partial(self._port.sendmsg, buffers, ancdata, flags, address))
+
+    def _hand_over(self, send: Callable[[], int], *, again: bool = True) -> int:
         try:
-            taken = self._port.sendmsg(buffers, ancdata, flags, address)
+            taken = send()
         except BlockingIOError:
             raise
         except OSError as error:
+            if again and self._intake.is_about_another(error):
+                return self._hand_over(send, again=False)
             raise self._explained(error) from error
         self.tx_packets += 1
         self.tx_bytes += taken

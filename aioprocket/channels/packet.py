@@ -6,6 +6,7 @@ from typing import Any, Final
 from .._system import interfaces, options
 from .._system.descriptor import Opened, borrowed
 from .._system.numbers import Membership
+from .._system.packet_socket import bind_packet
 from ..spec import PacketSpec
 from .channel import Channel
 from .explain import step_error
@@ -49,7 +50,6 @@ def build_packet(opened: Opened, spec: PacketSpec, **facts: Any) -> PacketChanne
     with borrowed(opened.descriptor.fileno()) as sock:
         link = _link(sock, opened, spec)
         _set_up(sock, spec, link)
-        # A link asks by number, and the number stays when the owner changes.
     port = SocketPort(socket.socket(fileno=opened.descriptor.detach()), size=spec.snaplen)
     return PacketChannel(port, link=link, spec=spec, helper_pid=opened.helper_pid, **facts)
 
@@ -75,8 +75,6 @@ def _set_up(sock: socket.socket, spec: PacketSpec, link: Link | None) -> None:
     except OSError as error:
         raise step_error("set up", "option", spec, error) from error
     try:
-        # An empty name is index 0: all interfaces. The socket itself looks a name up, so it is
-        # right in any namespace.
-        sock.bind((spec.interface or "", spec.protocol))
+        bind_packet(sock, 0 if link is None else link.index, spec.protocol)
     except OSError as error:
         raise step_error("bind", "bind", spec, error) from error

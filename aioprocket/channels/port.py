@@ -199,22 +199,24 @@ class IcmpPort(SocketPort):
         return [_payload(packet) for packet in self.counters.receive(count)]
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
-        """Through a packet: the header's length is known only when it was read."""
-        packets = self._receive(1)
-        if not packets:
-            raise BlockingIOError
-        view = memoryview(buffer).cast("B")
-        length = min(len(view), len(packets[0]))
-        view[:length] = packets[0].data[:length]
-        return length, packets[0].wire_len
+        """Through a copy: the header's length is known only when it was read."""
+        data = self.sock.recv(MAX_PACKET)
+        payload = memoryview(data)[_header_length(data) :]
+        room = memoryview(buffer).cast("B")
+        held = min(len(room), len(payload))
+        room[:held] = payload[:held]
+        return held, len(payload)
+
+
+def _header_length(data: bytes) -> int:
+    # IHL counts words of four bytes: options make the header longer than 20 (RFC 791, 3.1).
+    return (data[0] & 0x0F) * 4 if data else 0
 
 
 def _payload(packet: Packet) -> Packet:
-    data = packet.data
-    # IHL counts words of four bytes: options make the header longer than 20 (RFC 791, 3.1).
-    header = (data[0] & 0x0F) * 4 if data else 0
+    header = _header_length(packet.data)
     return Packet(
-        data[header:],
+        packet.data[header:],
         packet.addr,
         timestamp_ns=packet.timestamp_ns,
         wire_len=packet.wire_len - header,

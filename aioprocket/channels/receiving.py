@@ -112,10 +112,11 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 raise anyio.EndOfStream from None
             else:
                 if packets:
-                    left = self._unchecked - len(packets)
-                    self._unchecked = left if left > 0 else 0
+                    self._unchecked = self._left_after(len(packets))
                     return packets
-        return await self._read(lambda: self._packets(max))
+        batch = await self._read(lambda: self._packets(max))
+        self._unchecked = self._left_after(len(batch) - 1)  # the read has counted one
+        return batch
 
     def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
         """Iterate by `receive_batch`. Leaving the loop loses nothing."""
@@ -217,6 +218,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                     await checkpoint()
                 else:
                     await self._wait()
+            self._check_open()  # a closed channel is passive, too
         except anyio.EndOfStream:
             pass
         finally:
@@ -258,6 +260,9 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             or self._intake.gone
         )
         self._unchecked = 0 if obstacle else unchecked
+
+    def _left_after(self, packets: int) -> int:
+        return self._unchecked - packets if self._unchecked > packets else 0
 
     async def _read(self, attempt: Callable[[], _T | None]) -> _T:
         """What ``attempt`` finds; wait while that is None."""

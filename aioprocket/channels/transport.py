@@ -337,7 +337,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def __del__(self) -> None:
         if not getattr(self, "_lost", True):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self._lost = True
+            self._lost = True  # and the loop is not asked to tell the protocol of it
             self._channel.close()
 
     def __repr__(self) -> str:

@@ -137,15 +137,16 @@ def _open_socket(spec: SocketSpec) -> Opened:
     sock = _new_socket(spec, spec.family, spec.type, spec.protocol)
     with _closed_on_failure(sock):
         inet = spec.family in _INET
-        # Such a socket receives from birth, whatever comes, and some of it before a filter is on.
         born_receiving = inet and (
             spec.type == socket.SOCK_RAW
             or (spec.type == socket.SOCK_DGRAM and spec.protocol in _PING)
         )
-        if born_receiving:
+        # It receives from birth, and first more than it is to receive.
+        stale = born_receiving and bool(spec.ip or spec.interface or spec.filter)
+        if stale:
             with _step(spec, "filter"):
                 options.drop_all(sock)
-        else:
+        elif not born_receiving:
             _set_filter(spec, sock, spec.filter)
             if inet:
                 _share_address(spec, sock)
@@ -155,7 +156,7 @@ def _open_socket(spec: SocketSpec) -> Opened:
                 options.bind_to_ifindex(sock, ifindex)
         _set_options(spec, sock)
         _bind_and_listen(spec, sock, ifindex)
-        if born_receiving:
+        if stale:
             with _step(spec, "filter"):
                 options.replace_filter(sock, spec.filter)
                 if spec.lock_filter:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .._system.interfaces import interface_names_here
-from .._system.namespace import namespace_names
+from .._system.namespace import namespace_names, namespace_path
 from ..errors import (
     AioprocketError,
     HelperError,
@@ -144,8 +144,9 @@ def _no_hint(spec: Spec) -> str:
 
 
 def _interfaces(spec: Spec) -> str:
-    if getattr(spec, "namespace", None) is not None:
-        return f"interfaces there: ip -n {spec.namespace} link"  # type: ignore[union-attr]
+    namespace = None if isinstance(spec, DeviceSpec) else spec.namespace
+    if namespace is not None:
+        return f"interfaces there: nsenter --net={namespace_path(namespace)} ip link"
     return f"interfaces here: {', '.join(interface_names_here())}"
 
 

@@ -67,23 +67,22 @@ class Line:
         """Block until there is something to receive, for a millisecond at most."""
         self._poll.poll(1)
 
-    def send(self, message: bytes, namespace: Descriptor | None = None) -> None:
-        """Send a request, with a namespace's descriptor beside it.
+    def send(self, message: bytes, namespace: Descriptor | None = None) -> bool:
+        """Send a request, with a namespace's descriptor beside it; False: there is no room.
 
         That the other end is gone is not an error here: what it said last may still be unread.
-
-        Raises:
-            BlockingIOError: There is no room.
         """
         try:
             if namespace is None:
                 self._sock.send(message)
             else:
                 rights = array.array("i", [namespace.fileno()])
-                control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-                self._sock.sendmsg([message], control)
+                self._sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        except BlockingIOError:
+            return False
         except (BrokenPipeError, ConnectionResetError):
             pass
+        return True
 
     def receive(self) -> Answer | None:
         """The next reply and the descriptor that it must have; None: nothing has come yet.

@@ -158,9 +158,10 @@ class Session:
             await anyio.lowlevel.checkpoint()
         async with self._turns:
             self._say_hello()
-            if len(self._unanswered) >= _AHEAD:
-                await self._answer(self._unanswered[-1], timeout, None)
-            self._line.send(message, namespace)
+            if len(self._unanswered) >= _AHEAD or not self._line.send(message, namespace):
+                # Cancelled requests are in the way: when all are answered, there is room.
+                _discard(await self._answer(self._unanswered[-1], timeout, None))
+                self._line.send(message, namespace)
             self._unanswered.append(id)
             _, reply, descriptor = await self._answer(id, timeout, spec)
         if descriptor is None:
@@ -207,10 +208,9 @@ class Session:
 
     async def _answer(self, id: int, timeout: float, spec: Spec | None) -> Answer:
         try:
-            answer = self._take(id)
-            if answer is None and self._prompt:
+            if self._prompt:
                 self._line.wait_briefly()
-                answer = self._take(id)
+            answer = self._take(id)
             return answer or await self._wait_for(id, timeout, spec)
         except (HelperProtocolError, NotPermittedError) as error:
             self._end(error)

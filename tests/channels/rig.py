@@ -1,6 +1,7 @@
 """What the tests of channels stand on: channels and their other ends, on real descriptors."""
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -8,24 +9,26 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
-from lab.traffic import ETH_P_LOCAL, frame
-from sandbox import links
 
 from aioprocket import Channel, Packet, PacketChannel, channels
 from aioprocket._system.descriptor import Descriptor, Opened
-from aioprocket._system.interfaces import interface_flags
-from aioprocket._system.numbers import InterfaceFlag
-from aioprocket.spec import PacketSpec
+from aioprocket._system.numbers import TunFlag
+from aioprocket._system.tun import CLONE_DEVICE, make_device
+from aioprocket.spec import PacketSpec, TunSpec
+from lab.traffic import ETH_P_LOCAL, frame
+from sandbox import links
 
 __all__ = (
     "ETH_P_LOCAL_NUMBER",
     "Cable",
     "cable",
     "frame",
+    "in_child",
     "number",
     "open_packet",
     "pair",
     "parked",
+    "tap",
 )
 
 ETH_P_LOCAL_NUMBER = int.from_bytes(ETH_P_LOCAL, "big")
@@ -49,7 +52,7 @@ def open_packet(ifname: str | None, **options: Any) -> PacketChannel:
 class Cable:
     """A channel at one end of a cable, and a plain socket at the other."""
 
-    def __init__(self, channel: PacketChannel, far: socket.socket, near_ifname: str) -> None:
+    def __init__(self, channel: Channel, far: socket.socket, near_ifname: str) -> None:
         self.channel = channel
         self.far = far
         self.ifname = near_ifname
@@ -60,25 +63,60 @@ class Cable:
             self.far.send(frame(each))
 
 
-def _settle(ifname: str) -> None:
-    """Wait until frames go out: a new link drops them silently until its queue is attached."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        while InterfaceFlag.RUNNING not in interface_flags(asker.fileno(), ifname):
-            time.sleep(0.001)
-    # The kernel says "running" first and attaches the queue next, under the lock of rtnetlink.
-    links.set_up(ifname)
+def _settle(veth: tuple[str, str]) -> None:
+    """Wait until frames pass both ways: a new link drops them until its queue is attached."""
+    with _bound(veth[0]) as left, _bound(veth[1]) as right:
+        for near, far in ((left, right), (right, left)):
+            while True:
+                near.send(frame(0))
+                try:
+                    far.recv(2000, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    time.sleep(0.001)
+                else:
+                    break
+
+
+def _bound(ifname: str) -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.bind((ifname, ETH_P_LOCAL_NUMBER))
+    return sock
 
 
 @contextmanager
 def cable(veth: tuple[str, str], **options: Any) -> Iterator[Cable]:
     """A channel on ``veth[1]``, and a sender on ``veth[0]``."""
-    for ifname in veth:
-        _settle(ifname)
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as far:
-        far.bind((veth[0], 0))
+    _settle(veth)
+    with _bound(veth[0]) as far:
         channel = open_packet(veth[1], **options)
         try:
             yield Cable(channel, far, veth[1])
+        finally:
+            channel.close()
+
+
+@contextmanager
+def tap() -> Iterator[Cable]:
+    """A tap channel, and a packet socket on its interface: what one sends, the other gets."""
+    fd = os.open(CLONE_DEVICE, os.O_RDWR | os.O_NONBLOCK)
+    descriptor = Descriptor(fd)
+    name = make_device(fd, "tap0", TunFlag.TAP | TunFlag.NO_PI)
+    links.disable_ipv6(name)
+    links.set_up(name)
+    index = socket.if_nametoindex(name)
+    with _bound(name) as far:
+        while True:  # as in _settle
+            far.send(frame(0))
+            try:
+                os.read(fd, 2000)
+            except BlockingIOError:
+                time.sleep(0.001)
+            else:
+                break
+        spec = TunSpec(name=name, mode="tap")
+        channel = channels.build(Opened(descriptor, spec, name, index))
+        try:
+            yield Cable(channel, far, name)
         finally:
             channel.close()
 
@@ -93,6 +131,19 @@ def pair(kind: int = socket.SOCK_DGRAM) -> Iterator[tuple[Channel, socket.socket
             yield channel, far
         finally:
             channel.close()
+
+
+def in_child(call: Callable[[], None]) -> None:
+    """Call a function in a fork of this process; it has ended, and well, when this returns."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            call()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 async def parked(call: Callable[[], Coroutine[Any, Any, Any]]) -> "asyncio.Task[Any]":

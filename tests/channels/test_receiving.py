@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import errno
+import itertools
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -7,9 +9,10 @@ from typing import Any
 
 import anyio
 import pytest
-from channels.rig import cable, frame, number, open_packet, pair
 
 from aioprocket import BusyError, Channel, ClosedError, Packet, Stats
+from aioprocket.spec import ETH_P_ALL
+from channels.rig import cable, frame, number, open_packet, pair
 
 pytestmark = [pytest.mark.netns]
 
@@ -152,10 +155,8 @@ async def test_no_packet_is_lost_by_300_cancels_just_after_it_came(veth: tuple[s
             await asyncio.sleep(0)
             wire.send(each)
             loop.call_later(0, task.cancel)
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 got.append(number(await task))
-            except asyncio.CancelledError:
-                pass
 
         while len(got) < 300:
             got.append(number(wire.channel.receive_nowait()))
@@ -211,8 +212,9 @@ async def test_a_reader_with_packets_waiting_gives_others_their_turn(
                 received += len(got) if name == "receive_batch" else 1
             tasks.cancel_scope.cancel()
 
-        stretches = [after - before for before, after in zip(turns, turns[1:], strict=False)]
-        assert max([*stretches, 256 - turns[-1]]) <= 64 + 8
+        stretches = [after - before for before, after in itertools.pairwise(turns)]
+        # trio runs the tasks of one turn in any order, so two of the reader's may meet.
+        assert max([*stretches, 256 - turns[-1]]) <= 2 * 64
 
 
 @pytest.mark.anyio
@@ -244,13 +246,12 @@ async def test_a_snaplen_shortens_packets_and_says_so(veth: tuple[str, str]) -> 
 
 @pytest.mark.anyio
 async def test_recvfrom_gives_the_address_of_the_socket_module(veth: tuple[str, str]) -> None:
-    with cable(veth) as wire:
-        with open_packet_socket(veth[1]) as plain:
-            wire.send(1)
+    with cable(veth) as wire, open_packet_socket(veth[1]) as plain:
+        wire.send(1)
 
-            data, address = await wire.channel.recvfrom()
+        data, address = await wire.channel.recvfrom()
 
-            assert (data, address) == plain.recvfrom(2000)
+        assert (data, address) == plain.recvfrom(2000)
 
 
 def open_packet_socket(ifname: str) -> socket.socket:
@@ -361,7 +362,7 @@ async def test_an_empty_datagram_is_a_packet() -> None:
 @pytest.mark.anyio
 async def test_all_interfaces_are_heard_without_one_by_name(veth: tuple[str, str]) -> None:
     with cable(veth) as wire:
-        everywhere = open_packet(None)
+        everywhere = open_packet(None, protocol=ETH_P_ALL)
         try:
             wire.send(3)
 

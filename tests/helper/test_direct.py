@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from sandbox import links
-from sandbox.namespaces import Namespace
 
 from aioprocket._system import interfaces, tun
 from aioprocket._system.descriptor import Opened, borrowed
@@ -20,6 +18,8 @@ from aioprocket.errors import NotPermittedError, OpenError
 from aioprocket.helper import Helper, direct
 from aioprocket.helper.direct import open_directly
 from aioprocket.spec import DeviceSpec, Instruction, PacketSpec, SocketSpec, Spec, TunSpec
+from sandbox import links
+from sandbox.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 
@@ -39,9 +39,16 @@ def udp(family: int = INET, **options: Any) -> SocketSpec:
 
 
 def raw(**options: Any) -> SocketSpec:
-    return SocketSpec(
-        family=INET, type=socket.SOCK_RAW, protocol=socket.IPPROTO_ICMP, **options
-    )
+    return SocketSpec(family=INET, type=socket.SOCK_RAW, protocol=socket.IPPROTO_ICMP, **options)
+
+
+needs_tun = pytest.mark.usefixtures("tun_device")
+
+
+@contextmanager
+def opened_socket(spec: Spec) -> Iterator[socket.socket]:
+    with opened(spec) as found, borrowed(found.descriptor.fileno()) as sock:
+        yield sock
 
 
 @contextmanager
@@ -101,11 +108,11 @@ SPECS: dict[str, Callable[[], Spec]] = {
     "packet, locked filter on lo": lambda: PacketSpec(
         interface="lo", filter=ACCEPT, lock_filter=True
     ),
-    "packet, options": lambda: PacketSpec(
+    "packet, forced buffers": lambda: PacketSpec(
         mark=0xFFFFFFFF, priority=7, receive_buffer=1 << 22, send_buffer=1 << 22
     ),
     "raw": lambda: raw(),
-    "raw, everything": lambda: raw(
+    "raw, everything, forced buffers": lambda: raw(
         ip=ipaddress.ip_address("127.0.0.1"), interface="lo", mark=5, priority=7,
         receive_buffer=1 << 22, send_buffer=1 << 22, filter=ACCEPT, lock_filter=True,
     ),
@@ -116,7 +123,7 @@ SPECS: dict[str, Callable[[], Spec]] = {
     "tcp, neither bound nor listening": lambda: tcp(),
     "tcp6": lambda: tcp(INET6, port=443, backlog=5, reuse_port=True),
     "udp": lambda: udp(port=53),
-    "udp, everything": lambda: udp(
+    "udp, everything, forced buffers": lambda: udp(
         port=53, ip=ipaddress.ip_address("127.0.0.1"), interface="lo", mark=1, priority=6,
         receive_buffer=1 << 22, send_buffer=1 << 22, filter=ACCEPT, lock_filter=True,
         reuse_port=True,
@@ -126,7 +133,14 @@ SPECS: dict[str, Callable[[], Spec]] = {
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        # SO_RCVBUFFORCE wants CAP_NET_ADMIN over the whole machine, not over a user namespace.
+        pytest.param(spec, id=name, marks=[pytest.mark.realroot] if "forced" in name else [])
+        for name, spec in SPECS.items()
+    ],
+)
 async def test_socket_is_in_the_same_state_from_the_helper(
     spec: Callable[[], Spec], helper_binary: Path
 ) -> None:
@@ -159,6 +173,7 @@ def tun_state_of(found: Opened) -> dict[str, object]:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("mode", ["tun", "tap"])
+@needs_tun
 async def test_tun_is_in_the_same_state_from_the_helper(
     mode: Literal["tun", "tap"], helper_binary: Path
 ) -> None:
@@ -175,18 +190,21 @@ async def test_tun_is_in_the_same_state_from_the_helper(
             its.descriptor.close()
 
 
+@needs_tun
 def test_tun_address_can_be_used_at_once() -> None:
     spec = TunSpec(addresses=(ipaddress.ip_interface("fd00:9::1/64"),))
     with opened(spec), socket.socket(INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("fd00:9::1", 0))
 
 
+@needs_tun
 def test_tun_that_exists_is_attached_to() -> None:
-    with opened(TunSpec(name="aio7", multi_queue=True)) as first:
-        with opened(TunSpec(name="aio7", multi_queue=True)) as second:
-            assert second.ifindex == first.ifindex
+    spec = TunSpec(name="aio7", multi_queue=True)
+    with opened(spec) as first, opened(spec) as second:
+        assert second.ifindex == first.ifindex
 
 
+@needs_tun
 def test_tun_that_somebody_uses_is_busy() -> None:
     with opened(TunSpec(name="aio7")), pytest.raises(OpenError) as caught:
         open_directly(TunSpec(name="aio7"))
@@ -194,6 +212,7 @@ def test_tun_that_somebody_uses_is_busy() -> None:
     assert (caught.value.step, caught.value.errno) == ("tun", errno.EBUSY)
 
 
+@needs_tun
 def test_interface_of_another_kind_is_no_tun(veth: tuple[str, str]) -> None:
     with pytest.raises(OpenError) as caught:
         open_directly(TunSpec(name=veth[0]))
@@ -201,6 +220,7 @@ def test_interface_of_another_kind_is_no_tun(veth: tuple[str, str]) -> None:
     assert (caught.value.step, caught.value.errno) == ("tun", errno.EINVAL)
 
 
+@needs_tun
 def test_persistent_tun_outlives_its_descriptor_and_can_be_had_again() -> None:
     with opened(TunSpec(name="aio7", persist=True)) as first:
         ifindex = first.ifindex
@@ -214,6 +234,7 @@ def test_persistent_tun_outlives_its_descriptor_and_can_be_had_again() -> None:
             links.delete_link("aio7")
 
 
+@needs_tun
 def test_tun_that_cannot_be_configured_is_not_left_behind() -> None:
     multicast = ipaddress.ip_interface("ff02::1/64")  # no interface's own: EADDRNOTAVAIL
     with pytest.raises(OpenError) as caught:
@@ -224,28 +245,27 @@ def test_tun_that_cannot_be_configured_is_not_left_behind() -> None:
 
 
 def test_packet_socket_receives_nothing_before_its_receiver_binds_it() -> None:
-    with opened(PacketSpec(interface="lo")) as found:
+    with opened_socket(PacketSpec(interface="lo")) as sock:
         with socket.socket(INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"x", ("127.0.0.1", 9))
 
-        with borrowed(found.descriptor.fileno()) as sock, pytest.raises(BlockingIOError):
+        with pytest.raises(BlockingIOError):
             sock.recv(100)
 
 
 @pytest.mark.parametrize(("locked_to", "heard"), [("lo", True), ("v0", False)])
 @pytest.mark.usefixtures("veth")
 def test_packet_socket_locked_to_an_interface_hears_no_other(locked_to: str, heard: bool) -> None:
-    with opened(PacketSpec(interface=locked_to, lock_filter=True)) as found:
-        with borrowed(found.descriptor.fileno()) as sock:
-            sock.bind(("lo", 3))
-            with socket.socket(INET, socket.SOCK_DGRAM) as sender:
-                sender.sendto(b"x", ("127.0.0.1", 9))
+    with opened_socket(PacketSpec(interface=locked_to, lock_filter=True)) as sock:
+        sock.bind(("lo", 3))
+        with socket.socket(INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("127.0.0.1", 9))
 
-            if heard:
-                assert sock.recv(100).endswith(b"x")
-            else:
-                with pytest.raises(BlockingIOError):
-                    sock.recv(100)
+        if heard:
+            assert sock.recv(100).endswith(b"x")
+        else:
+            with pytest.raises(BlockingIOError):
+                sock.recv(100)
 
 
 def test_raw_socket_has_nothing_from_before_its_filter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,9 +278,9 @@ def test_raw_socket_has_nothing_from_before_its_filter(monkeypatch: pytest.Monke
             sender.recv(100)
 
     monkeypatch.setattr(direct, "_set_options", ping_meanwhile)
-    with opened(raw()) as found, borrowed(found.descriptor.fileno()) as sock:
-        with pytest.raises(BlockingIOError):
-            sock.recv(100)
+    asked = raw(ip=ipaddress.IPv4Address("127.0.0.1"))
+    with opened_socket(asked) as sock, pytest.raises(BlockingIOError):
+        sock.recv(100)
 
 
 def test_one_program_can_have_a_port_of_both_versions() -> None:
@@ -286,6 +306,7 @@ def test_namespace_is_found_by_a_process(namespace: Namespace) -> None:
         open_directly(udp(port=53))
 
 
+@needs_tun
 def test_tun_opens_in_another_namespace(namespace: Namespace) -> None:
     spec = TunSpec(addresses=(ipaddress.ip_interface("10.9.0.1/24"),), namespace=namespace.path)
     with opened(spec) as found:
@@ -381,8 +402,7 @@ def test_refusal_names_its_step(
 
 def test_small_buffer_needs_no_privilege(as_nobody: Callable[[Callable[[], int]], int]) -> None:
     def size() -> int:
-        with opened(udp(receive_buffer=4096)) as found:
-            with borrowed(found.descriptor.fileno()) as sock:
-                return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        with opened_socket(udp(receive_buffer=4096)) as sock:
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     assert as_nobody(size) == 8192

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import anyio
 import pytest
-from lab.leaks import children, descriptors
 
 from aioprocket.errors import HelperError, HelperNotFoundError
 from aioprocket.helper import launch as launch_module
 from aioprocket.helper.launch import Process, launch
+from lab.leaks import children, descriptors
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +41,14 @@ async def test_stdin_is_the_session_and_names_us_as_its_maker() -> None:
 
 
 async def test_program_gets_no_environment_and_none_of_our_descriptors() -> None:
-    with open(__file__, "rb"):
-        text = "cat /proc/$$/environ >&0; ls -l /proc/$$/fd >&0"
-        async with launched(*script(text)) as (sock, process):
-            await process.obituary()
-            said = b""
-            while data := sock.recv(4096):
-                said += data
+    ours = os.open(__file__, os.O_RDONLY | os.O_CLOEXEC)
+    text = "cat /proc/$$/environ >&0; ls -l /proc/$$/fd >&0"
+    async with launched(*script(text)) as (sock, process):
+        await process.obituary()
+        said = b""
+        while data := sock.recv(4096):
+            said += data
+    os.close(ours)
 
     assert said.startswith(b"total")
     assert __file__.encode() not in said
@@ -81,7 +82,8 @@ async def test_program_that_does_not_go_is_killed(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch_module, "_EXIT", 0.1)
-    argv = ("/bin/sleep", "600") if how != "ignores signals" else script("trap '' TERM; sleep 600")
+    # exec: the shell's own child would outlive it.
+    argv = script(("trap '' TERM; " if how == "ignores signals" else "") + "exec sleep 600")
     async with launched(*argv) as (_, process):
         if how == "is stopped":
             os.kill(process.pid, signal.SIGSTOP)
