@@ -91,10 +91,7 @@ static MUST_CHECK int sanitise(void)
 
 	close_other_descriptors();
 	umask(S_IRWXG | S_IRWXO);
-	/*
-	 * Not RLIMIT_NOFILE: it is also how many descriptors all processes of
-	 * the caller may have on their way in messages before we can send one.
-	 */
+	/* A low RLIMIT_NOFILE would forbid to send when many are in flight. */
 	return clearenv() || chdir("/") || reset_signals() || stop_timers() ||
 	       setrlimit(RLIMIT_CORE, &none) || setrlimit(RLIMIT_FSIZE, &none);
 }

@@ -7,7 +7,7 @@ callback may do anything in its midst: change the mode, pause, close, swap the f
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..packet import Packet
 from .modes import ReadMachine
@@ -15,6 +15,8 @@ from .protocol import RawProtocol
 from .serve import TURN_SECONDS
 
 __all__ = ("Dispatch",)
+
+_BEFORE_DATAGRAMS: Final = ("packets_received", "packet_received")
 
 
 class Dispatch:
@@ -27,8 +29,7 @@ class Dispatch:
     """
 
     __slots__ = (
-        "_loop", "_machine", "_receive", "_receive_batch", "budget", "max_budget", "protocol",
-        "transport",
+        "_loop", "_machine", "_method", "budget", "max_budget", "protocol", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -41,15 +42,15 @@ class Dispatch:
         self.choose(protocol)
 
     def choose(self, protocol: Any) -> None:
-        """Take a protocol; the first that it overrides of the three receiving methods is called."""
-        self._receive: Callable[[Packet], object] | None = None
-        self._receive_batch: Callable[[list[Packet]], object] | None = None
-        if _overrides(protocol, "packets_received"):
-            self._receive_batch = protocol.packets_received
-        elif _overrides(protocol, "packet_received"):
-            self._receive = protocol.packet_received
-        else:
-            self._receive = _datagram_receiver(protocol.datagram_received)
+        """Take a protocol; the first that it overrides of the three receiving methods is called.
+
+        Raises:
+            TypeError: It has none of them.
+        """
+        overridden = (name for name in _BEFORE_DATAGRAMS if _overrides(protocol, name))
+        self._method = next(overridden, "datagram_received")
+        if not hasattr(protocol, self._method):
+            raise TypeError(f"{protocol!r} has no method that receives packets")
         self.protocol = protocol
 
     def call(self, what: str, *arguments: object) -> None:
@@ -78,11 +79,11 @@ class Dispatch:
             may_go_on: Asked after a callback changed something; if not, the rest is the backlog.
         """
         self._machine.interrupted = False
-        if self._receive is None:
+        if self._method == "packets_received":
             ended = self._machine.spend(len(batch))
             self._deliver_whole(batch)
         else:
-            ended = self._deliver_each(batch, self._receive, may_go_on)
+            ended = self._deliver_each(batch, may_go_on)
         if ended:
             self.call("passive")
 
@@ -95,14 +96,12 @@ class Dispatch:
         elif self.budget < self.max_budget:
             self.budget = min(self.budget * 2, self.max_budget)
 
-    def _deliver_each(
-        self,
-        batch: list[Packet],
-        receive: Callable[[Packet], object],
-        may_go_on: Callable[[], bool],
-    ) -> bool:
+    def _deliver_each(self, batch: list[Packet], may_go_on: Callable[[], bool]) -> bool:
         machine = self._machine
         generation = machine.generation
+        receive = getattr(self.protocol, self._method)
+        # Here, and not in a function around the method, which would cost as much as the rest.
+        as_datagram = self._method == "datagram_received"
         clock = time.monotonic
         turn_ends = clock() + TURN_SECONDS
         delivered = 0
@@ -113,9 +112,12 @@ class Dispatch:
                     ended |= machine.spend(1)
                 delivered += 1
                 try:
-                    receive(packet)
+                    if as_datagram:
+                        receive(packet.data, packet.addr)
+                    else:
+                        receive(packet)
                 except Exception as error:
-                    self._report("packet_received", error)
+                    self._report(self._method, error)
                 if machine.interrupted:
                     machine.interrupted = False
                     if machine.generation != generation or not may_go_on():
@@ -134,10 +136,3 @@ def _overrides(protocol: object, name: str) -> bool:
     return method is not None and getattr(method, "__func__", method) is not getattr(
         RawProtocol, name
     )
-
-
-def _datagram_receiver(receive: Callable[[bytes, Any], object]) -> Callable[[Packet], object]:
-    def receive_datagram(packet: Packet) -> None:
-        receive(packet.data, packet.addr)
-
-    return receive_datagram

@@ -201,6 +201,16 @@ async def test_the_packet_method_comes_before_the_datagram_method(veth: tuple[st
 
 
 @pytest.mark.asyncio
+async def test_what_receives_no_packets_is_no_protocol() -> None:
+    with pair() as (channel, far):
+        with pytest.raises(TypeError, match="no method that receives"):
+            await create_endpoint(object, channel)
+
+        far.send(b"x")
+        assert await channel.recv() == b"x"
+
+
+@pytest.mark.asyncio
 async def test_another_protocol_can_take_over(veth: tuple[str, str]) -> None:
     with cable(veth) as wire:
         transport, first = await create_endpoint(Recorder, wire.channel)

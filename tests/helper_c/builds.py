@@ -37,9 +37,10 @@ def options() -> list[str]:
     return _listed("target_compile_options(aioprocket-helper PRIVATE ${AIOPROCKET_WARNINGS}")
 
 
-def link_options() -> list[str]:
-    """The helper's options of linking."""
-    return _listed("target_link_options(aioprocket-helper PRIVATE")
+def link_options(pie: str) -> list[str]:
+    """The helper's options of linking; ``pie`` is the one that depends on the system's libc."""
+    listed = _listed("target_link_options(aioprocket-helper PRIVATE")
+    return [pie if option == "${AIOPROCKET_PIE}" else option for option in listed]
 
 
 def _listed(command: str) -> list[str]:
@@ -54,7 +55,7 @@ def compile_c(compiler: str, files: Iterable[Path], out: Path, *options: str) ->
     built = subprocess.run(
         [*command, *map(str, files), "-o", str(out)], capture_output=True, text=True, check=False
     )
-    if re.search(r"cannot find .*(asan|ubsan|fuzzer|clang_rt)", built.stderr):
+    if re.search(r"cannot find .*(asan|ubsan|fuzzer|clang_rt|-lc\b)", built.stderr):
         unavailable(Path(compiler).name, built.stderr.strip().splitlines()[0])
     assert built.returncode == 0, built.stderr
     return out

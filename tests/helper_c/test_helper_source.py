@@ -46,11 +46,12 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["-pie", "-static-pie"])
+def binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The helper, built with the options of CMakeLists.txt."""
     out = tmp_path_factory.mktemp("binary") / "aioprocket-helper"
-    return compile_c(require("gcc"), SOURCES, out, *options(), "-fPIE", *link_options())
+    further = [*options(), "-fPIE", *link_options(request.param)]
+    return compile_c(require("gcc"), SOURCES, out, *further)
 
 
 def test_cmake_builds_every_source_there_is() -> None:
@@ -121,7 +122,7 @@ def test_clang_warns_of_nothing(tmp_path: Path) -> None:
 
 def test_it_links_with_libc_alone(binary: Path) -> None:
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", _readelf("-d", binary))
-    assert [name for name in needed if not name.startswith("ld-")] == ["libc.so.6"]
+    assert {name for name in needed if not name.startswith("ld-")} <= {"libc.so.6"}
 
 
 def test_it_is_hardened(binary: Path) -> None:
@@ -131,7 +132,7 @@ def test_it_is_hardened(binary: Path) -> None:
     assert "GNU_RELRO" in segments
     assert re.search(r"GNU_STACK\s.*\bRW\b", segments)
     assert not re.search(r"\bRWE\b", segments)
-    assert "__stack_chk_fail" in _readelf("--dyn-syms", binary)
+    assert "__stack_chk_fail" in _readelf("--syms", binary)
 
 
 def test_the_decoder_survives_a_moment_of_fuzzing(tmp_path: Path) -> None:
