@@ -56,8 +56,9 @@ async def create_transport(
     if channel._on_close is not None:
         raise BusyError("the channel has a transport already")
     protocol = factory()
-    ended = channel._set_mode(active)
-    transport = RawTransport(loop, channel, protocol)
+    dispatch = Dispatch(loop, channel._machine, protocol, channel._read_packets)
+    ended = channel._set_mode(active)  # from here on nobody else can receive
+    transport = RawTransport(loop, channel, dispatch)
     started = loop.create_future()
     loop.call_soon(transport._start, ended, started)
     try:
@@ -75,7 +76,9 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     are here as well. The channel is the transport's, and is closed with it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel, protocol: Any) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, channel: Channel, dispatch: Dispatch
+    ) -> None:
         super().__init__()
         self._loop = loop
         self._pid = os.getpid()
@@ -84,8 +87,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._machine = channel._machine
         self._readiness = channel._readiness
         self._outlet = channel._outlet
-        self._dispatch = Dispatch(loop, channel._machine, protocol, channel._read_packets)
-        self._dispatch.transport = self
+        self._dispatch = dispatch
+        dispatch.transport = self
         self._started = False
         self._subscribed = False
         self._delivering = False
@@ -94,8 +97,9 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._lost = False
         self._next_turn: asyncio.Handle | None = None
         self._link_check: asyncio.TimerHandle | None = None
-        call = self._dispatch.call
-        self._buffer = WriteBuffer(partial(call, "pause_writing"), partial(call, "resume_writing"))
+        self._buffer = WriteBuffer(
+            partial(dispatch.call, "pause_writing"), partial(dispatch.call, "resume_writing")
+        )
         self._intake.on_error = self._tell_error
         channel._on_close = self._channel_closed
 
