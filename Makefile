@@ -104,8 +104,9 @@ c-clang: $(PY)
 
 # What runs with privilege stays small, and links with nothing but libc.
 budget: $(VENV)/.package
-	@lines=$$(cat helper/*.c helper/*.h | wc -l); \
-	echo "helper: $$lines lines of $(HELPER_BUDGET)"; test $$lines -le $(HELPER_BUDGET)
+	@# Lines of code: a budget on comments would be paid in comments.
+	@lines=$$(cat helper/*.c helper/*.h | gcc -fpreprocessed -dD -E -P - 2>/dev/null | grep -c .); \
+	echo "helper: $$lines lines of code of $(HELPER_BUDGET)"; test $$lines -le $(HELPER_BUDGET)
 	@linked=$$(readelf -d "$$($(PY) -m aioprocket.helper)" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'); \
 	echo "helper links: $${linked:-nothing, it is static}"; test -z "$${linked#libc.so.6}"
 

@@ -18,6 +18,23 @@ const struct device *policy_device(const char *name)
 	return NULL;
 }
 
+/* Private use, shared space, documentation, benchmarks: RFC 6890. */
+static const struct tun_address private[] = {
+	{ 4, 8, { 0 }, { 10 } },
+	{ 4, 10, { 0 }, { 100, 64 } },
+	{ 4, 12, { 0 }, { 172, 16 } },
+	{ 4, 16, { 0 }, { 192, 168 } },
+	{ 4, 15, { 0 }, { 198, 18 } },
+	{ 4, 24, { 0 }, { 192, 0, 2 } },
+	{ 4, 24, { 0 }, { 198, 51, 100 } },
+	{ 4, 24, { 0 }, { 203, 0, 113 } },
+	{ 6, 7, { 0 }, { 0xFC } },
+	{ 6, 10, { 0 }, { 0xFE, 0x80 } },
+	{ 6, 32, { 0 }, { 0x20, 0x01, 0x0D, 0xB8 } },
+};
+
+enum { PRIVATE_COUNT = sizeof(private) / sizeof(private[0]) };
+
 static bool is_granted_name(const struct request *request)
 {
 	return !(request->flags & FLAG_INTERFACE) ||
@@ -57,6 +74,36 @@ static enum reason check_kind(const struct request *request)
 	return REASON_KIND;
 }
 
+static bool lies_in(const struct tun_address *address,
+		    const struct tun_address *network)
+{
+	const size_t whole = network->prefix / 8;
+	const unsigned int rest = 8 - network->prefix % 8;
+
+	return address->version == network->version &&
+	       address->prefix >= network->prefix &&
+	       memcmp(address->address, network->address, whole) == 0 &&
+	       (address->address[whole] ^ network->address[whole]) >> rest == 0;
+}
+
+/* Any other would draw the host's own traffic to the caller's device. */
+static enum reason check_addresses(const struct request *request)
+{
+	/* A network namespace of the caller's own is the caller's business. */
+	if (request->flags & FLAG_NAMESPACE)
+		return REASON_NONE;
+	for (size_t i = 0; i < request->address_count; i++) {
+		size_t at = 0;
+
+		while (at < PRIVATE_COUNT &&
+		       !lies_in(&request->addresses[i], &private[at]))
+			at++;
+		if (at == PRIVATE_COUNT)
+			return REASON_ADDRESS;
+	}
+	return REASON_NONE;
+}
+
 static enum reason check_options(const struct request *request)
 {
 	if (request->flags & FLAG_MARK)
@@ -89,7 +136,8 @@ enum reason policy_decide(const struct caller *caller,
 	if (caller->mode == MODE_PLAIN || caller->uid == 0)
 		return REASON_NONE;
 	if ((reason = check_file(caller)) != REASON_NONE ||
-	    (reason = check_kind(request)) != REASON_NONE)
+	    (reason = check_kind(request)) != REASON_NONE ||
+	    (reason = check_addresses(request)) != REASON_NONE)
 		return reason;
 	return check_options(request);
 }

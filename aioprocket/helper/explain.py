@@ -55,12 +55,14 @@ _REASONS: Final = {
     Reason.NAMESPACE: "namespaces other than your own are not granted",
     Reason.EVERYBODY: "everybody may execute the helper, and there is no policy",
     Reason.FILE: "the helper's file is not root's, or others can write it",
+    Reason.ADDRESS: "only addresses for private use are granted",
 }
 _REASON_HINTS: Final = {
     Reason.PORT: "a port from 1024 needs no helper: leave helper= out, unset AIOPROCKET_HELPER",
     Reason.NAME: "leave the name out, and the kernel numbers aio0, aio1, …",
     Reason.EVERYBODY: "let one group execute it: chgrp GROUP and chmod 4750 on the helper's file",
     Reason.FILE: "chown root and chmod 4750 on the helper's file",
+    Reason.ADDRESS: "take one from 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fc00::/7",
 }
 
 

@@ -59,6 +59,7 @@ class Reason(IntEnum):
     NAMESPACE = 9
     EVERYBODY = 10
     FILE = 11
+    ADDRESS = 12
 
 
 class Mode(IntEnum):

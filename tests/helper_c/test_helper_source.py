@@ -59,8 +59,14 @@ def test_cmake_builds_every_source_there_is() -> None:
 
 
 def test_the_helper_stays_small() -> None:
-    lines = {path.name: len(_lines(path)) for path in HELPER.glob("*.[ch]")}
+    # Comments are free: a budget on them would be paid in comments.
+    lines = {path.name: _lines_of_code(path) for path in HELPER.glob("*.[ch]")}
     assert sum(lines.values()) <= ALL_LINES, lines
+
+
+def _lines_of_code(path: Path) -> int:
+    bare = re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.S)
+    return sum(1 for line in bare.splitlines() if line.strip())
 
 
 @pytest.mark.parametrize("path", sorted(HELPER.glob("*.[ch]")), ids=lambda path: path.name)

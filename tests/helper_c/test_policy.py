@@ -1,5 +1,7 @@
 """The policy that is built in: who gets what where there is no policy file."""
 
+import ipaddress
+
 import pytest
 
 import golden
@@ -13,6 +15,13 @@ from helper_c.decoder import Decoder
 ALLOWED = 0
 MIB = 1 << 20
 PRIVILEGED = ["setuid", "capabilities", "sudo"]
+
+
+def tun(*addresses: str, namespace: bool = False) -> Request:
+    wanted = tuple(ipaddress.ip_interface(address) for address in addresses)
+    return Request(op=Op.OPEN, kind=Kind.TUN, addresses=wanted, namespace=namespace)
+
+
 ICMP, IGMP, ICMPV6 = (IP_PROTOCOLS[name] for name in ("icmp", "igmp", "icmpv6"))
 
 GRANTED = [
@@ -33,6 +42,10 @@ GRANTED = [
     Request(op=Op.OPEN, kind=Kind.PACKET, priority=7),
     Request(op=Op.OPEN, kind=Kind.PACKET, receive_buffer=64 * MIB, send_buffer=64 * MIB),
     Request(op=Op.OPEN, kind=Kind.PACKET, namespace=True),
+    tun("10.0.0.1/8", "172.31.255.1/12", "192.168.7.1/32", "100.127.0.1/10"),
+    tun("198.19.0.1/15", "192.0.2.1/24", "198.51.100.1/24", "203.0.113.1/24"),
+    tun("fd00::1/64", "fc00::1/7", "fe80::1/10", "2001:db8::1/32"),
+    tun("8.8.8.8/0", namespace=True),
 ]
 DENIED = [
     (Request(op=Op.OPEN, kind=Kind.RAW4, protocol=IGMP), Reason.PROTOCOL),
@@ -54,6 +67,14 @@ DENIED = [
     (Request(op=Op.OPEN, kind=Kind.PACKET, priority=8), Reason.PRIORITY),
     (Request(op=Op.OPEN, kind=Kind.PACKET, receive_buffer=64 * MIB + 1), Reason.BUFFER),
     (Request(op=Op.OPEN, kind=Kind.PACKET, send_buffer=64 * MIB + 1), Reason.BUFFER),
+    (tun("8.8.8.8/32"), Reason.ADDRESS),
+    (tun("10.0.0.1/7"), Reason.ADDRESS),
+    (tun("172.32.0.1/16"), Reason.ADDRESS),
+    (tun("100.128.0.1/16"), Reason.ADDRESS),
+    (tun("10.0.0.1/24", "11.0.0.1/24"), Reason.ADDRESS),
+    (tun("2000::1/3"), Reason.ADDRESS),
+    (tun("fe00::1/16"), Reason.ADDRESS),
+    (tun("fc00::1/6"), Reason.ADDRESS),
 ]
 EVERY_OPEN = [message.data for message in golden.good("request") if message["op"] == "open"]
 
