@@ -19,7 +19,6 @@ from .channels import (
     TunChannel,
 )
 from .doors import (
-    Door,
     create_endpoint,
     open,
     open_device,
@@ -45,6 +44,7 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
+from .opening import Door
 from .packet import Packet
 
 __all__ = (

@@ -1,7 +1,9 @@
 """From a door's arguments to the spec that they mean: names, defaults that follow one another."""
 
 import ipaddress
+import math
 import socket
+from collections.abc import Iterable
 
 from .bpf import Program, ProgramLike
 from .errors import SpecError
@@ -15,7 +17,7 @@ from .spec import (
     type_number,
 )
 
-__all__ = ("any_socket", "icmp", "network", "program")
+__all__ = ("PLAIN", "any_socket", "icmp", "networks", "program", "read_packets", "seconds")
 
 # type=None follows the family, or else the protocol.
 _TYPE_OF_FAMILY: dict[int, int] = {
@@ -27,7 +29,22 @@ _TYPE_OF_PROTOCOL: dict[int, int] = {
     socket.IPPROTO_TCP: socket.SOCK_STREAM,
     socket.IPPROTO_UDP: socket.SOCK_DGRAM,
 }
-_FAMILY_OF_VERSION: dict[int | str, int] = {4: socket.AF_INET, 6: socket.AF_INET6}
+_FAMILY_OF_VERSION: dict[int, int] = {4: socket.AF_INET, 6: socket.AF_INET6}
+_ICMP: dict[int, int] = {
+    socket.AF_INET: socket.IPPROTO_ICMP,
+    socket.AF_INET6: socket.IPPROTO_ICMPV6,
+}
+# The kernel only says that it does not support any other.
+_TYPES_OF_PROTOCOL: dict[int, tuple[str, tuple[int, ...]]] = {
+    socket.IPPROTO_TCP: ("tcp is stream", (socket.SOCK_STREAM, socket.SOCK_RAW)),
+    socket.IPPROTO_UDP: ("udp is dgram", (socket.SOCK_DGRAM, socket.SOCK_RAW)),
+    socket.IPPROTO_ICMP: ("icmp is raw or dgram", (socket.SOCK_DGRAM, socket.SOCK_RAW)),
+    socket.IPPROTO_ICMPV6: ("ipv6-icmp is raw or dgram", (socket.SOCK_DGRAM, socket.SOCK_RAW)),
+}
+
+
+# What `any_socket` makes of the defaults.
+PLAIN = SocketSpec(family=socket.AF_INET, type=socket.SOCK_STREAM, protocol=socket.IPPROTO_TCP)
 
 
 def program(filter: ProgramLike | None) -> Program | None:
@@ -39,18 +56,55 @@ def program(filter: ProgramLike | None) -> Program | None:
     return None if filter is None else Program.of(filter)
 
 
-def network(address: str | IpInterface) -> IpInterface:
-    """An address with the length of its prefix: ``"10.9.0.1/24"``.
+def seconds(timeout: float) -> float:
+    """A time that the helper may take.
 
     Raises:
-        SpecError: It is none.
+        SpecError: It is no finite number above zero.
     """
-    try:
-        return ipaddress.ip_interface(address)
-    except ValueError:
-        raise SpecError(
-            f"address {address!r} is not an address with its prefix", hint="like '10.9.0.1/24'"
-        ) from None
+    if isinstance(timeout, int | float) and math.isfinite(timeout) and timeout > 0:
+        return timeout
+    raise SpecError(f"timeout {timeout!r} is not a number of seconds above 0")
+
+
+def read_packets(count: int) -> int:
+    """How many packets an active channel reads per wakeup.
+
+    Raises:
+        SpecError: It is no whole number from 1.
+    """
+    if isinstance(count, int) and not isinstance(count, bool) and count >= 1:
+        return count
+    raise SpecError(f"read_packets {count!r} is not a whole number from 1")
+
+
+def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:
+    """Addresses with the length of their prefix: ``["10.9.0.1/24"]``.
+
+    Raises:
+        SpecError: One of them is none, or they are no list.
+    """
+    if isinstance(addresses, str | bytes):
+        raise SpecError(f"addresses is a list, like [{addresses!r}]")
+    return tuple(_network(address) for address in addresses)
+
+
+def _network(address: str | IpInterface) -> IpInterface:
+    hint = "like '10.9.0.1/24'"
+    if isinstance(address, ipaddress.IPv4Interface | ipaddress.IPv6Interface):
+        found: IpInterface = address
+    elif not isinstance(address, str) or "/" not in address:
+        raise SpecError(f"address {address!r} is not an address with its prefix", hint=hint)
+    else:
+        try:
+            found = ipaddress.ip_interface(address)
+        except ValueError:
+            raise SpecError(
+                f"address {address!r} is not an address with its prefix", hint=hint
+            ) from None
+    if found.ip.is_multicast:
+        raise SpecError(f"address {address} is a group's: no device can have it")
+    return found
 
 
 def any_socket(
@@ -135,14 +189,14 @@ def icmp(
         SpecError: They contradict each other, or name what cannot exist.
         FilterError: The filter is no program.
     """
-    number = _FAMILY_OF_VERSION.get(family) or family_number(family)
-    if number not in _FAMILY_OF_VERSION.values():
+    number = _family_number(family)
+    if number not in _ICMP:
         raise SpecError(f"family {family!r} has no ICMP: 4 or 6")
     address, interface = _address(ip, interface)
     return SocketSpec(
         family=number,
-        type=type_number(type),
-        protocol=socket.IPPROTO_ICMP if number == socket.AF_INET else socket.IPPROTO_ICMPV6,
+        type=_type(type, number, _ICMP[number]),
+        protocol=_ICMP[number],
         ip=address,
         interface=interface,
         mark=mark,
@@ -162,7 +216,8 @@ def _address(
     if ip is None:
         return None, interface
     try:
-        address = ipaddress.ip_address(ip)
+        # Not of a number or of bytes, which it would take, too.
+        address = ipaddress.ip_address(str(ip))
     except ValueError:
         raise SpecError(
             f"ip {ip!r} is not an IPv4 or IPv6 address", hint="names are not looked up here"
@@ -176,7 +231,7 @@ def _address(
 
 def _family(family: int | str | None, ip: IpAddress | None, protocol: int | str) -> int:
     if family is not None:
-        return family_number(family)
+        return _family_number(family)
     if ip is not None:
         return _FAMILY_OF_VERSION[ip.version]
     if protocol_number(protocol, socket.AF_INET) == socket.IPPROTO_ICMPV6:
@@ -184,9 +239,21 @@ def _family(family: int | str | None, ip: IpAddress | None, protocol: int | str)
     return socket.AF_INET
 
 
+def _family_number(family: int | str) -> int:
+    """4 and 6 are families, too; neither number is one of the kernel's that we open."""
+    if family == 4 or family == 6:
+        return _FAMILY_OF_VERSION[int(family)]
+    return family_number(family)
+
+
 def _type(type: int | str | None, family: int, protocol: int) -> int:
-    if type is not None:
-        return type_number(type)
-    if family in _TYPE_OF_FAMILY:
-        return _TYPE_OF_FAMILY[family]
-    return _TYPE_OF_PROTOCOL.get(protocol, socket.SOCK_RAW)
+    if type is None:
+        if family in _TYPE_OF_FAMILY:
+            return _TYPE_OF_FAMILY[family]
+        return _TYPE_OF_PROTOCOL.get(protocol, socket.SOCK_RAW)
+    number = type_number(type)
+    if family in _ICMP and protocol in _TYPES_OF_PROTOCOL:
+        rule, types = _TYPES_OF_PROTOCOL[protocol]
+        if number not in types:
+            raise SpecError(f"type {type!r} does not go with the protocol: {rule}")
+    return number

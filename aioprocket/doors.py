@@ -5,15 +5,14 @@ by DNS. It is the one place that knows both ways of getting a descriptor and way
 """
 
 import socket
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
 
 from . import arguments, bpf, channels
-from . import helper as _helper
 from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
 from .errors import NotPermittedError, SpecError
-from .helper import Helper
+from .helper import HelperLike, obtain_directly
+from .opening import Door, build_channel, door, open_channel, opening
 from .spec import (
     MAX_QUEUES,
     DeviceSpec,
@@ -37,37 +36,7 @@ __all__ = (
     "open_tun",
 )
 
-_C = TypeVar("_C", bound=Channel)
 _P = TypeVar("_P")
-
-
-class Door(Generic[_C]):
-    """What an ``open…()`` returns: ``channel = await door`` or ``async with door as channel``.
-
-    Nothing is open before that. Each await opens anew. If the await is cancelled, a descriptor
-    that arrives late is closed.
-    """
-
-    def __init__(self, opener: Callable[[], Coroutine[Any, Any, _C]]) -> None:
-        self._opener = opener
-        self._entered: _C | None = None
-
-    def __await__(self) -> Generator[Any, None, _C]:
-        return self._opener().__await__()
-
-    async def __aenter__(self) -> _C:
-        self._entered = await self._opener()
-        return self._entered
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        channel, self._entered = self._entered, None
-        if channel is not None:
-            await channel.aclose()
 
 
 def open(
@@ -88,7 +57,7 @@ def open(
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
     reuse_port: bool = False,
-    helper: Helper | str | Sequence[str] | None = None,
+    helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[Channel]:
@@ -123,28 +92,29 @@ def open(
         OpenError: A system call failed; ``step`` says which.
         HelperError: The helper could not be reached, or failed.
     """
-    spec: Spec
+    spec: Spec = arguments.any_socket(
+        port=port,
+        protocol=protocol,
+        type=type,
+        family=family,
+        ip=ip,
+        interface=interface,
+        namespace=namespace,
+        backlog=backlog,
+        filter=filter,
+        lock_filter=lock_filter,
+        mark=mark,
+        priority=priority,
+        receive_buffer=receive_buffer,
+        send_buffer=send_buffer,
+        reuse_port=reuse_port,
+    )
     if device is not None:
+        # Nothing that was asked for may be dropped in silence, a filter least of all.
+        if spec != arguments.PLAIN:
+            raise SpecError(f"device {device!r} takes none of a socket's arguments")
         spec = DeviceSpec(name=device)
-    else:
-        spec = arguments.any_socket(
-            port=port,
-            protocol=protocol,
-            type=type,
-            family=family,
-            ip=ip,
-            interface=interface,
-            namespace=namespace,
-            backlog=backlog,
-            filter=filter,
-            lock_filter=lock_filter,
-            mark=mark,
-            priority=priority,
-            receive_buffer=receive_buffer,
-            send_buffer=send_buffer,
-            reuse_port=reuse_port,
-        )
-    return Door(lambda: _open(spec, Channel, helper, timeout, read_packets))
+    return opening(spec, Channel, helper, timeout, read_packets)
 
 
 def open_packet(
@@ -162,7 +132,7 @@ def open_packet(
     priority: int | None = None,
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
-    helper: Helper | str | Sequence[str] | None = None,
+    helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[PacketChannel]:
@@ -171,7 +141,8 @@ def open_packet(
     Args:
         interface: Name, or None for all interfaces of the namespace.
         type: ``"raw"``: frames with their link header; ``"dgram"``: without.
-        protocol: Ethernet protocol, by name or in host order.
+        protocol: Ethernet protocol, by name or in host order. The kernel shows what this machine
+            sends to ``"all"`` only; with another one it is received frames alone.
         promiscuous: Also receive frames for other stations, while the channel is open.
         allmulti: Also receive every multicast frame, while the channel is open.
         filter: As `open`.
@@ -198,7 +169,7 @@ def open_packet(
         receive_buffer=receive_buffer,
         send_buffer=send_buffer,
     )
-    return Door(lambda: _open(spec, PacketChannel, helper, timeout, read_packets))
+    return opening(spec, PacketChannel, helper, timeout, read_packets)
 
 
 def open_icmp(
@@ -214,7 +185,7 @@ def open_icmp(
     priority: int | None = None,
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
-    helper: Helper | str | Sequence[str] | None = None,
+    helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[IcmpChannel]:
@@ -250,17 +221,17 @@ def open_icmp(
 
     if type != "auto":
         only = spec(type)
-        return Door(lambda: _open(only, IcmpChannel, helper, timeout, read_packets))
+        return opening(only, IcmpChannel, helper, timeout, read_packets)
     ping, raw = spec("dgram"), spec("raw")
 
     async def opener() -> IcmpChannel:
         try:
-            opened = await _helper.obtain_directly(ping)
+            return build_channel(await obtain_directly(ping), IcmpChannel, read_packets)
         except NotPermittedError:
-            return await _open(raw, IcmpChannel, helper, timeout, read_packets)
-        return _built(opened, IcmpChannel, read_packets)
+            pass  # out of here: the error of the other way is not about this one
+        return await open_channel(raw, IcmpChannel, helper, timeout, read_packets)
 
-    return Door(opener)
+    return door(opener, timeout, read_packets)
 
 
 def open_tun(
@@ -273,7 +244,7 @@ def open_tun(
     up: bool = True,
     persist: bool = False,
     namespace: str | None = None,
-    helper: Helper | str | Sequence[str] | None = None,
+    helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[TunChannel]:
@@ -300,7 +271,7 @@ def open_tun(
         name=name,
         mode=mode,
         mtu=mtu,
-        addresses=tuple(arguments.network(address) for address in addresses),
+        addresses=arguments.networks(addresses),
         up=up,
         persist=persist,
         multi_queue=queues > 1,
@@ -308,25 +279,27 @@ def open_tun(
     )
 
     async def opener() -> TunChannel:
-        channel = await _open(first, TunChannel, helper, timeout, read_packets)
+        channel = await open_channel(first, TunChannel, helper, timeout, read_packets)
         try:
             for _ in range(queues - 1):
                 more = TunSpec(
                     name=channel.name, mode=mode, up=False, multi_queue=True, namespace=namespace
                 )
-                channel.add_queue(await _open(more, TunChannel, helper, timeout, read_packets))
+                channel.add_queue(
+                    await open_channel(more, TunChannel, helper, timeout, read_packets)
+                )
         except BaseException:
             channel.close()
             raise
         return channel
 
-    return Door(opener)
+    return door(opener, timeout, read_packets)
 
 
 def open_device(
     name: str,
     *,
-    helper: Helper | str | Sequence[str] | None = None,
+    helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
 ) -> Door[Channel]:
@@ -338,7 +311,7 @@ def open_device(
         What `open` raises.
     """
     spec = DeviceSpec(name=name)
-    return Door(lambda: _open(spec, Channel, helper, timeout, read_packets))
+    return opening(spec, Channel, helper, timeout, read_packets)
 
 
 async def create_endpoint(
@@ -360,6 +333,8 @@ async def create_endpoint(
         BusyError: A receive waits on the channel.
         RuntimeError: Not under asyncio; under trio there is ``channel.serve``.
     """
+    if not isinstance(channel, Channel | Door):
+        raise TypeError(f"create_endpoint takes a channel or a door, not {channel!r}")
     ours = isinstance(channel, Door)
     opened: Channel = await channel if isinstance(channel, Door) else channel
     try:
@@ -368,25 +343,3 @@ async def create_endpoint(
         if ours:
             opened.close()
         raise
-
-
-async def _open(
-    spec: Spec,
-    kind: type[_C],
-    helper: Helper | str | Sequence[str] | None,
-    timeout: float,
-    read_packets: int,
-) -> _C:
-    opened = await _helper.obtain(spec, helper=helper, timeout=timeout)
-    return _built(opened, kind, read_packets)
-
-
-def _built(opened: channels.Opened, kind: type[_C], read_packets: int) -> _C:
-    # No await from here on: a cancelled door must not lose what it holds.
-    try:
-        channel = channels.build(opened, read_packets=read_packets, icmp=kind is IcmpChannel)
-    except BaseException:
-        opened.descriptor.close()
-        raise
-    assert isinstance(channel, kind)
-    return channel

@@ -21,6 +21,7 @@ ROWS = (
     ("packet",),
     ("readiness",),
     ("helper", "channels"),
+    ("opening",),
     ("doors",),
     ("__init__", "testing"),
 )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lab.must import require
 from lab.traffic import flood
 from sandbox import kernel, links
@@ -48,10 +49,8 @@ def test_readme_has_the_programs_that_are_tested() -> None:
 def test_program_of_readme_runs_as_it_stands(
     number: int, ethernet: None, helper_binary: Path, tmp_path: Path
 ) -> None:
-    # The traffic that this laboratory makes is of no real protocol.
-    source = PROGRAMS[number].replace('protocol="ip"', "protocol=0x88B5")
     program = tmp_path / "program.py"
-    program.write_text(source)
+    program.write_text(PROGRAMS[number])
     environment = os.environ | {"AIOPROCKET_HELPER": str(helper_binary), "PYTHONUNBUFFERED": "1"}
 
     with subprocess.Popen(
@@ -132,8 +131,6 @@ def _grant_and_ask(way: str, commands: str, helper_binary: Path) -> int:
         script = "\n".join(line.removeprefix("# ") for line in commands.splitlines())
         script = script.replace("python -m aioprocket.helper", f"echo {helper_binary}")
         setup = "umask 022; useradd --no-create-home alice\n"
-        if way == "sudo":
-            setup += "groupadd --system --force aioprocket; usermod -aG aioprocket alice\n"
         subprocess.run(["bash", "-euc", setup + script], check=True)
         uid, gid = map(
             int, subprocess.check_output(["bash", "-c", "id -u alice; id -g alice"]).split()

@@ -97,7 +97,8 @@ def drop_all(sock: socket.socket) -> None:
 def drain(sock: socket.socket) -> None:
     """Read and throw away what came until now; a filter must keep more from coming (`drop_all`).
 
-    It waits some 15 ms for what is on its way to the queue. A pending error of the socket (an ICMP error, a link that went down) is consumed likewise.
+    It waits some 15 ms for what is on its way to the queue. A pending error of the socket (an ICMP
+    error, a link that went down) is consumed likewise.
     """
     # One byte of room takes a whole packet off the queue. Not none: CPython then makes no call.
     room = bytearray(1)

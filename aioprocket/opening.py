@@ -1,0 +1,99 @@
+"""How a door opens: nothing before it is awaited, nothing left behind when that is cancelled."""
+
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from . import arguments, channels
+from .channels import Channel, IcmpChannel
+from .errors import BusyError
+from .helper import HelperLike, obtain
+from .spec import Spec
+
+__all__ = ("Door", "build_channel", "door", "open_channel", "opening")
+
+_C = TypeVar("_C", bound=Channel)
+_C_co = TypeVar("_C_co", bound=Channel, covariant=True)
+
+
+class Door(Generic[_C_co]):
+    """What an ``open…()`` returns: ``channel = await door`` or ``async with door as channel``.
+
+    Nothing is open before that. Each await opens anew; entered it can be once at a time. If it is
+    cancelled meanwhile, a descriptor that arrives late is closed.
+    """
+
+    def __init__(self, opener: Callable[[], Coroutine[Any, Any, _C_co]]) -> None:
+        self._opener = opener
+        self._inside = False
+        self._entered: Channel | None = None
+
+    def __await__(self) -> Generator[Any, None, _C_co]:
+        return self._opener().__await__()
+
+    async def __aenter__(self) -> _C_co:
+        if self._inside:
+            raise BusyError("this door is entered already", hint="make another, or await it")
+        self._inside = True
+        try:
+            channel = await self._opener()
+        except BaseException:
+            self._inside = False
+            raise
+        self._entered = channel
+        return channel
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        channel, self._entered, self._inside = self._entered, None, False
+        if channel is not None:
+            await channel.aclose()
+
+
+def opening(
+    spec: Spec, kind: type[_C], helper: HelperLike, timeout: float, read_packets: int
+) -> Door[_C]:
+    return door(
+        lambda: open_channel(spec, kind, helper, timeout, read_packets), timeout, read_packets
+    )
+
+
+def door(
+    opener: Callable[[], Coroutine[Any, Any, _C]], timeout: float, read_packets: int
+) -> Door[_C]:
+    """A door that is opened by ``opener``, whose limits are checked here.
+
+    Raises:
+        SpecError: The timeout or the number of packets cannot be.
+    """
+    arguments.seconds(timeout)
+    arguments.read_packets(read_packets)
+    return Door(opener)
+
+
+async def open_channel(
+    spec: Spec,
+    kind: type[_C],
+    helper: HelperLike,
+    timeout: float,
+    read_packets: int,
+) -> _C:
+    """Get a descriptor by the ladder, and make its channel."""
+    opened = await obtain(spec, helper=helper, timeout=timeout)
+    return build_channel(opened, kind, read_packets)
+
+
+def build_channel(opened: channels.Opened, kind: type[_C], read_packets: int) -> _C:
+    """The channel of a descriptor, which is closed if none can be made."""
+    # No await from here on: a cancelled door must not lose what it holds.
+    try:
+        channel = channels.build(opened, read_packets=read_packets, icmp=kind is IcmpChannel)
+    except BaseException:
+        opened.descriptor.close()
+        raise
+    assert isinstance(channel, kind)
+    return channel
