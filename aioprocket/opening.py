@@ -57,6 +57,11 @@ class Door(Generic[_C_co]):
 def opening(
     spec: Spec, kind: type[_C], helper: HelperLike, timeout: float, read_packets: int
 ) -> Door[_C]:
+    """A door to what one spec describes.
+
+    Raises:
+        SpecError: The timeout or the number of packets cannot be.
+    """
     return door(
         lambda: open_channel(spec, kind, helper, timeout, read_packets), timeout, read_packets
     )

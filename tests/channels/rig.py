@@ -15,6 +15,7 @@ from aioprocket._system.descriptor import Descriptor, Opened
 from aioprocket._system.numbers import TunFlag
 from aioprocket._system.tun import CLONE_DEVICE, make_device
 from aioprocket.spec import PacketSpec, TunSpec
+from lab.must import unavailable
 from lab.traffic import ETH_P_LOCAL, frame
 from sandbox import links
 
@@ -98,7 +99,10 @@ def cable(veth: tuple[str, str], **options: Any) -> Iterator[Cable]:
 @contextmanager
 def tap() -> Iterator[Cable]:
     """A tap channel, and a packet socket on its interface: what one sends, the other gets."""
-    fd = os.open(CLONE_DEVICE, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fd = os.open(CLONE_DEVICE, os.O_RDWR | os.O_NONBLOCK)
+    except OSError as reason:
+        unavailable("tun", str(reason))
     descriptor = Descriptor(fd)
     name = make_device(fd, "tap0", TunFlag.TAP | TunFlag.NO_PI)
     links.disable_ipv6(name)
