@@ -7,14 +7,12 @@ from collections.abc import Iterable
 
 from .bpf import Program, ProgramLike
 from .errors import SpecError
+from .names import family_number, protocol_number, type_number
 from .spec import (
     IpAddress,
     IpInterface,
     PacketSpec,
     SocketSpec,
-    family_number,
-    protocol_number,
-    type_number,
 )
 
 __all__ = ("PLAIN", "any_socket", "icmp", "networks", "program", "read_packets", "seconds")

@@ -12,6 +12,7 @@ from . import arguments, bpf, channels
 from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
 from .errors import NotPermittedError, SpecError
 from .helper import HelperLike, obtain_directly
+from .names import protocol_number, type_number
 from .opening import Door, build_channel, door, open_channel, opening
 from .spec import (
     MAX_QUEUES,
@@ -22,8 +23,6 @@ from .spec import (
     SocketSpec,
     Spec,
     TunSpec,
-    protocol_number,
-    type_number,
 )
 
 __all__ = (

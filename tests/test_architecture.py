@@ -14,6 +14,7 @@ PACKAGE = ROOT / "aioprocket"
 # and from lower rows. Groups of one row do not know each other.
 ROWS = (
     ("errors",),
+    ("names",),
     ("spec",),
     ("wire", "bpf"),
     ("arguments",),

@@ -62,6 +62,8 @@ def ping_sockets() -> None:
         (lambda: aioprocket.open_icmp([]), "[]"),  # type: ignore[arg-type]
         (lambda: aioprocket.open(53, ip=1), "1"),  # type: ignore[arg-type]
         (lambda: aioprocket.open(53, timeout=0), "timeout"),
+        (lambda: aioprocket.open_packet("lo", lock_filter=0), "lock_filter"),  # type: ignore[arg-type]
+        (lambda: aioprocket.open_tun(persist=0), "persist"),  # type: ignore[arg-type]
         (lambda: aioprocket.open(53, timeout=float("nan")), "nan"),
         (lambda: aioprocket.open_packet("lo", timeout="x"), "x"),  # type: ignore[arg-type]
         (lambda: aioprocket.open_packet("lo", read_packets=0), "read_packets"),

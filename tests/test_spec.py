@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 
 from aioprocket.errors import AioprocketError, FilterError, SpecError
+from aioprocket.names import family_number, protocol_number, type_number
 from aioprocket.spec import (
     DeviceSpec,
     PacketSpec,
     SocketSpec,
     TunSpec,
     describe,
-    family_number,
     filter_instructions,
-    protocol_number,
-    type_number,
 )
 
 DROP = (0x06, 0, 0, 0)

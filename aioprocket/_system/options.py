@@ -84,7 +84,7 @@ def lock_filter(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.LOCK_FILTER, 1)
 
 
-def filter_is_locked(sock: socket.socket) -> bool:
+def filter_is_locked(sock: socket.SocketType) -> bool:
     """Whether `lock_filter` was called on this socket, by whoever opened it."""
     return bool(sock.getsockopt(socket.SOL_SOCKET, SocketOption.LOCK_FILTER))
 
@@ -165,7 +165,7 @@ def bind_to_ifindex(sock: socket.socket, ifindex: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.BINDTOIFINDEX, ifindex)
 
 
-def bound_ifindex(sock: socket.socket) -> int:
+def bound_ifindex(sock: socket.SocketType) -> int:
     """The interface that the socket is confined to; 0: none."""
     return sock.getsockopt(socket.SOL_SOCKET, SocketOption.BINDTOIFINDEX)
 

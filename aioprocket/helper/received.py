@@ -5,6 +5,7 @@ import socket
 import stat
 from typing import Final
 
+from .._system import options
 from .._system.descriptor import Descriptor
 from ..errors import HelperProtocolError
 from ..spec import DeviceSpec, PacketSpec, SocketSpec, Spec, TunSpec, describe
@@ -33,20 +34,34 @@ def check_received(descriptor: Descriptor, spec: Spec, by: str) -> None:
                 raise HelperProtocolError(f"{by} sent what is no device for the {describe(spec)}")
             os.set_blocking(fd, False)
             return
-    found = _socket_numbers(fd)
-    if found != wanted:
+    try:
+        sock = _Socket(fileno=fd)
+    except OSError as error:
         raise HelperProtocolError(
-            f"{by} sent something else for the {describe(spec)}: "
-            f"family, type and protocol are {found}, not {wanted}"
-        )
+            f"{by} sent what is no socket for the {describe(spec)}"
+        ) from error
+    try:
+        found = (sock.family, sock.type, sock.proto)
+        if found != wanted:
+            raise HelperProtocolError(
+                f"{by} sent something else for the {describe(spec)}: "
+                f"family, type and protocol are {found}, not {wanted}"
+            )
+        missing = _missing_restriction(sock, spec)
+        if missing:
+            raise HelperProtocolError(f"{by} sent the {describe(spec)} without its {missing}")
+    finally:
+        sock.detach()
     os.set_blocking(fd, False)
 
 
-def _socket_numbers(fd: int) -> tuple[int, int, int] | None:
-    try:
-        sock = _Socket(fileno=fd)
-    except OSError:
-        return None  # ENOTSOCK
-    numbers = (sock.family, sock.type, sock.proto)
-    sock.detach()
-    return numbers
+def _missing_restriction(sock: socket.SocketType, spec: SocketSpec | PacketSpec) -> str:
+    """What was asked for, and is not there: an unrestricted socket must not pass for another."""
+    if spec.lock_filter and not options.filter_is_locked(sock):
+        return "lock"
+    if isinstance(spec, SocketSpec):
+        if spec.interface is not None and options.bound_ifindex(sock) == 0:
+            return "interface"
+        if spec.port and sock.getsockname()[1] != spec.port:
+            return "port"
+    return ""

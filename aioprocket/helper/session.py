@@ -12,6 +12,7 @@ whose the next descriptor is.
 import socket
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
@@ -24,6 +25,7 @@ from ..errors import (
     AioprocketError,
     ClosedError,
     HelperDiedError,
+    HelperError,
     HelperProtocolError,
     HelperTimeoutError,
     NotPermittedError,
@@ -158,10 +160,8 @@ class Session:
             await anyio.lowlevel.checkpoint()
         async with self._turns:
             self._say_hello()
-            if len(self._unanswered) >= _AHEAD or not self._line.send(message, namespace):
-                # Cancelled requests are in the way: when all are answered, there is room.
-                _discard(await self._answer(self._unanswered[-1], timeout, None))
-                self._line.send(message, namespace)
+            while len(self._unanswered) >= _AHEAD or not self._line.send(message, namespace):
+                await self._make_room(timeout)
             self._unanswered.append(id)
             _, reply, descriptor = await self._answer(id, timeout, spec)
         if descriptor is None:
@@ -173,6 +173,14 @@ class Session:
             self._end(error)
             raise
         return descriptor, reply
+
+    async def _make_room(self, timeout: float) -> None:
+        """Wait for the answers to cancelled requests, which are in the way."""
+        if not self._unanswered:
+            raise HelperError(f"{self.peer} takes no request, though it has answered all")
+        # That one of them failed is nobody's concern any more.
+        with suppress(OpenError):
+            _discard(await self._answer(self._unanswered[-1], timeout, None))
 
     def close(self) -> None:
         """End it now; a task that waits for an answer gets `ClosedError`."""
@@ -282,6 +290,8 @@ class Session:
         with anyio.move_on_after(_GRACE, shield=True):
             try:
                 answer = await self._wait(id)
+            except OpenError:
+                pass  # no room in this process for what came: it is gone, and the session goes on
             except AioprocketError as error:
                 self._end(error)
             except ConnectionResetError:

@@ -6,7 +6,7 @@ From the tables "Kinds" and "Flags" of ``helper/PROTOCOL.md``.
 from enum import IntEnum, IntFlag
 from typing import Final
 
-from ..spec import FAMILIES, IP_PROTOCOLS, TYPES
+from ..names import FAMILIES, IP_PROTOCOLS, TYPES
 
 __all__ = ("IPV4_KINDS", "PACKET_KINDS", "RAW_KINDS", "TAKES", "Flag", "Kind", "maybe_kind")
 

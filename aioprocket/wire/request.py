@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import SpecError, WireError
+from ..names import TYPES
 from ..spec import (
     MAX_BUFFER,
     MAX_FILTER,
     MAX_TUN_ADDRESSES,
-    TYPES,
     Instruction,
     IpAddress,
     IpInterface,

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 import golden
-from aioprocket.spec import IP_PROTOCOLS
+from aioprocket.names import IP_PROTOCOLS
 from aioprocket.wire.kinds import Kind
 from aioprocket.wire.message import Op
 from aioprocket.wire.reply import Reason
