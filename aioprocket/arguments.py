@@ -1,7 +1,6 @@
 """From a door's arguments to the spec that they mean: names, defaults that follow one another."""
 
 import ipaddress
-import math
 import socket
 from collections.abc import Iterable
 
@@ -15,7 +14,7 @@ from .spec import (
     SocketSpec,
 )
 
-__all__ = ("PLAIN", "any_socket", "icmp", "networks", "program", "read_packets", "seconds")
+__all__ = ("PLAIN", "any_socket", "icmp", "networks", "program", "read_packets")
 
 # type=None follows the family, or else the protocol.
 _TYPE_OF_FAMILY: dict[int, int] = {
@@ -52,17 +51,6 @@ def program(filter: ProgramLike | None) -> Program | None:
         FilterError: It is none.
     """
     return None if filter is None else Program.of(filter)
-
-
-def seconds(timeout: float) -> float:
-    """A time that the helper may take.
-
-    Raises:
-        SpecError: It is no finite number above zero.
-    """
-    if isinstance(timeout, int | float) and math.isfinite(timeout) and timeout > 0:
-        return timeout
-    raise SpecError(f"timeout {timeout!r} is not a number of seconds above 0")
 
 
 def read_packets(count: int) -> int:

@@ -230,7 +230,7 @@ def open_icmp(
             pass  # out of here: the error of the other way is not about this one
         return await open_channel(raw, IcmpChannel, helper, timeout, read_packets)
 
-    return door(opener, timeout, read_packets)
+    return door(opener, helper, timeout, read_packets)
 
 
 def open_tun(
@@ -292,7 +292,7 @@ def open_tun(
             raise
         return channel
 
-    return door(opener, timeout, read_packets)
+    return door(opener, helper, timeout, read_packets)
 
 
 def open_device(

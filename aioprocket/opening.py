@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from . import arguments, channels
 from .channels import Channel, IcmpChannel
 from .errors import BusyError
-from .helper import HelperLike, obtain
+from .helper import HelperLike, check_helper, check_timeout, obtain
 from .spec import Spec
 
 __all__ = ("Door", "build_channel", "door", "open_channel", "opening")
@@ -60,22 +60,29 @@ def opening(
     """A door to what one spec describes.
 
     Raises:
-        SpecError: The timeout or the number of packets cannot be.
+        SpecError: The helper, the timeout or the number of packets cannot be.
     """
     return door(
-        lambda: open_channel(spec, kind, helper, timeout, read_packets), timeout, read_packets
+        lambda: open_channel(spec, kind, helper, timeout, read_packets),
+        helper,
+        timeout,
+        read_packets,
     )
 
 
 def door(
-    opener: Callable[[], Coroutine[Any, Any, _C]], timeout: float, read_packets: int
+    opener: Callable[[], Coroutine[Any, Any, _C]],
+    helper: HelperLike,
+    timeout: float,
+    read_packets: int,
 ) -> Door[_C]:
-    """A door that is opened by ``opener``, whose limits are checked here.
+    """A door that is opened by ``opener``, whose helper and limits are checked here.
 
     Raises:
-        SpecError: The timeout or the number of packets cannot be.
+        SpecError: The helper, the timeout or the number of packets cannot be.
     """
-    arguments.seconds(timeout)
+    check_helper(helper)
+    check_timeout(timeout)
     arguments.read_packets(read_packets)
     return Door(opener)
 

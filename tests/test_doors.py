@@ -62,6 +62,9 @@ def ping_sockets() -> None:
         (lambda: aioprocket.open_icmp([]), "[]"),  # type: ignore[arg-type]
         (lambda: aioprocket.open(53, ip=1), "1"),  # type: ignore[arg-type]
         (lambda: aioprocket.open(53, timeout=0), "timeout"),
+        (lambda: aioprocket.open(53, helper=""), "helper"),
+        (lambda: aioprocket.open_icmp(helper="unix:"), "path"),
+        (lambda: aioprocket.open_tun(helper=[]), "helper"),
         (lambda: aioprocket.open_packet("lo", lock_filter=0), "lock_filter"),  # type: ignore[arg-type]
         (lambda: aioprocket.open_tun(persist=0), "persist"),  # type: ignore[arg-type]
         (lambda: aioprocket.open(53, timeout=float("nan")), "nan"),

@@ -9,27 +9,39 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from .descriptor import Descriptor
-from .numbers import CLONE_NEWNET, NS_GET_NSTYPE
+from .numbers import CLONE_NEWNET, NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_USERNS
 
-__all__ = ("namespace_names", "namespace_path", "open_namespace", "run_inside")
+__all__ = (
+    "namespace_names",
+    "namespace_owner",
+    "namespace_path",
+    "open_namespace",
+    "run_inside",
+)
 
 T = TypeVar("T")
 
 _NAMED: Final = "/run/netns"  # where ip-netns(8) keeps its bind mounts
+_OF_PROCESS: Final = "pid:"
+_UID: Final = struct.Struct("@I")
 
 # Python has os.setns from 3.12.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def namespace_path(namespace: str) -> str:
-    """The file behind a name of ``ip netns``, a path, or ``"pid:N"``."""
-    if namespace.startswith("pid:"):
-        return f"/proc/{namespace.removeprefix('pid:')}/ns/net"
+    """The file behind a name of ``ip netns``, a path, or ``"pid:N"``.
+
+    What has a ``/`` is a path as any other, from the working directory if it is relative.
+    """
+    if namespace.startswith(_OF_PROCESS):
+        return f"/proc/{namespace.removeprefix(_OF_PROCESS)}/ns/net"
     return namespace if "/" in namespace else f"{_NAMED}/{namespace}"
 
 
@@ -50,7 +62,13 @@ def open_namespace(namespace: str) -> Descriptor:
     """
     path = namespace_path(namespace)
     # Looked at before it is opened: opening a device or a fifo may have effects, or wait.
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if not namespace.startswith(_OF_PROCESS):
+            raise
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), path) from None
+    if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     found = Descriptor(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
     try:
@@ -70,6 +88,30 @@ def _namespace_type(fd: int) -> int:
         if error.errno != errno.ENOTTY:
             raise
         return 0
+
+
+def namespace_owner(namespace: str) -> int | None:
+    """The uid that made the user namespace which a network namespace belongs to.
+
+    None where it cannot be known: there is none, or it is none of the caller's.
+    """
+    try:
+        found = open_namespace(namespace)
+    except OSError:
+        return None
+    try:
+        # EPERM: outside of the caller's own user namespace, ioctl_ns(2).
+        user = Descriptor(fcntl.ioctl(found.fileno(), NS_GET_USERNS))
+    except OSError:
+        return None
+    finally:
+        found.close()
+    uid = bytearray(_UID.size)
+    try:
+        fcntl.ioctl(user.fileno(), NS_GET_OWNER_UID, uid)
+    finally:
+        user.close()
+    return int(_UID.unpack(uid)[0])
 
 
 def run_inside(namespace: int, function: Callable[[], T]) -> T:

@@ -14,6 +14,8 @@ __all__ = (
     "IP_RECVERR",
     "MAX_INSTRUCTIONS",
     "NS_GET_NSTYPE",
+    "NS_GET_OWNER_UID",
+    "NS_GET_USERNS",
     "RET",
     "SK_MEMINFO_DROPS",
     "SK_MEMINFO_VARS",
@@ -123,4 +125,6 @@ class TunFlag(IntFlag):
 
 
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
+NS_GET_USERNS: Final = 0xB701  # linux/nsfs.h
 NS_GET_NSTYPE: Final = 0xB703  # linux/nsfs.h
+NS_GET_OWNER_UID: Final = 0xB704  # linux/nsfs.h

@@ -5,8 +5,18 @@ and how, is not known here.
 """
 
 from .client import Helper
-from .ladder import HelperLike, obtain, obtain_directly
+from .ladder import HelperLike, check_helper, obtain, obtain_directly
 from .locate import helper_path
 from .session import Facts
+from .way import check_timeout
 
-__all__ = ("Facts", "Helper", "HelperLike", "helper_path", "obtain", "obtain_directly")
+__all__ = (
+    "Facts",
+    "Helper",
+    "HelperLike",
+    "check_helper",
+    "check_timeout",
+    "helper_path",
+    "obtain",
+    "obtain_directly",
+)

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import stat
 import struct
 from typing import Final
 
@@ -25,12 +26,12 @@ _BETWEEN_TRIES: Final = 0.01  # seconds
 class Broker:
     """The peer at the other end of a broker's socket: not ours to start or to end."""
 
-    def __init__(self, path: str, pid: int) -> None:
+    def __init__(self, name: str, pid: int) -> None:
         self.pid = pid
-        self._path = path
+        self._name = name
 
     def __str__(self) -> str:
-        return f"broker {self._path}"
+        return f"broker {self._name}"
 
     def kill(self) -> None:
         """Nothing: it serves others, too."""
@@ -43,8 +44,13 @@ class Broker:
         """Nothing: it notices by itself."""
 
 
-async def connect(path: str, timeout: float) -> tuple[socket.socket, Broker]:
+async def connect(path: str, timeout: float, source: str = "") -> tuple[socket.socket, Broker]:
     """Connect to a broker's socket; the caller owns what comes back.
+
+    Args:
+        path: At most 107 bytes (unix(7)).
+        timeout: Seconds.
+        source: Where the caller did not name it: a word in brackets on who did, for messages.
 
     Raises:
         HelperNotFoundError: There is no socket, or nobody listens on it.
@@ -52,22 +58,23 @@ async def connect(path: str, timeout: float) -> tuple[socket.socket, Broker]:
             its own is at the other end: nothing was sent to it.
         HelperTimeoutError: Its queue stayed full.
     """
+    name = f"{path}{source}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     try:
-        await _connect(sock, path, timeout)
+        await _connect(sock, path, name, timeout)
         pid, uid, _ = _UCRED.unpack(
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         )
         # Whoever listens gets to know what is asked for, and chooses the descriptor.
         if uid not in (0, os.geteuid()):
-            raise NotPermittedError(f"uid {uid} listens on {path}: not root, and not you")
+            raise NotPermittedError(f"uid {uid} listens on {name}: not root, and not you")
     except BaseException:
         sock.close()
         raise
-    return sock, Broker(path, pid)
+    return sock, Broker(name, pid)
 
 
-async def _connect(sock: socket.socket, path: str, timeout: float) -> None:
+async def _connect(sock: socket.socket, path: str, name: str, timeout: float) -> None:
     with anyio.move_on_after(timeout):
         while True:
             try:
@@ -76,19 +83,33 @@ async def _connect(sock: socket.socket, path: str, timeout: float) -> None:
                 # unix(7): the queue of connections is full, and nothing tells when it is not.
                 await anyio.sleep(_BETWEEN_TRIES)
             except OSError as error:
-                raise _not_connected(path, error) from error
+                raise _not_connected(path, name, error) from error
             else:
                 return
-    raise HelperTimeoutError(f"broker {path} took no connection within {timeout:g} s")
+    raise HelperTimeoutError(
+        f"broker {name} took no connection within {timeout:g} s",
+        hint="its queue is full: it is stopped, or has too much to do",
+    )
 
 
-def _not_connected(path: str, error: OSError) -> HelperError | NotPermittedError:
+def _not_connected(path: str, name: str, error: OSError) -> HelperError | NotPermittedError:
     number = error.errno or errno.EIO
-    message = f"cannot connect to the broker at {path}: {errno_text(number)}"
+    message = f"cannot connect to the broker at {name}: {errno_text(number)}"
     if number in (errno.ENOENT, errno.ENOTDIR):
         return HelperNotFoundError(message)
+    if number == errno.ECONNREFUSED and not _is_socket(path):
+        return HelperNotFoundError(f"{name} is no socket", hint="name the socket of a broker")
+    if number == errno.EPROTOTYPE:
+        return HelperNotFoundError(message, hint="it is not a broker's: those are SOCK_SEQPACKET")
     if number == errno.ECONNREFUSED:
         return HelperNotFoundError(message, hint="the socket is left over: start the broker")
     if number in (errno.EACCES, errno.EPERM):
         return NotPermittedError(message, errno=number, hint=f"ls -l {path}; id")
     return HelperError(message)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return True  # not to be known: then the errno says it

@@ -1,15 +1,18 @@
 """`Helper`: one session with a helper, for many descriptors."""
 
+import warnings
 from types import TracebackType
 
 from .._system.descriptor import Descriptor, Opened
 from ..errors import ClosedError, HelperDiedError, NotPermittedError, SpecError
 from ..spec import DeviceSpec, Spec
-from ..wire.reply import Mode, Reply
+from ..wire.reply import Mode, Reason, Reply
+from .diagnose import Diagnosis, why_partial, why_unprivileged
 from .direct import opened_namespace
-from .locate import how_to_sudo, why_unprivileged
+from .install import how_to_install, how_to_permit_sudo
+from .policy import policy_refusal
 from .session import Facts, Session
-from .way import Command, Way, default_way, named_way, sudo_way
+from .way import Command, Way, check_timeout, check_way, default_way, named_way, sudo_way
 
 __all__ = ("Helper", "open_through")
 
@@ -22,11 +25,20 @@ class Helper:
 
     Args:
         command: The program: a command line, its words, or a path. None: what the environment
-            variable AIOPROCKET_HELPER names, else the installed helper, else the broker's socket.
+            variable AIOPROCKET_HELPER names, else the installed helper, else the broker's socket,
+            else, if this process has capabilities of its own, the bundled helper: it will have
+            just those.
         socket_path: A broker's socket, instead of a program.
         sudo: Start the program, or the installed helper, by ``sudo -n``.
         timeout: Seconds for each answer.
+
+    Raises:
+        SpecError: An argument cannot be used.
     """
+
+    # For __del__, where __init__ has raised.
+    _session: Session | None = None
+    _closed = False
 
     def __init__(
         self,
@@ -38,12 +50,32 @@ class Helper:
     ) -> None:
         if socket_path is not None and (command is not None or sudo):
             raise SpecError("socket_path is another way than command and sudo: give one")
-        self.timeout = timeout
+        if command is not None:
+            check_way(command)
+        if socket_path is not None:
+            check_way(f"unix:{socket_path}")
+        self.timeout = check_timeout(timeout)
         self._command = command
         self._socket_path = socket_path
         self._sudo = sudo
         self._way: Way | None = None
-        self._session: Session | None = None
+
+    def __repr__(self) -> str:
+        session = self._session
+        if session is None:
+            return "<Helper not entered>"
+        mode = session.facts.mode if session.facts is not None else None
+        state = "closed" if self._closed else "over" if session.over else "open"
+        return f"<Helper pid={self.pid} mode={mode.name.lower() if mode else None} {state}>"
+
+    def __del__(self) -> None:
+        if self._session is not None and not self._closed:
+            text = f"unclosed {self!r}"
+            # Before the warning, which may be an exception and end this. The process is reaped as
+            # it is dropped.
+            self._session.close()
+            self._session.peer.kill()
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     async def __aenter__(self) -> "Helper":
         if self._session is not None:
@@ -53,10 +85,10 @@ class Helper:
         try:
             await self._session.greet(self.timeout)
         except HelperDiedError as error:
-            await self._session.aclose()
-            raise _explained_death(error, self._way) from error
-        except BaseException:
-            await self._session.aclose()
+            await self.aclose()
+            raise _explained_death(error, self._way) from None
+        except BaseException as error:
+            await self._end(error)
             raise
         return self
 
@@ -66,11 +98,11 @@ class Helper:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        await self._end(error)
 
     def _find(self) -> Way:
         if self._socket_path is not None:
-            return Way(socket_path=self._socket_path)
+            return named_way(f"unix:{self._socket_path}")
         if self._sudo:
             return sudo_way(self._command)
         return default_way() if self._command is None else named_way(self._command)
@@ -111,7 +143,8 @@ class Helper:
             ClosedError: It is not entered, or closed.
         """
         session, way = self._entered()
-        return await open_through(session, way, spec, self.timeout if timeout is None else timeout)
+        patience = self.timeout if timeout is None else check_timeout(timeout)
+        return await open_through(session, way, spec, patience)
 
     def _entered(self) -> tuple[Session, Way]:
         if self._session is None or self._way is None:
@@ -120,8 +153,12 @@ class Helper:
 
     async def aclose(self) -> None:
         """End the session, and the process if it was started. Idempotent."""
+        await self._end(None)
+
+    async def _end(self, because: BaseException | None) -> None:
         if self._session is not None:
-            await self._session.aclose()
+            self._closed = True
+            await self._session.aclose(because)
 
 
 async def open_through(session: Session, way: Way, spec: Spec, timeout: float) -> Opened:
@@ -150,21 +187,51 @@ async def _explained(
         finally:
             place.close()
     except NotPermittedError as error:
-        raise _explained_refusal(error, session, way) from error
+        if error.step == "policy":
+            raise _explained_by_policy(error, spec, way) from None
+        raise _explained_by_privilege(error, session, way) from None
     except HelperDiedError as error:
         if session.facts is None:
-            raise _explained_death(error, way) from error
+            raise _explained_death(error, way) from None
         raise
 
 
-def _explained_refusal(error: NotPermittedError, session: Session, way: Way) -> NotPermittedError:
-    """The kernel refused a helper that has no privilege: the question is why it has none."""
-    plain = session.facts is not None and session.facts.mode is Mode.PLAIN
-    found = why_unprivileged(way.program) if plain and way.program else None
-    if error.step == "policy" or found is None:
+def _explained_by_privilege(
+    error: NotPermittedError, session: Session, way: Way
+) -> NotPermittedError:
+    """The kernel refused a helper: the question is whether it lacks privilege, and why."""
+    if session.facts is None:
+        return error
+    found = _why_refused(error.step, session.facts, way.program)
+    if found is None:
         return error
     reason, hint = found
-    return NotPermittedError(f"{error}; {reason}", errno=error.errno, step=error.step, hint=hint)
+    return NotPermittedError(
+        f"{error}; {reason}", errno=error.errno, step=error.step, hint=error.hint or hint
+    )
+
+
+def _why_refused(step: str, facts: Facts, program: str) -> Diagnosis | None:
+    if not program:
+        return None
+    if facts.mode is Mode.PLAIN:
+        return why_unprivileged(program)
+    if facts.mode is not Mode.CAPABILITIES:
+        return None
+    if step == "namespace":
+        # Entering one needs CAP_SYS_ADMIN, which is too much to give to a file.
+        return (
+            f"{program} has file capabilities, which are not enough to enter a namespace",
+            f"the setuid variant is needed: {how_to_install()}",
+        )
+    return why_partial(program, facts.capabilities)
+
+
+def _explained_by_policy(error: NotPermittedError, spec: Spec, way: Way) -> NotPermittedError:
+    if way.named and policy_refusal(spec) is Reason.PORT:
+        hint = "a port from 1024 needs no helper: leave helper= out, unset AIOPROCKET_HELPER"
+        return NotPermittedError(str(error), errno=error.errno, step=error.step, hint=hint)
+    return error
 
 
 def _explained_death(error: HelperDiedError, way: Way) -> HelperDiedError | NotPermittedError:
@@ -172,5 +239,5 @@ def _explained_death(error: HelperDiedError, way: Way) -> HelperDiedError | NotP
     if way.origin != "sudo":
         return error
     return NotPermittedError(
-        f"sudo did not start the helper: {error}", hint=how_to_sudo(way.program)
+        f"sudo did not start the helper: {error}", hint=how_to_permit_sudo(way.program)
     )

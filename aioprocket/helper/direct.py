@@ -17,8 +17,9 @@ from typing import Final
 from .._system import interfaces, options, tun
 from .._system.descriptor import Descriptor, Opened
 from .._system.namespace import open_namespace, run_inside
-from .._system.numbers import TunFlag
-from .._system.rtnetlink import add_address
+from .._system.numbers import InterfaceFlag, TunFlag
+from .._system.rtnetlink import add_address, is_owners_alone, link_message
+from .._system.sysctl import ignore_routers
 from ..errors import AioprocketError
 from ..spec import DeviceSpec, Instruction, PacketSpec, SocketSpec, Spec, TunSpec
 from .explain import open_failed
@@ -235,9 +236,17 @@ def _open_tun(spec: TunSpec) -> Opened:
     with _closed_on_failure(device):
         fd = device.fileno()
         with _step(spec, "tun"):
-            name = _make_tun(spec, fd)
-        with _step(spec, "address"):
-            ifindex = _configure_tun(spec, name)
+            name, made = _make_tun(spec, fd)
+        # Any socket of this namespace answers; this thread may be inside another than the process.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            with _step(spec, "verify"):
+                ifindex = interfaces.interface_index(sock.fileno(), name)
+                if made and spec.multi_queue:
+                    _check_alone(ifindex)
+            with _step(spec, "address"):
+                _configure_tun(spec, sock.fileno(), name, made)
+                for address in spec.addresses:
+                    add_address(ifindex, address)
         if spec.persist:
             # Last: the device would outlive a failure after it.
             with _step(spec, "tun"):
@@ -245,7 +254,8 @@ def _open_tun(spec: TunSpec) -> Opened:
         return Opened(device, spec, name=name, ifindex=ifindex)
 
 
-def _make_tun(spec: TunSpec, fd: int) -> str:
+def _make_tun(spec: TunSpec, fd: int) -> tuple[str, bool]:
+    """The device's name, and whether it is a new one."""
     flags = TunFlag.NO_PI | (TunFlag.TUN if spec.mode == "tun" else TunFlag.TAP)
     if spec.multi_queue:
         flags |= TunFlag.MULTI_QUEUE
@@ -255,19 +265,24 @@ def _make_tun(spec: TunSpec, fd: int) -> str:
         # EBUSY: the device exists. Then the kernel decides whether it is ours to attach to.
         if error.errno != errno.EBUSY:
             raise
-        return tun.make_device(fd, spec.name, flags)
+        return tun.make_device(fd, spec.name, flags), False
     tun.set_owner(fd, os.getuid())
-    return name
+    return name, True
 
 
-def _configure_tun(spec: TunSpec, name: str) -> int:
-    # Any socket of this namespace answers; this thread may be inside another than the process is.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        ifindex = interfaces.interface_index(sock.fileno(), name)
-        if spec.mtu is not None:
-            interfaces.set_mtu(sock.fileno(), name, spec.mtu)
-        for address in spec.addresses:
-            add_address(ifindex, address)
-        if spec.up:
-            interfaces.set_up(sock.fileno(), name)
-    return ifindex
+def _check_alone(ifindex: int) -> None:
+    # Before it had an owner, anybody could attach to it.
+    if not is_owners_alone(link_message(ifindex), ifindex, os.getuid()):
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+
+
+def _configure_tun(spec: TunSpec, fd: int, name: str, made: bool) -> None:
+    if spec.mtu is not None:
+        interfaces.set_mtu(fd, name, spec.mtu)
+    # One that is up already was made so by somebody who may say more about it than we.
+    to_go_up = spec.up and InterfaceFlag.UP not in interfaces.interface_flags(fd, name)
+    if made or to_go_up:
+        # Else its holder could say where the host's packets go.
+        ignore_routers(name)
+    if to_go_up:
+        interfaces.set_up(fd, name)

@@ -23,10 +23,17 @@ from ..spec import DeviceSpec, PacketSpec, SocketSpec, Spec, TunSpec, describe
 from ..wire.kinds import Flag
 from ..wire.message import VERSION
 from ..wire.reply import Reason, Reply, Stage
+from .install import how_to_install
 
-__all__ = ("hello_refused", "open_failed", "open_refused")
+__all__ = ("hello_refused", "open_failed", "open_refused", "policy_hint")
 
 _REFUSALS: Final = frozenset({errno.EPERM, errno.EACCES})
+_PING: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
+_BUFFER_LIMITS: Final = {
+    "receive_buffer": "net.core.rmem_max",
+    "send_buffer": "net.core.wmem_max",
+}
+_FIRST_FREE_PORT: Final = 1024
 
 # What was being done, by `OpenError.step`; {} is the thing that was asked for.
 _DOING: Final = {
@@ -55,14 +62,20 @@ _REASONS: Final = {
     Reason.NAMESPACE: "namespaces other than your own are not granted",
     Reason.EVERYBODY: "everybody may execute the helper, and there is no policy",
     Reason.FILE: "the helper's file is not root's, or others can write it",
-    Reason.ADDRESS: "only addresses for private use are granted",
+    Reason.ADDRESS: "only addresses that no real network has are granted",
 }
+_ROOT_ONLY: Final = "the helper's built-in policy does not grant it: run the program as root"
 _REASON_HINTS: Final = {
-    Reason.PORT: "a port from 1024 needs no helper: leave helper= out, unset AIOPROCKET_HELPER",
+    Reason.KIND: _ROOT_ONLY,
+    Reason.PROTOCOL: f"{_ROOT_ONLY}, or with CAP_NET_RAW",
     Reason.NAME: "leave the name out, and the kernel numbers aio0, aio1, …",
-    Reason.EVERYBODY: "let one group execute it: chgrp GROUP and chmod 4750 on the helper's file",
-    Reason.FILE: "chown root and chmod 4750 on the helper's file",
-    Reason.ADDRESS: "take one from 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fc00::/7",
+    Reason.DEVICE: _ROOT_ONLY,
+    Reason.MARK: "the helper's built-in policy grants no marks: the process needs CAP_NET_ADMIN",
+    Reason.BUFFER: "the helper's built-in policy grants 64 MiB: stay at or below",
+    Reason.PRIORITY: "the helper's built-in policy grants priorities up to 7: more needs "
+    "CAP_NET_ADMIN",
+    Reason.NAMESPACE: f"{_ROOT_ONLY} to enter somebody else's namespace",
+    Reason.ADDRESS: "take one from 198.18.0.0/15 or 2001:db8::/32; in a namespace of your own, any",
 }
 
 
@@ -83,7 +96,8 @@ def open_failed(
         doing = doing.replace("an option", what)
     message = f"{by + ': ' if by else ''}{doing}: {errno_text(number)}"
     if number in _REFUSALS:
-        return NotPermittedError(message, errno=number, step=step)
+        hint = _REFUSAL_HINTS.get(step, _no_refusal_hint)(spec, what)
+        return NotPermittedError(message, errno=number, step=step, hint=hint)
     hint = _HINTS.get((step, number), _no_hint)(spec)
     return OpenError(message, errno=number, step=step, hint=hint)
 
@@ -120,13 +134,20 @@ def hello_refused(reply: Reply, by: str) -> AioprocketError:
     return HelperProtocolError(f"{by} did not understand the request: {errno_text(reply.errno)}")
 
 
+def policy_hint(reason: Reason) -> str:
+    """What to do about a refusal by policy; empty where it depends on how the helper was chosen."""
+    if reason in (Reason.EVERYBODY, Reason.FILE):
+        return how_to_install()
+    return _REASON_HINTS.get(reason, "")
+
+
 def _policy(spec: Spec, reply: Reply, by: str) -> NotPermittedError:
     try:
         reason = Reason(reply.detail)
     except ValueError:
         words, hint = f"reason {reply.detail}", ""
     else:
-        words, hint = _REASONS[reason], _REASON_HINTS.get(reason, "")
+        words, hint = _REASONS[reason], policy_hint(reason)
     return NotPermittedError(
         f"{by} does not open the {describe(spec)}: {words}",
         errno=reply.errno,
@@ -143,6 +164,40 @@ def _option(reply: Reply) -> str:
 
 def _no_hint(spec: Spec) -> str:
     return ""
+
+
+def _no_refusal_hint(spec: Spec, what: str) -> str:
+    return ""
+
+
+def _ping_range(spec: Spec, what: str) -> str:
+    """A ping socket is permitted to groups, icmp(7), and no privilege is a substitute."""
+    if isinstance(spec, SocketSpec) and spec.type == socket.SOCK_DGRAM and spec.protocol in _PING:
+        return 'sudo sysctl -w net.ipv4.ping_group_range="0 2147483647"; or take type="raw"'
+    return ""
+
+
+def _option_refused(spec: Spec, what: str) -> str:
+    if what in _BUFFER_LIMITS:
+        return f"stay at or below {_BUFFER_LIMITS[what]} (sysctl), or take a privileged helper"
+    return _REASON_HINTS[Reason.MARK] if what == "mark" else ""
+
+
+def _unprivileged_port(spec: Spec, what: str) -> str:
+    if isinstance(spec, SocketSpec) and spec.port >= _FIRST_FREE_PORT:
+        return f"sudo sysctl -w net.ipv4.ip_unprivileged_port_start={_FIRST_FREE_PORT}"
+    return ""
+
+
+def _device_refused(spec: Spec, what: str) -> str:
+    """No helper uses more rights to a device's file than its caller has."""
+    if isinstance(spec, TunSpec) or (isinstance(spec, DeviceSpec) and spec.name == "net/tun"):
+        return "sudo chmod 0666 /dev/net/tun"
+    return _REASON_HINTS[Reason.DEVICE]
+
+
+def _no_process(spec: Spec) -> str:
+    return "there is no such process; the running ones: ps -e"
 
 
 def _interfaces(spec: Spec) -> str:
@@ -185,9 +240,18 @@ def _tun_module(spec: Spec) -> str:
     return ""
 
 
+# What a refusal calls for at some steps, whoever met it.
+_REFUSAL_HINTS: Final[dict[str, Callable[[Spec, str], str]]] = {
+    "socket": _ping_range,
+    "option": _option_refused,
+    "bind": _unprivileged_port,
+    "device": _device_refused,
+}
+
 _HINTS: Final[dict[tuple[str, int], Callable[[Spec], str]]] = {
     ("interface", errno.ENODEV): _interfaces,
     ("namespace", errno.ENOENT): _namespaces,
+    ("namespace", errno.ESRCH): _no_process,
     ("namespace", errno.EINVAL): lambda spec: "the file is not a network namespace",
     ("bind", errno.EADDRINUSE): _holder,
     ("bind", errno.EADDRNOTAVAIL): _addresses,

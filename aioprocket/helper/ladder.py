@@ -15,23 +15,30 @@ from .._system.descriptor import Opened
 from ..errors import AioprocketError, HelperNotFoundError, NotPermittedError, SpecError
 from ..spec import SocketSpec, Spec, describe
 from .client import Helper, open_through
+from .diagnose import why_none_can_help, why_not_executable
 from .direct import open_directly
-from .locate import (
-    BROKER_SOCKET,
-    DEFAULT_VARIABLE,
-    INSTALLED,
-    how_to_get_permission,
-    installed_helper,
-    why_not_executable,
-)
-from .way import Command, Way, named_way
+from .explain import policy_hint
+from .install import how_to_install
+from .locate import BROKER_SOCKET, INSTALLED, installed_helper
+from .policy import policy_refusal
+from .way import Command, Way, check_timeout, check_way, named_in_environment, named_way
 
-__all__ = ("HelperLike", "obtain", "obtain_directly")
+__all__ = ("HelperLike", "check_helper", "obtain", "obtain_directly")
 
 HelperLike: TypeAlias = Helper | Command | None
 
 # What the helper has no kind for, because everybody may have it.
 _UNPRIVILEGED: Final = (socket.AF_NETLINK, socket.AF_UNIX)
+
+
+def check_helper(helper: HelperLike) -> None:
+    """Whether this can be a value of ``helper=``; nothing is looked up.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    if helper is not None and not isinstance(helper, Helper):
+        check_way(helper)
 
 
 async def obtain(spec: Spec, *, helper: HelperLike = None, timeout: float = 5.0) -> Opened:
@@ -48,16 +55,18 @@ async def obtain(spec: Spec, *, helper: HelperLike = None, timeout: float = 5.0)
         NotPermittedError: No way is permitted; the message names each that was tried.
         OpenError: A system call failed, here or in the helper; ``step`` says which.
         HelperError: The helper could not be reached, or failed.
-        SpecError: The helper that was named does not open such a thing.
+        SpecError: The helper that was named does not open such a thing, or is no helper; or the
+            timeout is none.
     """
+    check_timeout(timeout)
+    check_helper(helper)
     if isinstance(spec, SocketSpec) and spec.family in _UNPRIVILEGED:
         return open_directly(spec)
     if isinstance(helper, Helper):
         return await helper.open_descriptor(spec, min(timeout, helper.timeout))
-    if helper is None:
-        helper = os.environ.get(DEFAULT_VARIABLE) or None
-    if helper is not None:
-        return await _once(named_way(helper), spec, timeout)
+    way = named_in_environment() if helper is None else named_way(helper)
+    if way is not None:
+        return await _once(way, spec, timeout)
     return await _climb(spec, timeout)
 
 
@@ -84,8 +93,8 @@ async def _once(way: Way, spec: Spec, timeout: float) -> Opened:
     session = await way.reach(timeout)
     try:
         opened = await open_through(session, way, spec, timeout)
-    except BaseException:
-        await session.aclose()
+    except BaseException as error:
+        await session.aclose(error)
         raise
     try:
         await session.aclose()
@@ -109,7 +118,7 @@ async def _climb(spec: Spec, timeout: float) -> Opened:
             return await _once(way, spec, timeout)
         except (NotPermittedError, HelperNotFoundError, SpecError) as error:
             refusals.append(_Refusal(rung, error))
-    raise _all_refused(spec, refusals)
+    raise _all_refused(spec, refusals) from None
 
 
 def _installed() -> Way | HelperNotFoundError:
@@ -132,11 +141,32 @@ def _broker() -> Way | HelperNotFoundError:
 def _all_refused(spec: Spec, refusals: list[_Refusal]) -> NotPermittedError:
     first = refusals[0].error
     assert isinstance(first, NotPermittedError)
-    reasons = "; ".join(f"{refusal.rung}: {refusal.error}" for refusal in refusals)
-    hints = [refusal.error.hint for refusal in refusals if refusal.error.hint]
+    rungs = "".join(f"\n  {refusal.rung}: {refusal.error}" for refusal in refusals)
     return NotPermittedError(
-        f"no way to open the {describe(spec)} is permitted; {reasons}",
+        f"no way to open the {describe(spec)} is permitted:{rungs}",
         errno=first.errno,
         step=first.step,
-        hint="; or ".join(hints) or how_to_get_permission(),
+        hint=_what_to_do(spec, refusals),
     )
+
+
+def _what_to_do(spec: Spec, refusals: list[_Refusal]) -> str:
+    """The hint of the rung that came furthest; a helper is praised only where it would do."""
+    hints = [
+        refusal.error.hint
+        for refusal in refusals
+        if isinstance(refusal.error, NotPermittedError) and refusal.error.hint
+    ]
+    if hints:
+        return hints[-1]
+    reason = policy_refusal(spec)
+    if reason is not None:
+        return policy_hint(reason)
+    absent = [each.error for each in refusals if isinstance(each.error, HelperNotFoundError)]
+    for error in absent:
+        if error.hint:
+            return error.hint
+    if installed_helper() is not None:
+        return ""
+    hopeless = why_none_can_help()
+    return ": ".join(hopeless) if hopeless is not None else how_to_install()

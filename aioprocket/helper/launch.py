@@ -12,6 +12,7 @@ descriptor.
 import errno
 import fcntl
 import os
+import select
 import shutil
 import signal
 import socket
@@ -24,14 +25,18 @@ import anyio
 from .._system.descriptor import Descriptor
 from ..errors import HelperError, HelperNotFoundError, errno_text
 from ..readiness import Readiness
+from .diagnose import why_not_executable
 
 __all__ = ("Process", "launch")
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
-# Seconds. A helper exits in less than a millisecond after its socket is closed; sudo takes longer,
-# for it ends its own session first.
-_EXIT: Final = 2.0
+# Seconds. A helper exits in less than a millisecond after its socket is closed. sudo takes longer,
+# for it ends its own session first, and is not ours to kill.
+_EXIT: Final = 0.25
+_EXIT_OF_SUDO: Final = 2.0
+# What was killed has no more to do; what could not be killed is not waited for any longer.
+_EXIT_KILLED: Final = 0.1
 _KILLED: Final = 0.5
 _COMPLAINT_BYTES: Final = 2000
 
@@ -45,24 +50,45 @@ _lingering: list["Process"] = []
 
 
 class Process:
-    """A helper that this process started: owns its pidfd and the reading end of its stderr."""
+    """A helper that this process started: owns its pidfd and the reading end of its stderr.
 
-    def __init__(self, argv: Sequence[str], pid: int, pidfd: Descriptor, stderr: Descriptor):
+    One that is dropped before `end` is killed and, if it ends within a moment, reaped.
+    """
+
+    def __init__(self, name: str, pid: int, pidfd: Descriptor, stderr: Descriptor):
         self.pid = pid
-        self._argv = argv
+        self._name = name
         self._pidfd = pidfd
         self._stderr = stderr
         self._ended = False
+        self._killed = False
         self._status: int | None = None
 
     def __str__(self) -> str:
-        return f"helper {' '.join(self._argv)}"
+        return self._name
+
+    def __del__(self) -> None:
+        # Nothing can be awaited here; what was killed is gone within a millisecond.
+        if not self._pidfd.closed:
+            self.kill()
+            poll = select.poll()
+            poll.register(self._pidfd.fileno(), select.POLLIN)
+            poll.poll(_EXIT_KILLED * 1000)
+            self._release()
 
     def kill(self) -> None:
         """SIGKILL, if it still runs and is ours to kill. The pidfd cannot hit a later process."""
         if not self._ended:
-            with suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(self._pidfd.fileno(), signal.SIGKILL)
+            self._killed = True
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> bool:
+        """Whether it could be sent; 0 only asks."""
+        try:
+            signal.pidfd_send_signal(self._pidfd.fileno(), number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     async def end(self) -> None:
         """Wait until it is gone, killing it if it does not go by itself; bounded.
@@ -71,19 +97,28 @@ class Process:
         afterwards, and makes it quick: a process must not stay behind.
         """
         cancelled: BaseException | None = None
-        for patience in (_EXIT, _KILLED):
+        for patience in self._patience():
             try:
                 if await self._wait(patience):
                     break
             except anyio.get_cancelled_exc_class() as error:
                 cancelled = error  # asyncio's own Task.cancel() goes through anyio's shields
             self.kill()
+        self._release()
+        if cancelled is not None:
+            raise cancelled
+
+    def _patience(self) -> tuple[float, ...]:
+        """Seconds to wait before it is killed, and after that."""
+        ours = self.reap() or self._signal(0)
+        before = _EXIT_KILLED if self._killed else _EXIT if ours else _EXIT_OF_SUDO
+        return (before, _KILLED) if ours else (before,)
+
+    def _release(self) -> None:
         if self.reap():
             self.close()
         else:
             _lingering.append(self)
-        if cancelled is not None:
-            raise cancelled
 
     async def obituary(self) -> str:
         """How it ended and what it had to say, for a message; waits for its end a moment."""
@@ -137,8 +172,12 @@ class Process:
         return " / ".join(said.decode(errors="replace").split("\n")).strip(" /")
 
 
-def launch(argv: Sequence[str]) -> tuple[socket.socket, Process]:
+def launch(argv: Sequence[str], source: str = "") -> tuple[socket.socket, Process]:
     """Start a program with one end of a socketpair as its stdin; our end, and the process.
+
+    Args:
+        argv: The program and its arguments.
+        source: Where the caller did not name it: a word in brackets on who did, for messages.
 
     The caller closes the socket, and then awaits `Process.end`. The program gets an empty
     environment, a session of its own (a terminal's Ctrl-C is not for it), and stdin, stdout
@@ -151,14 +190,14 @@ def launch(argv: Sequence[str]) -> tuple[socket.socket, Process]:
     for process in [process for process in _lingering if process.reap()]:
         _lingering.remove(process)
         process.close()
-    path = _program(argv[0])
+    path = _program(argv[0], source)
     try:
-        return _launch(path, argv)
+        return _launch(path, argv, source)
     except OSError as error:
-        raise _not_started(path, error) from error
+        raise _not_started(path, error, source) from error
 
 
-def _launch(path: str, argv: Sequence[str]) -> tuple[socket.socket, Process]:
+def _launch(path: str, argv: Sequence[str], source: str) -> tuple[socket.socket, Process]:
     with ExitStack() as undo, ExitStack() as theirs:
         session, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(session.close)
@@ -169,7 +208,8 @@ def _launch(path: str, argv: Sequence[str]) -> tuple[socket.socket, Process]:
         theirs.callback(writing.close)
         pid = _spawn(path, argv, stdin.fileno(), writing.fileno())
         undo.callback(_kill_and_reap, pid)
-        process = Process(argv, pid, Descriptor(os.pidfd_open(pid)), reading)
+        name = f"helper {' '.join(argv)}{source}"
+        process = Process(name, pid, Descriptor(os.pidfd_open(pid)), reading)
         undo.pop_all()
         return session, process
 
@@ -204,22 +244,35 @@ def _kill_and_reap(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def _program(name: str) -> str:
+def _program(name: str, source: str) -> str:
     if "/" in name:
         return name
     # A service's PATH may be short, or missing.
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/bin")
     if found is None:
-        raise HelperNotFoundError(f"there is no program {name!r} on PATH")
+        raise HelperNotFoundError(
+            f"there is no program {name!r} on PATH{source}", hint=_not_a_program(name)
+        )
     return found
 
 
-def _not_started(path: str, error: OSError) -> HelperError:
+def _not_started(path: str, error: OSError, source: str) -> HelperError:
     number = error.errno or errno.EIO
-    message = f"cannot start {path}: {errno_text(number)}"
+    message = f"cannot start {path}{source}: {errno_text(number)}"
     if number in _NOT_A_PROGRAM:
-        return HelperNotFoundError(message)
+        return HelperNotFoundError(message, hint=_not_a_program(path))
     return HelperError(message)
+
+
+def _not_a_program(path: str) -> str:
+    if os.path.isdir(path):
+        return f"{path} is a folder: name the program in it"
+    found = why_not_executable(path) if os.path.lexists(path) else None
+    if found is not None:
+        return found[1] or found[0]
+    if os.path.lexists(path):
+        return f"{path} is no program for this machine"
+    return "the helper that came with this package: python -m aioprocket.helper"
 
 
 def _signal_name(number: int) -> str:

@@ -54,6 +54,12 @@ _PROMPT: Final = 0.001
 # Most answers are there before the loop is asked for anything. Every so often it gets its turn.
 _BETWEEN_CHECKPOINTS: Final = 16
 
+_NO_HELPER: Final = (
+    "is it the helper? The one that came with this package: python -m aioprocket.helper"
+)
+_NO_ANSWER: Final = "the helper was stopped, or the machine is busy: timeout= gives it longer"
+_NO_ANSWER_EVER: Final = f"it has not even said HELLO: {_NO_HELPER}; or timeout= is too short"
+
 _HELLO_ID: Final = 0
 _LAST_ID: Final = 0xFFFFFFFF
 _ID: Final = slice(12, 16)  # in a request, PROTOCOL.md
@@ -186,9 +192,16 @@ class Session:
         """End it now; a task that waits for an answer gets `ClosedError`."""
         self._end(ClosedError(f"the session with {self.peer} is closed"))
 
-    async def aclose(self) -> None:
-        """End it, and wait for the other end to go, which is bounded and not cancellable."""
+    async def aclose(self, because: BaseException | None = None) -> None:
+        """End it, and wait for the other end to go, which is bounded and not cancellable.
+
+        Args:
+            because: The error that ends it. One that is not of this package, as a cancellation,
+                must not be held up: the other end is killed, if it is ours to kill.
+        """
         self.close()
+        if because is not None and not isinstance(because, AioprocketError):
+            self.peer.kill()
         await self.peer.end()
 
     def _end(self, why: AioprocketError) -> None:
@@ -271,7 +284,8 @@ class Session:
         finally:
             self._prompt = not self._prompt and time.monotonic() - began < _PROMPT
         error = HelperTimeoutError(
-            f"{self.peer} did not answer within {timeout:g} s: {_request(spec)}"
+            f"{self.peer} did not answer within {timeout:g} s: {_request(spec)}",
+            hint=_NO_ANSWER_EVER if self.facts is None else _NO_ANSWER,
         )
         self._end(error)
         self.peer.kill()
@@ -302,7 +316,10 @@ class Session:
     async def _died(self, spec: Spec | None) -> HelperDiedError:
         obituary = await self.peer.obituary()
         message = f"{self.peer} ended before it answered: {_request(spec)}"
-        error = HelperDiedError(f"{message}; {obituary}" if obituary else message)
+        error = HelperDiedError(
+            f"{message}; {obituary}" if obituary else message,
+            hint=_NO_HELPER if self.facts is None else "this session is over: begin a new one",
+        )
         self._end(error)
         return error
 

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from aioprocket.helper import Helper, obtain
 from aioprocket.helper import launch as launch_module
 from aioprocket.spec import PacketSpec, SocketSpec
 from aioprocket.wire.reply import Mode
-from lab.leaks import children, descriptors
+from lab.leaks import children, descriptors, no_leaks
 from sandbox import links
 from sandbox.namespaces import Namespace
 
@@ -157,6 +158,47 @@ async def test_helper_cannot_be_used_outside_its_block(helper_binary: Path) -> N
 def test_two_ways_at_once_are_refused() -> None:
     with pytest.raises(SpecError):
         Helper("/bin/true", socket_path="/run/x")
+
+
+@pytest.mark.anyio
+async def test_helper_shows_its_state(helper_binary: Path) -> None:
+    helper = Helper(helper_binary)
+    assert repr(helper) == "<Helper not entered>"
+    async with helper:
+        assert repr(helper) == f"<Helper pid={helper.pid} mode=plain open>"
+    assert repr(helper) == f"<Helper pid={helper.pid} mode=plain closed>"
+
+
+@pytest.mark.anyio
+async def test_helper_that_is_dropped_warns_and_leaves_nothing(helper_binary: Path) -> None:
+    before = descriptors(), children()
+    helpers = [await Helper(helper_binary).__aenter__()]
+
+    with pytest.warns(ResourceWarning, match=r"unclosed <Helper pid=\d+ mode=plain open>"):
+        helpers.clear()
+
+    assert (descriptors(), children()) == before
+
+
+def test_helper_that_outlives_its_loop_warns_and_leaves_nothing(helper_binary: Path) -> None:
+    async def enter() -> Helper:
+        return await Helper(helper_binary).__aenter__()
+
+    with no_leaks():
+        helpers = [asyncio.run(enter())]
+        with pytest.warns(ResourceWarning, match="unclosed <Helper"):
+            helpers.clear()
+
+
+@pytest.mark.anyio
+async def test_stopped_helper_does_not_hold_up_the_end(helper_binary: Path) -> None:
+    async with Helper(helper_binary) as helper:
+        assert helper.pid is not None
+        os.kill(helper.pid, signal.SIGSTOP)
+        began = time.monotonic()
+
+    assert time.monotonic() - began < 0.5
+    assert helper.pid not in children()
 
 
 async def cancelled_after(seconds: float, what: Callable[[], Awaitable[object]]) -> None:

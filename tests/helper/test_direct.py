@@ -307,6 +307,22 @@ def test_namespace_is_found_by_a_process(namespace: Namespace) -> None:
 
 
 @needs_tun
+def test_relative_path_of_a_namespace_is_from_the_working_directory(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(namespace.path).parent)
+    name = Path(namespace.path).name
+    with opened(PacketSpec(namespace=f"./{name}")):
+        pass
+
+
+def test_namespace_of_no_process_says_so() -> None:
+    with pytest.raises(OpenError, match="No such process") as caught:
+        open_directly(PacketSpec(namespace="pid:4194304"))  # pid_max's own limit, one too many
+
+    assert "no such process" in caught.value.hint
+
+
 def test_tun_opens_in_another_namespace(namespace: Namespace) -> None:
     spec = TunSpec(addresses=(ipaddress.ip_interface("10.9.0.1/24"),), namespace=namespace.path)
     with opened(spec) as found:

@@ -1,10 +1,15 @@
 import asyncio
+import ctypes
 import errno
 import os
+import shutil
 import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,12 +23,22 @@ from aioprocket.errors import (
     OpenError,
     SpecError,
 )
-from aioprocket.helper import Helper, ladder, locate, obtain, way
+from aioprocket.helper import (
+    Helper,
+    check_helper,
+    check_timeout,
+    helper_path,
+    ladder,
+    locate,
+    obtain,
+    way,
+)
 from aioprocket.spec import PacketSpec, SocketSpec, Spec, TunSpec
 from aioprocket.wire.reply import Mode
 from fakes import Conversation, serve
 from lab.leaks import no_leaks
 from lab.must import require
+from sandbox.accounts import NOBODY
 
 T = TypeVar("T")
 AsNobody = Callable[[Callable[[], T]], T]
@@ -43,6 +58,14 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(locate.DEFAULT_VARIABLE, raising=False)
     place_installed(monkeypatch, tmp_path / "none")
     place_broker(monkeypatch, tmp_path / "none.sock")
+
+
+@pytest.fixture
+def bundled() -> Path:
+    try:
+        return helper_path()
+    except HelperNotFoundError:
+        pytest.skip("the package is run from its sources")
 
 
 def place_installed(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -143,8 +166,106 @@ def test_every_rung_that_refused_is_named(as_nobody: AsNobody[tuple[str, int | N
     assert "directly: opening the packet socket on lo: Operation not permitted (EPERM)" in message
     assert "installed helper: there is none" in message
     assert "broker: there is none" in message
-    assert "sudo install" in caught.value.hint
+    assert message.count("\n") == 3
+    assert caught.value.__cause__ is None
     assert (caught.value.step, caught.value.errno) == ("socket", errno.EPERM)
+
+
+def hint_for(spec: Spec, helper: ladder.HelperLike = None) -> str:
+    with pytest.raises(NotPermittedError) as caught:
+        close_one(spec, helper)
+    return caught.value.hint
+
+
+def raw(protocol: int) -> SocketSpec:
+    return SocketSpec(family=socket.AF_INET, type=socket.SOCK_RAW, protocol=protocol)
+
+
+PING = SocketSpec(family=socket.AF_INET, type=socket.SOCK_DGRAM, protocol=socket.IPPROTO_ICMP)
+
+
+@pytest.mark.realroot
+@pytest.mark.parametrize(
+    ("spec", "advice"),
+    [
+        (PACKET, "sudo install -D -o root -g aioprocket -m 4750"),
+        (LOW_PORT, "sudo groupadd --system --force aioprocket"),
+        (PING, "net.ipv4.ping_group_range"),
+        (PacketSpec(mark=7), "CAP_NET_ADMIN"),
+        (replace(UDP, mark=7), "CAP_NET_ADMIN"),
+        (replace(UDP, receive_buffer=1 << 28), "net.core.rmem_max"),
+        (replace(UDP, send_buffer=1 << 28), "net.core.wmem_max"),
+        (raw(socket.IPPROTO_GRE), "does not grant it"),
+        (PacketSpec(namespace="/proc/1/ns/net"), "does not grant it"),
+    ],
+    ids=[
+        "packet", "low port", "ping", "mark after refusal", "mark", "receive", "send", "gre",
+        "namespace",
+    ],
+)  # fmt: skip
+def test_advice_without_a_helper_is_what_would_do(
+    spec: Spec, advice: str, as_nobody: AsNobody[str]
+) -> None:
+    Path("/proc/sys/net/ipv4/ping_group_range").write_text("1 0")
+
+    hint = as_nobody(lambda: hint_for(spec))
+
+    assert advice in hint
+    assert ("sudo install" in hint) == (spec in (PACKET, LOW_PORT))
+
+
+@pytest.mark.realroot
+def test_closed_tun_device_is_to_be_opened_to_all(
+    tun_device: Path, setuid_helper: Path, as_nobody: AsNobody[str]
+) -> None:
+    tun_device.chmod(0o600)
+
+    assert as_nobody(lambda: hint_for(TunSpec())) == "sudo chmod 0666 /dev/net/tun"
+    named = as_nobody(lambda: hint_for(TunSpec(), str(setuid_helper)))
+    assert named == "sudo chmod 0666 /dev/net/tun"
+
+
+@pytest.mark.realroot
+def test_port_that_needs_no_helper_is_told_to_who_named_one(
+    setuid_helper: Path, as_nobody: AsNobody[str]
+) -> None:
+    hint = as_nobody(lambda: hint_for(replace(LOW_PORT, port=5353), str(setuid_helper)))
+
+    assert "leave helper= out" in hint
+
+
+@pytest.mark.realroot
+def test_file_capabilities_do_not_enter_a_namespace(
+    caps_helper: Path, as_nobody: AsNobody[str]
+) -> None:
+    spec = PacketSpec(namespace="/proc/self/ns/net")
+
+    assert "setuid variant" in as_nobody(lambda: hint_for(spec, str(caps_helper)))
+
+
+@pytest.mark.realroot
+def test_user_namespace_without_accounts_has_no_use_for_a_setuid_helper(
+    as_nobody: AsNobody[str],
+) -> None:
+    def inside() -> str:
+        assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER, linux/sched.h
+        return hint_for(LOW_PORT)
+
+    assert "user namespace" in as_nobody(inside)
+
+
+@pytest.mark.realroot
+def test_helper_with_some_capabilities_is_told_from_one_with_all(
+    caps_helper: Path, stage: Path, as_nobody: AsNobody[str]
+) -> None:
+    partial = stage / "partial"
+    shutil.copy(caps_helper, partial)
+    os.chown(partial, 0, NOBODY)
+    partial.chmod(0o750)
+    only_bind = struct.pack("<IIIII", 0x02000000, 1 << 10, 0, 0, 0)  # struct vfs_cap_data
+    os.setxattr(partial, "security.capability", only_bind)
+
+    assert f"=p {partial}" in as_nobody(lambda: hint_for(PACKET, str(partial)))
 
 
 @pytest.mark.realroot
@@ -159,7 +280,8 @@ def test_helper_that_may_not_be_executed_is_a_rung_that_refused(
     with pytest.raises(NotPermittedError, match="executable by its owner only") as caught:
         as_nobody(lambda: close_one(PACKET))
 
-    assert f"sudo chmod g+x {installed}" in caught.value.hint
+    assert f"sudo chgrp aioprocket {installed} && sudo chmod 4750 {installed}" in caught.value.hint
+    assert "aioprocket nobody" in caught.value.hint
 
 
 @pytest.mark.realroot
@@ -190,7 +312,14 @@ def test_policy_of_the_helper_is_explained(
 def test_environment_names_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(locate.DEFAULT_VARIABLE, "/no/such/helper")
 
-    with pytest.raises(HelperNotFoundError, match="/no/such/helper"):
+    with pytest.raises(HelperNotFoundError, match=r"/no/such/helper \(from AIOPROCKET_HELPER\)"):
+        close_one(UDP)
+
+
+def test_faulty_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(locate.DEFAULT_VARIABLE, "unix:")
+
+    with pytest.raises(SpecError, match=r"\(from AIOPROCKET_HELPER\)"):
         close_one(UDP)
 
 
@@ -205,26 +334,64 @@ def test_sockets_that_everybody_may_open_need_no_helper() -> None:
     assert close_one(NETLINK, "/no/such/helper") == ("direct", None)
 
 
-@pytest.mark.parametrize("command", ["", [], "'unclosed"])
-def test_command_that_is_none_is_refused(command: str | list[str]) -> None:
+@pytest.mark.parametrize(
+    "command",
+    ["", [], [""], "'unclosed", '"a', "unix:", "unix:/a\0b", "a\0b", b"helper", 7, True, [7],
+     "unix:/" + "x" * 107],
+)  # fmt: skip
+def test_command_that_is_none_is_refused_at_the_call(command: Any) -> None:
+    with pytest.raises(SpecError):
+        check_helper(command)
     with pytest.raises(SpecError):
         asyncio.run(obtain(UDP, helper=command))
+    with pytest.raises(SpecError):
+        Helper(command)
 
 
-def test_sudo_without_an_installed_helper_says_what_to_install() -> None:
+@pytest.mark.parametrize("helper", [None, "sudo", "unix:/run/x", "a b", ["a"], Path("/a")])
+def test_way_that_could_be_is_not_looked_up_at_the_call(helper: ladder.HelperLike) -> None:
+    check_helper(helper)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), True, "5", None])
+def test_timeout_that_is_none_is_refused(timeout: Any) -> None:
+    with pytest.raises(SpecError, match="timeout"):
+        check_timeout(timeout)
+    with pytest.raises(SpecError, match="timeout"):
+        asyncio.run(obtain(NETLINK, timeout=timeout))
+    with pytest.raises(SpecError, match="timeout"):
+        Helper("/bin/true", timeout=timeout)
+
+
+def test_sudo_without_an_installed_helper_says_what_to_install_for_it() -> None:
     with pytest.raises(HelperNotFoundError) as caught:
         close_one(UDP, "sudo")
+
+    assert "-g root -m 0755" in caught.value.hint
+    assert "NOPASSWD:NOSETENV:" in caught.value.hint
+
+
+@pytest.mark.realroot
+def test_no_helper_at_all_says_what_to_install(as_nobody: AsNobody[None]) -> None:
+    async def run() -> None:
+        async with Helper():
+            pass
+
+    with pytest.raises(HelperNotFoundError) as caught:
+        as_nobody(lambda: asyncio.run(run()))
 
     assert "sudo install" in caught.value.hint
 
 
 @pytest.mark.anyio
-async def test_no_helper_at_all_says_what_to_install() -> None:
-    with pytest.raises(HelperNotFoundError) as caught:
-        async with Helper():
-            pass
+@pytest.mark.netns
+async def test_process_with_capabilities_needs_no_installed_helper(bundled: Path) -> None:
+    async with Helper() as helper:
+        opened = await helper.open_descriptor(PACKET)
+        opened.descriptor.close()
 
-    assert "sudo install" in caught.value.hint
+        assert helper.facts is not None
+        assert helper.facts.mode is Mode.PLAIN
 
 
 @pytest.mark.anyio
@@ -241,14 +408,28 @@ async def test_command_has_three_forms(form: str, helper_binary: Path) -> None:
 
 @pytest.mark.anyio
 async def test_program_that_ends_at_once_is_reported() -> None:
-    with pytest.raises(HelperDiedError, match="exited with status 0"):
+    with pytest.raises(HelperDiedError, match="exited with status 0") as caught:
         await obtain(UDP, helper=NOTHING)
+
+    assert "python -m aioprocket.helper" in caught.value.hint
 
 
 @pytest.mark.anyio
 async def test_program_that_never_answers_is_ended_at_the_timeout() -> None:
-    with pytest.raises(HelperTimeoutError):
+    with pytest.raises(HelperTimeoutError) as caught:
         await obtain(UDP, helper=["/bin/sleep", "600"], timeout=0.05)
+
+    assert "has not even said HELLO" in caught.value.hint
+
+
+@pytest.mark.anyio
+async def test_cancellation_is_not_held_up_by_a_helper_that_hangs() -> None:
+    began = time.monotonic()
+    with anyio.move_on_after(0.05) as scope:
+        await obtain(UDP, helper=["/bin/sleep", "600"], timeout=60)
+
+    assert scope.cancelled_caught
+    assert time.monotonic() - began < 0.6
 
 
 @pytest.fixture
@@ -322,6 +503,14 @@ def test_broker_of_a_stranger_is_told_nothing(tmp_path: Path, as_nobody: AsNobod
 async def test_missing_broker_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(HelperNotFoundError, match="ENOENT"):
         await obtain(UDP, helper=f"unix:{tmp_path / 'none'}")
+
+
+@pytest.mark.anyio
+async def test_file_that_is_no_socket_is_no_broker(tmp_path: Path) -> None:
+    (tmp_path / "text").touch()
+
+    with pytest.raises(HelperNotFoundError, match="is no socket"):
+        await obtain(UDP, helper=f"unix:{tmp_path / 'text'}")
 
 
 @pytest.mark.anyio

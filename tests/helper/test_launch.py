@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 import resource
 import signal
@@ -103,6 +104,16 @@ async def test_cancelled_end_still_leaves_no_process() -> None:
     assert process.pid not in children()
 
 
+async def test_process_that_is_dropped_is_reaped() -> None:
+    sock, process = launch(("/bin/sleep", "600"))
+    sock.close()
+    pid = process.pid
+    del process
+    gc.collect()
+
+    assert pid not in children()
+
+
 @pytest.mark.parametrize("missing", ["/no/such/program", "no-such-program"])
 async def test_missing_program_is_not_found(missing: str) -> None:
     with pytest.raises(HelperNotFoundError, match=missing) as caught:
@@ -116,8 +127,17 @@ async def test_file_that_is_no_program_cannot_be_started(tmp_path: Path) -> None
     text.write_text("not a program")
     text.chmod(0o644)
 
-    with pytest.raises(HelperNotFoundError, match="cannot start"):
+    with pytest.raises(HelperNotFoundError, match="cannot start") as caught:
         launch((str(text),))
+
+    assert caught.value.hint
+
+
+async def test_folder_is_told_from_a_program(tmp_path: Path) -> None:
+    with pytest.raises(HelperNotFoundError) as caught:
+        launch((str(tmp_path),))
+
+    assert "is a folder" in caught.value.hint
 
 
 async def test_no_room_for_descriptors_is_an_error_that_leaves_nothing() -> None:
