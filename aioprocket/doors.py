@@ -288,7 +288,7 @@ def open_tun(
                     await open_channel(more, TunChannel, helper, timeout, read_packets)
                 )
         except BaseException:
-            channel.close()
+            await channel.aclose()
             raise
         return channel
 

@@ -15,6 +15,7 @@ __all__ = (
     "ActiveModeError",
     "AioprocketError",
     "BusyError",
+    "ChannelError",
     "ClosedError",
     "FilterError",
     "HelperDiedError",
@@ -167,6 +168,13 @@ class WireError(AioprocketError, ValueError):
     def __init__(self, message: str, *, offset: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.offset = offset
+
+
+class ChannelError(_SystemError):
+    """The kernel refused what was asked of an open channel; ``errno`` is its reason.
+
+    Where the errno has a builtin of its own, such as ``BrokenPipeError``, it is that as well.
+    """
 
 
 class ClosedError(_SystemError, anyio.ClosedResourceError):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,13 @@ def open_descriptors() -> set[str]:
 
 
 @pytest.fixture
-def ping_sockets() -> None:
+def ping_sockets() -> Iterator[None]:
     """The kernel lets group 0 have ping sockets, in this network namespace."""
-    Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 0")
+    setting = Path("/proc/sys/net/ipv4/ping_group_range")
+    before = setting.read_text()
+    setting.write_text("0 0")
+    yield
+    setting.write_text(before)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from .._system.descriptor import Opened
 from .adopt import adopt, build
 from .channel import Channel
 from .device import DeviceChannel
+from .endpoint import create_transport
 from .inet import IcmpChannel, InetChannel
 from .netlink import NetlinkChannel
 from .packet import PacketChannel
 from .protocol import RawProtocol
 from .state import ChannelAttribute, Stats
-from .transport import RawTransport, create_transport
+from .transport import RawTransport
 from .tun import TunChannel
 
 __all__ = (

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from .. import arguments
 from .._system import interfaces, tun
 from .._system.descriptor import Descriptor, Opened, borrowed
 from .._system.numbers import TunFlag
@@ -31,27 +32,32 @@ def build(opened: Opened, *, read_packets: int = 64, icmp: bool = False) -> Chan
         icmp: The caller wants ICMP messages, whatever kind of socket carries them.
 
     Raises:
+        SpecError: ``read_packets`` is no whole number from 1; as for `OpenError`.
         OpenError: A step that is the receiver's failed; the descriptor is still ``opened``'s.
     """
     spec = opened.spec
-    facts: dict[str, Any] = {"read_packets": read_packets}
+    facts: dict[str, Any] = {
+        "spec": spec,
+        "origin": opened.origin,
+        "helper_pid": opened.helper_pid,
+        "read_packets": arguments.read_packets(read_packets),
+    }
     match spec:
         case PacketSpec():
-            return build_packet(opened, spec, **facts)
+            return build_packet(opened, **facts)
         case SocketSpec(family=socket.AF_INET | socket.AF_INET6):
-            return build_inet(opened, spec, icmp=icmp, **facts)
+            return build_inet(opened, icmp=icmp, **facts)
         case TunSpec():
-            return build_tun(opened, spec, **facts)
-        case SocketSpec() | DeviceSpec():
-            facts |= {"spec": spec, "helper_pid": opened.helper_pid}
-    if isinstance(spec, DeviceSpec):
-        return DeviceChannel(DevicePort(opened.descriptor), **facts)
+            return build_tun(opened, **facts)
+        case DeviceSpec():
+            return DeviceChannel(DevicePort(opened.descriptor), **facts)
     kind = NetlinkChannel if spec.family == socket.AF_NETLINK else Channel
     return kind(SocketPort(socket.socket(fileno=opened.descriptor.detach())), **facts)
 
 
 def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Channel:
     """Find out what a foreign descriptor is, and own it from then on; see `Channel.from_fd`."""
+    arguments.read_packets(read_packets)
     fd = fd_or_socket if isinstance(fd_or_socket, int) else fd_or_socket.fileno()
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
     channel = _socket_channel(fd, read_packets) or _device_channel(fd, read_packets)
@@ -92,5 +98,5 @@ def _device_channel(fd: int, read_packets: int) -> Channel:
         return DeviceChannel(DevicePort(Descriptor(fd)), read_packets=read_packets)
     index = next((index for index, here in socket.if_nameindex() if here == name), 0)
     link = TunLink(fd, name, index, here=index > 0, mtu=None)
-    port = DevicePort(Descriptor(fd))
+    port = DevicePort(Descriptor(fd), closes_slowly=True)
     return TunChannel(port, name=name, mode=mode, link=link, read_packets=read_packets)

@@ -8,18 +8,21 @@ import asyncio.trsock
 import errno
 import socket
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
 from .. import bpf
 from .._system import options
+from .._system.descriptor import Origin
 from ..errors import ClosedError, FilterError, NotPermittedError, SpecError, errno_text
 from ..packet import Packet
 from ..readiness import Readiness
 from ..spec import Instruction, Spec, describe
+from .ending import close_elsewhere
+from .explain import channel_error
 from .intake import Intake
 from .link import Link
 from .outlet import Outlet
@@ -29,8 +32,6 @@ from .sending import Sending
 from .state import ChannelAttribute, Stats
 
 __all__ = ("Channel",)
-
-FilterLike: TypeAlias = bpf.Program | Iterable[Sequence[int]] | None
 
 
 class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
@@ -46,11 +47,13 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         *,
         link: Link | None = None,
         spec: Spec | None = None,
+        origin: Origin = "adopted",
         helper_pid: int | None = None,
         read_packets: int = 64,
     ) -> None:
         self._link = link
         self._spec = spec
+        self._origin = origin
         self._helper_pid = helper_pid
         self._filter: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
         # Set by a transport: it ends with its channel.
@@ -70,6 +73,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
 
         Raises:
             OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
+            SpecError: ``read_packets`` is no whole number from 1; as before.
         """
         from .adopt import adopt  # the kinds are derived from this class
 
@@ -162,8 +166,9 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As asyncio's transports.
 
-        Known names: ``socket sockname peername fd spec interface ifindex hwaddr mtu linktype
-        helper_pid``.
+        Known names: ``socket sockname peername fd spec interface ifindex hwaddr mtu linktype origin
+        helper_pid``. The origin says who gave the descriptor: ``"direct"`` (this process), or
+        ``"helper" "sudo" "broker" "adopted"``.
         """
         found: Mapping[str, Callable[[], Any]] = {
             "socket": lambda: self._ask(asyncio.trsock.TransportSocket),
@@ -176,6 +181,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             "hwaddr": lambda: self.hwaddr,
             "mtu": lambda: self.mtu,
             "linktype": lambda: self.linktype,
+            "origin": lambda: self._origin,
             "helper_pid": lambda: self._helper_pid,
         }
         value = found[name]() if name in found else None
@@ -202,7 +208,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
 
     # What can be done with the descriptor
 
-    def set_filter(self, filter: FilterLike, lock: bool = False) -> None:
+    def set_filter(self, filter: bpf.ProgramLike | None, lock: bool = False) -> None:
         """Swap the filter. Nothing that came before it is received after it.
 
         What waits in the kernel is thrown away, and counts neither as received nor as dropped.
@@ -245,13 +251,17 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         """Listen for connections; `to_socket` then gives what accepts them.
 
         Raises:
-            OSError: ``EOPNOTSUPP``: not a socket for connections.
+            ChannelError: ``EOPNOTSUPP``: not a socket for connections.
         """
-        self._socket("listen").listen(backlog)
+        sock = self._socket("listen")
+        try:
+            sock.listen(backlog)
+        except OSError as error:
+            raise channel_error(error, "listen", self._place()) from error
 
     def _socket(self, call: str) -> socket.socket:
         if self._closed:
-            raise ClosedError(f"{call} on a closed channel")
+            raise ClosedError(f"{call} on {self._place()}: the channel is closed")
         if self._port.sock is None:
             raise SpecError(f"{call} is for sockets, and {self._place()} is none")
         return self._port.sock
@@ -270,7 +280,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             ClosedError: There is no descriptor any more.
         """
         if self._closed:
-            raise ClosedError("detach of a closed channel")
+            raise ClosedError(f"detach {self._place()}: the channel is closed")
         self._end()
         return self._port.detach()
 
@@ -287,14 +297,35 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         return sock
 
     def close(self) -> None:
-        """Close the descriptor; a receive that waits gets `ClosedError`. Idempotent."""
-        if not self._closed:
-            self._end()
-            self._port.close()
+        """Close the descriptor; a receive that waits gets `ClosedError`. Idempotent.
+
+        The kernel takes 10 to 40 ms to close a packet socket, a tun or a tap device, and the loop
+        waits: `aclose` does not block it.
+        """
+        for channel in self._ends_with_this():
+            if not channel._closed:
+                channel._end()
+                channel._port.close()
 
     async def aclose(self) -> None:
-        """As `close`."""
-        self.close()
+        """Close as `close` does, but without blocking the loop: a thread waits for the kernel.
+
+        The channel is closed at once, and the descriptor when this returns. A cancellation does
+        not stop it.
+        """
+        slow: list[int] = []
+        for channel in self._ends_with_this():
+            if not channel._closed:
+                channel._end()
+                if channel._port.closes_slowly:
+                    slow.append(channel._port.detach())
+                else:
+                    channel._port.close()
+        if slow:
+            await close_elsewhere(slow)
+
+    def _ends_with_this(self) -> "tuple[Channel, ...]":
+        return (self,)
 
     def _end(self) -> None:
         self._closed = True
@@ -318,7 +349,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.aclose()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"fd={self.fileno()} active={self._machine.active}"

@@ -61,11 +61,15 @@ class Dispatch:
         try:
             method(*arguments)
         except Exception as error:
-            self._report(what, error)
+            self._blame(what, error)
 
-    def _report(self, what: str, error: Exception) -> None:
+    def _blame(self, what: str, error: Exception) -> None:
+        self.report(f"exception in {type(self.protocol).__name__}.{what}", error)
+
+    def report(self, message: str, error: Exception) -> None:
+        """Give an exception that nobody expected to the loop's exception handler."""
         self._loop.call_exception_handler({
-            "message": f"exception in {type(self.protocol).__name__}.{what}",
+            "message": message,
             "exception": error,
             "transport": self.transport,
             "protocol": self.protocol,
@@ -117,7 +121,7 @@ class Dispatch:
                     else:
                         receive(packet)
                 except Exception as error:
-                    self._report(self._method, error)
+                    self._blame(self._method, error)
                 if machine.interrupted:
                     machine.interrupted = False
                     if machine.generation != generation or not may_go_on():

@@ -1,18 +1,85 @@
 """What an `OSError` of the kernel's means to whoever called us."""
 
 import errno
+import socket
 from typing import Final
 
-from ..errors import LinkDownError, OpenError, errno_text
+from ..errors import ChannelError, LinkDownError, OpenError, errno_text
 from ..spec import Spec, describe
 from .link import Link
 
-__all__ = ("link_error", "step_error")
+__all__ = ("channel_error", "link_error", "send_error", "step_error")
 
 # What send(2) and recv(2) say of an interface that is down or gone: packet(7), drivers/net/tun.c.
 _LINK_ERRNOS: Final = frozenset({
     errno.ENETDOWN, errno.ENXIO, errno.ENODEV, errno.EBADFD, errno.EIO
 })  # fmt: skip
+
+
+class _BrokenPipeError(ChannelError, BrokenPipeError): ...
+
+
+class _ConnectionResetError(ChannelError, ConnectionResetError): ...
+
+
+class _ConnectionRefusedError(ChannelError, ConnectionRefusedError): ...
+
+
+class _FileNotFoundError(ChannelError, FileNotFoundError): ...
+
+
+class _PermissionError(ChannelError, PermissionError): ...
+
+
+_KINDS: Final[dict[type[OSError], type[ChannelError]]] = {
+    BrokenPipeError: _BrokenPipeError,
+    ConnectionResetError: _ConnectionResetError,
+    ConnectionRefusedError: _ConnectionRefusedError,
+    FileNotFoundError: _FileNotFoundError,
+    PermissionError: _PermissionError,
+}
+_HINTS: Final = {
+    errno.EDESTADDRREQ: "it has no destination: give an address, as in sendto(data, addr)",
+    errno.ENOTCONN: "a listening socket accepts by asyncio.start_server(sock=channel.to_socket()); "
+    "a socket for packets needs an address, as in sendto(data, addr)",
+    errno.ENOTSOCK: "a device is read and written without an address: receive(), send(data)",
+}
+
+
+def channel_error(error: OSError, doing: str, place: str, *, hint: str = "") -> ChannelError:
+    """The error with what was tried, and on what channel."""
+    number = error.errno or errno.EIO
+    kind = _KINDS.get(type(error), ChannelError)
+    message = f"{doing} on {place}: {errno_text(number)}"
+    return kind(message, errno=number, hint=hint or _HINTS.get(number, ""))
+
+
+def send_error(
+    error: OSError, place: str, link: Link | None, size: int, address: object, family: int | None
+) -> ChannelError | LinkDownError:
+    """Why a packet of ``size`` bytes could not be sent; ``address`` None: to where it is bound."""
+    other = _other_interface(address, link) if family == socket.AF_PACKET else None
+    if other is None and link is not None:
+        down = link_error(error, "send", link)
+        if down is not None:
+            return down
+    to = "" if address is None else f" to {other or address!r}"
+    doing, hint = f"send{to}", ""
+    if error.errno == errno.EMSGSIZE:
+        doing = f"send {size} bytes{to}"
+        if link is not None:
+            hint = f"the MTU of {link.name} is {link.mtu}"
+    elif error.errno == errno.ENXIO and address is None:  # packet(7): not bound to an interface
+        hint = _HINTS[errno.EDESTADDRREQ]
+    return channel_error(error, doing, place, hint=hint)
+
+
+def _other_interface(address: object, link: Link | None) -> str | None:
+    """The interface that an address of packet(7) names, if it is not the channel's own."""
+    match address:
+        case (str(name), *_) if link is None or name != link.name:
+            return name
+    return None
 
 
 def link_error(error: OSError, doing: str, link: Link) -> LinkDownError | None:

@@ -53,7 +53,7 @@ class IcmpChannel(InetChannel):
         return self._identifier
 
 
-def build_inet(opened: Opened, spec: SocketSpec, *, icmp: bool, **facts: Any) -> InetChannel:
+def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) -> InetChannel:
     """Make the channel of an inet socket that is bound, filtered and limited already."""
     with borrowed(opened.descriptor.fileno()) as sock:
         try:
@@ -65,7 +65,7 @@ def build_inet(opened: Opened, spec: SocketSpec, *, icmp: bool, **facts: Any) ->
             raise step_error("set up", "option", spec, error) from error
         link = bound_link(sock)
     sock = socket.socket(fileno=opened.descriptor.detach())
-    facts |= {"link": link, "spec": spec, "helper_pid": opened.helper_pid}
+    facts |= {"link": link, "spec": spec}
     if not icmp:
         return InetChannel(SocketPort(sock), **facts)
     headed = sock.family == socket.AF_INET and sock.type == socket.SOCK_RAW

@@ -15,7 +15,7 @@ import anyio
 
 from ..errors import LinkDownError, errno_text
 from ..packet import Packet
-from .explain import link_error
+from .explain import channel_error, link_error
 from .link import Link
 from .modes import ReadMachine
 from .port import Port
@@ -36,15 +36,14 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_link", "_place", "_port", "_soft", "error_count", "extra_bytes", "extra_packets",
-        "extra_truncated", "gone", "link_is_down", "machine", "on_error", "times_link_down",
-        "wakeups",
+        "_link", "_port", "_soft", "error_count", "extra_bytes", "extra_packets", "extra_truncated",
+        "gone", "link_is_down", "machine", "on_error", "place", "times_link_down", "wakeups",
     )  # fmt: skip
 
     def __init__(self, port: Port, link: Link | None, place: str) -> None:
         self._port = port
         self._link = link
-        self._place = place
+        self.place = place  # what the channel is, in messages
         self.gone = False  # the interface was removed
         # To a device and to a stream, whatever goes wrong is the end of it.
         self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
@@ -75,7 +74,7 @@ class Intake:
         Raises:
             anyio.EndOfStream: The other end closed, or the device has no more.
             LinkDownError: The interface was removed: nothing will ever come again.
-            OSError: What the kernel said.
+            ChannelError: What the kernel said.
         """
         if self.gone:
             raise self._removed()
@@ -125,14 +124,14 @@ class Intake:
         """Take a soft error for the news that it is.
 
         Raises:
-            OSError: Not a soft one; with a note of where it happened.
+            LinkDownError: Not a soft one, and about the link.
+            ChannelError: Any other that is not soft.
         """
         if error.errno not in self._soft:
             link = self._link
             if link is not None and (down := link_error(error, "receive", link)) is not None:
                 raise down from error
-            error.add_note(f"receive on {self._place}")
-            raise error
+            raise channel_error(error, "receive", self.place) from error
         if error.errno == errno.ENETDOWN:
             self._note_link_down(error)
         elif not self.drain_errors():

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
+from ..errors import SpecError
 from ..packet import Packet
 
 __all__ = ("MAX_COUNT", "Mode", "ReadMachine")
@@ -52,7 +53,7 @@ class ReadMachine:
             Whether this ends the delivery in a way that ``passive()`` tells of.
 
         Raises:
-            ValueError: The count would be above 32767; nothing has changed.
+            SpecError: The count would be above 32767; nothing has changed.
             TypeError: ``mode`` is none of the modes.
         """
         # By identity and exact type: True == 1, but it is another mode.
@@ -69,7 +70,7 @@ class ReadMachine:
     def _add(self, count: int) -> bool:
         credit = count + (self._credit if self._mode == "count" else 0)
         if credit > MAX_COUNT:
-            raise ValueError(f"active count {credit} is above {MAX_COUNT}")
+            raise SpecError(f"active count {credit} is above {MAX_COUNT}")
         if credit > 0:
             self._change("count", credit)
             return False

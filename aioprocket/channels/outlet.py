@@ -17,7 +17,7 @@ import anyio
 from ..errors import ClosedError
 from ..packet import Packet
 from ..readiness import Readiness
-from .explain import link_error
+from .explain import send_error
 from .intake import Intake
 from .link import Link
 from .port import Address, AncillaryData, Data, Port
@@ -67,54 +67,57 @@ class Outlet:
             BlockingIOError: The socket's buffer is full (EAGAIN).
             LinkDownError: The interface is down or gone.
             ClosedError: The channel is closed.
-            OSError: What the kernel said: ``ENOBUFS`` where the interface's queue is full,
+            ChannelError: What the kernel said: ``ENOBUFS`` where the interface's queue is full,
                 ``EMSGSIZE`` where the packet is larger than the MTU.
+            SpecError: The address is a host's name.
         """
         if address is None and self.addressed and type(data) is Packet:
             address = data.addr
         port = self._port
         send = partial(port.send, data) if address is None else partial(port.sendto, data, address)
-        return self._hand_over(send)
+        return self._hand_over(send, (data,), address)
 
     def put_message(
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """As `put`, by sendmsg(2)."""
-        return self._hand_over(partial(self._port.sendmsg, buffers, ancdata, flags, address))
+        send = partial(self._port.sendmsg, buffers, ancdata, flags, address)
+        return self._hand_over(send, buffers, address)
 
-    def _hand_over(self, send: Callable[[], int], *, again: bool = True) -> int:
+    def _hand_over(
+        self,
+        send: Callable[[], int],
+        parts: Sequence[Data],
+        address: Address | None,
+        *,
+        again: bool = True,
+    ) -> int:
         try:
             taken = send()
         except BlockingIOError:
             raise
         except OSError as error:
             if again and self._intake.is_about_another(error):
-                return self._hand_over(send, again=False)
-            raise self._explained(error) from error
+                return self._hand_over(send, parts, address, again=False)
+            raise self._explained(error, parts, address) from error
         self.tx_packets += 1
         self.tx_bytes += taken
         return taken
 
-    def _explained(self, error: OSError) -> OSError:
+    def _explained(self, error: OSError, parts: Sequence[Data], address: Address | None) -> OSError:
+        sock = self._port.sock
         if self._port.fileno() < 0:
-            return ClosedError("send on a closed channel")
-        link = self._link
-        if link is not None:
-            down = link_error(error, "send", link)
-            if down is not None:
-                return down
-            if error.errno == errno.EMSGSIZE:
-                error.add_note(f"the MTU of {link.name} is {link.mtu}")
-        elif error.errno in (errno.ENXIO, errno.EDESTADDRREQ):
-            error.add_note("the channel is not bound to one destination: sendto() names it")
-        error.add_note(f"send on {self._place}")
-        return error
+            return ClosedError(f"send on {self._place}: the channel is closed")
+        size = sum(memoryview(part).nbytes for part in parts)
+        family = None if sock is None else sock.family
+        return send_error(error, self._place, self._link, size, address, family)
 
     async def send(self, data: Data, address: Address | None = None) -> None:
         """Send one packet, or all bytes of a stream; wait while there is no room.
 
         Raises:
             OSError: As `put`, but for ``EAGAIN``; ``ENOBUFS`` only after several attempts.
+            SpecError: As `put`.
         """
         if self._port.stream:
             await self._send_all(memoryview(data).cast("B"))

@@ -42,7 +42,7 @@ class PacketChannel(Channel):
         return _RAW_IP if self._protocol in _IP_PROTOCOLS else None
 
 
-def build_packet(opened: Opened, spec: PacketSpec, **facts: Any) -> PacketChannel:
+def build_packet(opened: Opened, *, spec: PacketSpec, **facts: Any) -> PacketChannel:
     """Do what any holder of a packet socket may do: set it up, and bind it last of all.
 
     Before the bind the socket receives nothing, so no packet escapes what was set before.
@@ -51,7 +51,7 @@ def build_packet(opened: Opened, spec: PacketSpec, **facts: Any) -> PacketChanne
         link = _link(sock, opened, spec)
         _set_up(sock, spec, link)
     port = SocketPort(socket.socket(fileno=opened.descriptor.detach()), size=spec.snaplen)
-    return PacketChannel(port, link=link, spec=spec, helper_pid=opened.helper_pid, **facts)
+    return PacketChannel(port, link=link, spec=spec, **facts)
 
 
 def _link(sock: socket.socket, opened: Opened, spec: PacketSpec) -> Link | None:

@@ -15,9 +15,11 @@ from .._system._native import Receiver
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
 from ..packet import Packet
+from .destination import Destinations
 from .errqueue import read_error_queue
 
 __all__ = (
+    "MAX_PACKET",
     "Address",
     "AncillaryData",
     "Data",
@@ -49,6 +51,7 @@ class Port(ABC):
             will ever come.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
+        closes_slowly: close(2) takes the kernel tens of milliseconds.
     """
 
     sock: socket.socket | None
@@ -56,6 +59,7 @@ class Port(ABC):
     receive: Callable[[int], list[Packet]]
     send: Callable[[Data], int]
     stream: bool
+    closes_slowly: bool
 
     @abstractmethod
     def fileno(self) -> int:
@@ -77,19 +81,23 @@ class Port(ABC):
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """One packet into a buffer: how much of it is there now, and how long it was."""
 
+    @abstractmethod
+    def check(self, address: Address) -> None:
+        """Refuse an address that the event loop would wait for: `SpecError`."""
+
     def sendto(self, data: Data, address: Address) -> int:
         """Send to an address: how many bytes were taken."""
-        raise _not_a_socket("sendto")
+        raise _not_a_socket()
 
     def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
         """One packet with its ancillary data; descriptors in it are close-on-exec."""
-        raise _not_a_socket("recvmsg")
+        raise _not_a_socket()
 
     def sendmsg(
         self, buffers: Iterable[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """Send one packet with ancillary data: how many bytes were taken."""
-        raise _not_a_socket("sendmsg")
+        raise _not_a_socket()
 
     def errors(self) -> list[OSError]:
         """What the error queue holds, which is empty then."""
@@ -104,10 +112,8 @@ class Port(ABC):
         return 0
 
 
-def _not_a_socket(call: str) -> OSError:
-    error = OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
-    error.add_note(f"{call} is for sockets; a device is read and written without an address")
-    return error
+def _not_a_socket() -> OSError:
+    return OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
 
 
 class SocketPort(Port):
@@ -122,7 +128,11 @@ class SocketPort(Port):
         self.receive = self.counters.receive
         self.stream = sock.type == socket.SOCK_STREAM
         self.send = sock.send
+        self._pid = os.getpid()
+        inet = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self._destinations = Destinations(sock.family) if inet else None
         packet = sock.family == socket.AF_PACKET
+        self.closes_slowly = packet  # packet_release() waits for RCU: net/packet/af_packet.c
         self._drops = PacketStatistics() if packet else SocketDrops()
 
     def fileno(self) -> int:
@@ -156,8 +166,14 @@ class SocketPort(Port):
             raise EOFError
         return min(length, room), length
 
+    def check(self, address: Address) -> None:
+        """For inet sockets, whose addresses the socket module would look up."""
+        if self._destinations is not None:
+            self._destinations.check(address)
+
     def sendto(self, data: Data, address: Address) -> int:
         """To an address, by one call."""
+        self.check(address)
         return self.sock.sendto(data, address)
 
     def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
@@ -171,6 +187,8 @@ class SocketPort(Port):
         self, buffers: Iterable[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """As the socket module does."""
+        if address is not None:
+            self.check(address)
         return self.sock.sendmsg(buffers, ancdata, flags, address)
 
     def errors(self) -> list[OSError]:
@@ -179,7 +197,8 @@ class SocketPort(Port):
 
     def dropped(self) -> int:
         """As the kernel counts; after the end, as it did last."""
-        if self.sock.fileno() >= 0:
+        # Reading PACKET_STATISTICS zeroes it: a forked child would take the drops from its parent.
+        if self.sock.fileno() >= 0 and os.getpid() == self._pid:
             self._drops.update(self.sock)
         return self._drops.dropped
 
@@ -230,11 +249,12 @@ def _payload(packet: Packet) -> Packet:
 class DevicePort(Port):
     """A character device, or anything else that is read and written by packets: tun, tap."""
 
-    def __init__(self, descriptor: Descriptor) -> None:
+    def __init__(self, descriptor: Descriptor, *, closes_slowly: bool = False) -> None:
         os.set_blocking(descriptor.fileno(), False)
         self._descriptor = descriptor
         self.sock = None
         self.stream = False
+        self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
         self.receive = self.counters.receive
         self.send = self._write
@@ -253,6 +273,9 @@ class DevicePort(Port):
     def detach(self) -> int:
         """Give it away."""
         return self._descriptor.detach()
+
+    def check(self, address: Address) -> None:
+        """A device knows no addresses, and `sendto` says so."""
 
     def read(self, size: int) -> bytes:
         """What one call gives."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from ..packet import Packet
 
 if TYPE_CHECKING:
-    # To type checkers without a base: else each `connection_made(self, transport: RawTransport)`
-    # and `error_received(self, exc: OSError)` would be an incompatible override.
+    # To type checkers without a base, and with Any for what is passed: else each
+    # `connection_made(self, transport: RawTransport)` and `error_received(self, exc: OSError)`
+    # would be an incompatible override.
     _Base = object
 else:
     _Base = asyncio.DatagramProtocol
@@ -34,8 +35,8 @@ class RawProtocol(_Base):
     def datagram_received(self, data: bytes, addr: Any) -> None:
         """One packet's bytes and its sender, as asyncio has it."""
 
-    def error_received(self, exc: Exception) -> None:
-        """The network's news (link down, an ICMP error), or that a packet was not sent."""
+    def error_received(self, exc: Any) -> None:
+        """An `OSError`: news (link down, an ICMP error), or why a packet was not sent."""
 
     def passive(self) -> None:
         """The count of packets is used up: nothing more comes until `set_active`."""
@@ -46,5 +47,5 @@ class RawProtocol(_Base):
     def resume_writing(self) -> None:
         """The write buffer has room again."""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """After everything else, once; None after a `close` or `abort`."""
+    def connection_lost(self, exc: Any) -> None:
+        """After everything else, once; None after a `close` or `abort`, else the exception."""

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import anyio
 from anyio.abc import UnreliableObjectReceiveStream
 
-from ..errors import ActiveModeError, BusyError, ClosedError
+from ..errors import ActiveModeError, BusyError, ClosedError, SpecError
 from ..packet import Packet
 from ..readiness import Readiness, checkpoint
 from .intake import Intake
@@ -63,6 +63,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             BusyError: Another task receives.
             ActiveModeError: Packets go to a protocol or to `serve`.
             LinkDownError: The interface was removed.
+            ChannelError: What else the kernel said.
             anyio.EndOfStream: The other end closed.
         """
         if self._unchecked:
@@ -98,11 +99,13 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     async def receive_batch(self, max: int = 64) -> list[Packet]:
         """Receive at least one packet and at most ``max``: those that are there now.
 
-        Above 64 the batches cost more per packet again, for they outgrow the caches.
+        Above 64 a packet costs more again: such a list outgrows the allocator's reserve.
 
         Raises:
-            What `receive` raises.
+            SpecError: ``max`` is no whole number from 1.
+            And what `receive` raises.
         """
+        _require(max, "max", 1)
         if self._unchecked:
             try:
                 packets = self._take(max)
@@ -143,16 +146,18 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         Of a stream: up to ``n`` bytes, b"" at its end.
 
         Raises:
-            What `receive` raises, but for the end of a stream.
+            SpecError: ``n`` is no whole number from 0.
+            And what `receive` raises, but for the end of a stream.
         """
         return (await self._recv(n))[0]
 
     async def recvfrom(self, n: int = MAX_PACKET) -> tuple[bytes, Any]:
-        """Receive as `recv`, with the sender as the socket module gives it."""
+        """Receive, and raise, as `recv`, with the sender as the socket module gives it."""
         data, packet = await self._recv(n)
         return data, None if packet is None else packet.addr
 
     async def _recv(self, n: int) -> tuple[bytes, Packet | None]:
+        _require(n, "n", 0)
         try:
             if self._port.stream:
                 return await self._read(lambda: self._stream(n)), None
@@ -185,8 +190,11 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         Descriptors that come with it are close-on-exec, and the caller's to close.
 
         Raises:
-            What `receive` raises.
+            SpecError: A size is no whole number from 0.
+            And what `receive` raises.
         """
+        _require(bufsize, "bufsize", 0)
+        _require(ancbufsize, "ancbufsize", 0)
         return await self._read(lambda: self._message(bufsize, ancbufsize, flags))
 
     async def serve(
@@ -207,7 +215,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             LinkDownError: The interface was removed.
         """
         if self._machine.active is not False:
-            raise BusyError("the channel is active already")
+            raise BusyError(f"serve on {self._intake.place}: it is active already")
         self._set_mode(active)
         try:
             while self._machine.active is not False:
@@ -229,22 +237,23 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError("receive on a closed channel")
+            raise ClosedError(f"receive on {self._intake.place}: the channel is closed")
 
     def _check_may_receive(self) -> None:
         self._check_open()
         if self._machine.active is not False:
             raise ActiveModeError(
-                "receive on a channel that is active", hint="set_active(False) comes first"
+                f"receive on {self._intake.place}: it is active",
+                hint="set_active(False) comes first",
             )
         if self._reading:
-            raise BusyError("another task is already receiving from this channel")
+            raise BusyError(f"receive on {self._intake.place}: another task is receiving already")
 
     def _set_mode(self, mode: Mode) -> bool:
         """Change the mode as `ReadMachine.set` does, unless a receive waits."""
         self._check_open()
         if self._reading and mode is not False:
-            raise BusyError("a receive waits on this channel: it cannot become active now")
+            raise BusyError(f"set_active on {self._intake.place}: a receive waits on it")
         ended = self._machine.set(mode)
         self._settle(_TURN)
         return ended
@@ -310,6 +319,9 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             data = self._port.read(size)
         except BlockingIOError:
             return None
+        except OSError as error:
+            self._intake.note(error)
+            return None
         self._intake.count(len(data))
         return data
 
@@ -336,6 +348,11 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             return None
         self._intake.count(len(message[0]), truncated=bool(message[2] & socket.MSG_TRUNC))
         return message
+
+
+def _require(size: int, name: str, least: int) -> None:
+    if not isinstance(size, int) or size < least:
+        raise SpecError(f"{name} {size!r} is not a whole number from {least}")
 
 
 class _Batches(AsyncIterator[list[Packet]]):

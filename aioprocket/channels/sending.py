@@ -28,8 +28,8 @@ class Sending(UnreliableObjectSendStream[Packet]):
         Raises:
             LinkDownError: The interface is down or gone.
             ClosedError: The channel is closed.
-            OSError: ``EMSGSIZE``: larger than the MTU; ``ENOBUFS``: the interface's queue stayed
-                full for an eighth of a second; and what else send(2) says.
+            ChannelError: ``EMSGSIZE``: larger than the MTU; ``ENOBUFS``: the interface's queue
+                stayed full for an eighth of a second; and what else send(2) says.
         """
         await self._outlet.send(item)
 
@@ -37,6 +37,7 @@ class Sending(UnreliableObjectSendStream[Packet]):
         """Send one packet to an address as the socket module writes it.
 
         Raises:
+            SpecError: The address is a host's name: nothing is looked up here.
             What `send` raises.
         """
         await self._outlet.send(data, addr)
@@ -66,7 +67,8 @@ class Sending(UnreliableObjectSendStream[Packet]):
 
         Raises:
             BlockingIOError: There is no room in the socket's buffer.
-            OSError: ``ENOBUFS``: there is none in the interface's queue; and what `send` raises.
+            ChannelError: ``ENOBUFS``: there is none in the interface's queue.
+            And what `send` raises.
         """
         try:
             self._outlet.put(data, addr)

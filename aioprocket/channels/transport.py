@@ -8,13 +8,13 @@ Per wakeup it reads a bounded number of packets, never more than the mode allows
 import asyncio
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
 
-from ..errors import BusyError, ClosedError, LinkDownError, SpecError
+from ..errors import ClosedError, LinkDownError
 from ..packet import Packet
 from .channel import Channel
 from .dispatch import Dispatch
@@ -25,48 +25,9 @@ from .receiving import LINK_CHECK
 from .state import Stats
 from .writebuffer import WriteBuffer
 
-__all__ = ("RawTransport", "create_transport")
+__all__ = ("RawTransport",)
 
 _WRITES: Final = 64  # packets out of the buffer per wakeup
-
-_P = TypeVar("_P")
-
-
-async def create_transport(
-    factory: Callable[[], _P], channel: Channel, *, active: Mode = True
-) -> tuple["RawTransport", _P]:
-    """Give a channel to a transport, and its packets to the protocol that ``factory`` makes.
-
-    Raises:
-        BusyError: A receive waits, or the channel has a transport; it is still the caller's.
-        RuntimeError: No asyncio loop is running.
-    """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(
-            "a transport needs a running asyncio loop; "
-            "on trio, 'await channel.serve(handler)' does the same"
-        ) from None
-    if channel._port.stream:
-        raise SpecError(
-            "a transport carries packets, and this channel is a stream",
-            hint="asyncio.start_server(sock=channel.to_socket()) and its like take streams",
-        )
-    if channel._on_close is not None:
-        raise BusyError("the channel has a transport already")
-    protocol = factory()
-    dispatch = Dispatch(loop, channel._machine, protocol, channel._read_packets)
-    ended = channel._set_mode(active)  # from here on nobody else can receive
-    transport = RawTransport(loop, channel, dispatch)
-    started = loop.create_future()
-    loop.call_soon(transport._start, ended, started)
-    try:
-        await started
-    except BaseException:
-        transport.abort()
-        raise
-    return transport, protocol
 
 
 class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
@@ -132,12 +93,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         of 0 or less. Any other change forgets the count silently. ``True`` is not ``1``.
 
         Raises:
-            ValueError: The sum is above 32767; nothing has changed.
+            SpecError: The sum is above 32767; nothing has changed.
             BusyError: A receive waits on the channel.
             ClosedError: The transport is closing.
         """
         if self._closing:
-            raise ClosedError("set_active on a closed transport")
+            raise ClosedError(f"set_active on {self._intake.place}: the transport is closing")
         if self._channel._set_mode(mode):
             # Not from within the caller, who may not be ready for it yet.
             self._loop.call_soon(self._tell_passive)
@@ -212,6 +173,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._end(None)
         except OSError as error:
             self._end(error)
+        except Exception as error:
+            self._fail("read", error)
         finally:
             self._delivering = False
             self._update()
@@ -223,6 +186,9 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
         Never raises for the packet's sake: ``error_received`` tells of one that cannot be sent.
         What is sent after `close` is dropped silently.
+
+        Raises:
+            SpecError: The address is a host's name: nothing is looked up here.
         """
         self._send(data, addr)
 
@@ -253,6 +219,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 return False
             else:
                 return True
+        elif address is not None:
+            self._channel._port.check(address)  # here, where the caller hears of it
         self._buffer.append(bytes(memoryview(data)), address)
         return False
 
@@ -268,6 +236,9 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 return
             except OSError as error:
                 self._tell_error(error)
+            except Exception as error:
+                self._fail("write", error)
+                return
             self._buffer.drop_first()
         if not self._buffer:
             self._readiness.unsubscribe_writable()
@@ -293,7 +264,11 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         return self._closing
 
     def close(self) -> None:
-        """Stop reading, send what is in the buffer, then ``connection_lost(None)``. Idempotent."""
+        """Stop reading, send what is in the buffer, then ``connection_lost(None)``. Idempotent.
+
+        The descriptor is closed after that as by `Channel.close`, which may block the loop for
+        some milliseconds; ``await transport.channel.aclose()`` aborts without doing that.
+        """
         if not self._closing:
             self._stop()
             if not self._buffer:
@@ -312,7 +287,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 handle.cancel()
         self._next_turn = self._link_check = None
 
-    def _end(self, error: OSError | None) -> None:
+    def _fail(self, doing: str, error: Exception) -> None:
+        """End with what nobody expected: the next wakeup would only meet it again."""
+        self._dispatch.report(f"unexpected exception in a {doing} on {self._intake.place}", error)
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
         self._stop()
         self._buffer.clear()
         self._schedule_lost(error)
@@ -322,7 +302,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         if not self._lost:
             self._end(None)
 
-    def _schedule_lost(self, error: OSError | None) -> None:
+    def _schedule_lost(self, error: Exception | None) -> None:
         if self._lost:
             return
         self._lost = True
@@ -332,7 +312,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         else:
             self._loop.call_soon(self._tell_lost, error)
 
-    def _tell_lost(self, error: OSError | None) -> None:
+    def _tell_lost(self, error: Exception | None) -> None:
         self._dispatch.call("connection_lost", error)
         self._channel._on_close = None
         self._intake.on_error = None

@@ -1,10 +1,11 @@
 """TUN and TAP: the network's end is an interface, ours is this channel."""
 
 import os
+from dataclasses import replace
 from typing import Any, Final
 
 from .._system.descriptor import Opened
-from ..spec import IpInterface, TunSpec
+from ..spec import IpInterface, TunSpec, describe
 from .channel import Channel
 from .link import TunLink
 from .port import DevicePort
@@ -28,6 +29,12 @@ class TunChannel(Channel):
         self._mode = mode
         self._queues: list[TunChannel] = [self]
         super().__init__(port, **facts)
+
+    def _place(self) -> str:
+        # The spec has the name that was asked for: none, or a pattern.
+        if isinstance(self._spec, TunSpec):
+            return describe(replace(self._spec, name=self._name))
+        return super()._place()
 
     @property
     def name(self) -> str:
@@ -58,17 +65,16 @@ class TunChannel(Channel):
         """LINKTYPE_RAW (tun) or LINKTYPE_ETHERNET (tap)."""
         return _ETHERNET if self._mode == "tap" else _RAW_IP
 
-    def close(self) -> None:
-        """Close every queue. The interface goes with the last, unless it is persistent."""
-        for queue in self._queues[1:]:
-            queue.close()
-        super().close()
+    def _ends_with_this(self) -> tuple[Channel, ...]:
+        # The interface goes with the last of its queues, unless it is persistent.
+        return (*self._queues[1:], self)
 
 
-def build_tun(opened: Opened, spec: TunSpec, **facts: Any) -> TunChannel:
+def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:
     """Make the channel of a device that is complete already."""
     here = spec.namespace is None
     link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, here=here, mtu=spec.mtu)
-    facts |= {"link": link, "spec": spec, "helper_pid": opened.helper_pid}
+    facts |= {"link": link, "spec": spec}
     os.set_blocking(opened.descriptor.fileno(), False)
-    return TunChannel(DevicePort(opened.descriptor), name=opened.name, mode=spec.mode, **facts)
+    port = DevicePort(opened.descriptor, closes_slowly=True)
+    return TunChannel(port, name=opened.name, mode=spec.mode, **facts)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ..errors import SpecError
 from .port import Address
 
 __all__ = ("WriteBuffer",)
@@ -43,14 +44,14 @@ class WriteBuffer:
         """As asyncio's transports: high follows low, or is 64 KiB; low is a quarter of it.
 
         Raises:
-            ValueError: Not 0 <= low <= high.
+            SpecError: Not 0 <= low <= high.
         """
         if high is None:
             high = _HIGH if low is None else 4 * low
         if low is None:
             low = high // 4
         if not 0 <= low <= high:
-            raise ValueError(f"high {high} must be at least low {low}, and that at least 0")
+            raise SpecError(f"high {high} must be at least low {low}, and that at least 0")
         self._high = high
         self._low = low
         self._look()

@@ -96,6 +96,19 @@ async def test_a_closing_child_does_not_deafen_a_receive(veth: tuple[str, str]) 
 
 
 @pytest.mark.anyio
+async def test_a_closing_child_leaves_the_drops_to_its_parent(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        wire.channel.extra(anyio.abc.SocketAttribute.raw_socket).setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 1
+        )
+        wire.send(*range(100))
+
+        in_child(wire.channel.close)
+
+        assert wire.channel.stats().rx_dropped > 50
+
+
+@pytest.mark.anyio
 async def test_detach_gives_the_descriptor_away_with_what_waits_in_it(
     veth: tuple[str, str],
 ) -> None:

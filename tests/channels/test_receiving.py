@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from aioprocket import BusyError, Channel, ClosedError, Packet, Stats
-from aioprocket.spec import ETH_P_ALL
+from aioprocket.names import ETH_P_ALL
 from channels.rig import cable, frame, number, open_packet, pair
 
 pytestmark = [pytest.mark.netns]

@@ -19,6 +19,8 @@ from aioprocket import (
     SpecError,
     create_endpoint,
 )
+from aioprocket.channels.port import SocketPort
+from aioprocket.errors import ChannelError
 from channels.rig import Cable, cable, frame, number, pair, tap
 from contract import Recorder, TransportContract, until
 
@@ -73,6 +75,41 @@ class CableLine:
 
     def arrived(self) -> int:
         return drained(self.wire.far)
+
+
+class Typed(RawProtocol):
+    """Overrides with the types that are passed: a type checker accepts each of them."""
+
+    def connection_made(self, transport: RawTransport) -> None:
+        self.errors: list[OSError] = []
+        self.lost: list[Exception | None] = []
+
+    def packet_received(self, packet: Packet) -> None: ...
+
+    def error_received(self, exc: OSError) -> None:
+        self.errors.append(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+
+
+class Faulty(SocketPort):
+    """A socket whose reads have a fault in them, and whose send buffer is full at first."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.receive = self._receive
+        self.send = self._send
+        self.attempts = 0
+
+    def _receive(self, count: int) -> list[Packet]:
+        raise ZeroDivisionError(count)
+
+    def _send(self, data: Any) -> int:
+        self.attempts += 1
+        if self.attempts == 1:
+            raise BlockingIOError
+        raise ZeroDivisionError
 
 
 class TestUnixDatagrams(TransportContract):
@@ -362,8 +399,9 @@ async def test_a_packet_that_cannot_be_sent_is_an_error_and_the_next_is_sent(
         transport.sendto(frame(1))
         await until(lambda: drained(wire.far))
 
-        assert [type(error) for error in protocol.errors] == [OSError]
-        assert "the MTU of v1 is 1500" in protocol.errors[0].__notes__
+        (error,) = protocol.errors
+        assert isinstance(error, ChannelError)
+        assert error.hint == "the MTU of v1 is 1500"
         assert not transport.is_closing()
         await ended(transport)
 
@@ -393,6 +431,48 @@ async def test_a_read_that_fails_ends_the_transport_with_its_error() -> None:
 
     assert isinstance(protocol.lost[0], OSError)
     assert transport.is_closing()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("doing", ["read", "write"])
+async def test_an_unexpected_exception_ends_the_transport_once(doing: str) -> None:
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, report: reports.append(report))
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with far:
+        transport, protocol = await create_endpoint(
+            Typed, Channel(Faulty(near)), active=doing == "read"
+        )
+        if doing == "read":
+            far.send(b"x")
+        else:
+            transport.sendto(b"x")
+        await until(lambda: protocol.lost)
+
+        assert [type(error) for error in protocol.lost] == [ZeroDivisionError]
+        assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
+        assert doing in reports[0]["message"]
+        assert transport.channel.fileno() == -1
+
+
+@pytest.mark.asyncio
+async def test_a_host_name_is_refused_where_it_is_given_also_behind_a_full_buffer() -> None:
+    class Full(SocketPort):
+        def sendto(self, data: Any, address: Any) -> int:
+            self.check(address)
+            raise BlockingIOError
+
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    transport, protocol = await create_endpoint(Typed, Channel(Full(sock)), active=False)
+    for _ in range(2):
+        with pytest.raises(SpecError, match="not looked up"):
+            transport.sendto(b"x", ("localhost", 9))
+        transport.sendto(b"x", ("127.0.0.1", 9))
+
+    assert transport.get_write_buffer_size() == 2 * 9
+    transport.abort()
+    await until(lambda: protocol.lost)
+    assert not protocol.errors
 
 
 @pytest.mark.asyncio
