@@ -11,7 +11,7 @@ C_WARNINGS := -std=c11 -Wall -Wextra -Werror -Wconversion -Wshadow -Wswitch-enum
 HELPER_BUDGET := 1800
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench fuzz docs clean help lint types c-gcc c-clang budget
+.PHONY: demo test check bench fuzz docs clean help lint types c-gcc c-clang budget again
 
 help:
 	@echo 'make demo   an unprivileged process pings and sniffs, in a network of its own'
@@ -33,8 +33,8 @@ bench: $(VENV)/.test
 
 # The environment has a stamp in .venv for each set of packages.
 
-# A name of the command line is not enough: it can be a shim with nothing behind it, and Debian
-# ships an interpreter without venv and without headers.
+# A name of the command line is not enough: it can be a shim with nothing behind it or no Python at
+# all, and Debian ships an interpreter without venv and without headers.
 define PROBE
 import importlib.util, os, sys, sysconfig
 header = os.path.join(sysconfig.get_path("include"), "Python.h")
@@ -45,27 +45,41 @@ if not importlib.util.find_spec("venv") or not importlib.util.find_spec("ensurep
     sys.exit("has no venv (on Debian: apt install %s-venv)" % package)
 if not os.path.exists(header):
     sys.exit("has no header %s (on Debian: apt install %s-dev)" % (header, package))
+print("suitable")
 endef
 export PROBE
 
-$(PY):
-	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
-	  command -v "$$python" >/dev/null || continue; \
-	  if missing=$$("$$python" -c "$$PROBE" 2>&1); then \
-	    echo "Making $(VENV) with $$python"; \
-	    "$$python" -m venv $(VENV); exit; \
+make_environment = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); \
+	do \
+	  if ! command -v "$$python" >/dev/null; then \
+	    $(if $(PYTHON),echo "$$python: there is no such program" >&2;) continue; \
 	  fi; \
-	  echo "$$python: $$(echo "$$missing" | head -n 1)"; \
+	  answer=$$("$$python" -c "$$PROBE" 2>&1 | head -n 1); \
+	  if test "$$answer" = suitable; then \
+	    echo "Making $(VENV) with $$python"; \
+	    rm -rf $(VENV); "$$python" -m venv $(VENV); exit; \
+	  fi; \
+	  echo "$$python: $${answer:-no Python}" >&2; \
 	done; \
 	echo 'No suitable Python: 3.11 or newer, or name one: make PYTHON=/path/to/python3' >&2; exit 1
 
-$(VENV)/.pip: | $(PY)
+need_compiler = for compiler in $$CC cc gcc clang; do \
+	  command -v $$compiler >/dev/null && exit; \
+	done; \
+	echo 'No C compiler: cc, gcc and clang are missing (on Debian: apt install gcc)' >&2; exit 1
+
+# Whatever was killed while it made the environment may have left it without pip, and whoever removed
+# an interpreter without Python: it is made anew then.
+$(VENV)/.pip: $(if $(wildcard $(PY)),,again)
+	@$(need_compiler)
+	@$(PY) -m pip --version >/dev/null 2>&1 || { $(make_environment); }
 	@# Dependency groups came with pip 25.1.
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
 # Editable: Python sources are used as they stand; only C and metadata need this rule again.
 $(VENV)/.package: $(VENV)/.pip pyproject.toml CMakeLists.txt $(C_SOURCES)
+	@$(need_compiler)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
@@ -90,11 +104,11 @@ compile_c = for source in helper/*.c; do \
 	    $(1) $(C_WARNINGS) -isystem $(PYTHON_INCLUDE) -DPy_LIMITED_API=0x030b0000 -fPIC -O2 \
 	        -c -o /dev/null $$source || exit 1; done
 
-c-gcc: $(PY)
+c-gcc: $(VENV)/.pip
 	@echo 'C: gcc, warnings and -fanalyzer'
 	@$(call compile_c,gcc -fanalyzer)
 
-c-clang: $(PY)
+c-clang: $(VENV)/.pip
 	@if command -v clang >/dev/null; then \
 	  echo 'C: clang, warnings'; $(call compile_c,clang); \
 	else \

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import socket
 import struct
+import sys
 
 import aioprocket
 
@@ -45,4 +46,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import ipaddress
+import sys
 import time
 
 import aioprocket
@@ -26,7 +28,7 @@ async def one_echo(channel: aioprocket.IcmpChannel, host: str, sequence: int) ->
 
 async def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("host", help="an IPv4 address")
+    options.add_argument("host", type=ipaddress.IPv4Address, help="an address, no name")
     options.add_argument("--count", type=int, default=3)
     options.add_argument("--helper")
     arguments = options.parse_args()
@@ -35,11 +37,19 @@ async def main() -> None:
         for sequence in range(arguments.count):
             try:
                 async with asyncio.timeout(1):
-                    rtt = await one_echo(channel, arguments.host, sequence)
-                print(f"{arguments.host}: sequence {sequence}, {rtt * 1e3:.3f} ms")
+                    rtt = await one_echo(channel, str(arguments.host), sequence)
+                outcome = f"{rtt * 1e3:.3f} ms"
             except TimeoutError:
-                print(f"{arguments.host}: sequence {sequence}, no answer")
+                outcome = "no answer"
+            except OSError as error:
+                outcome = str(error.strerror)
+            print(f"{arguments.host}: sequence {sequence}, {outcome}", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

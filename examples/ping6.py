@@ -1,6 +1,8 @@
 """Ping an IPv6 host with trio: channels are the same there."""
 
 import argparse
+import ipaddress
+import sys
 
 import trio
 
@@ -28,16 +30,27 @@ async def answered(channel: aioprocket.IcmpChannel, host: str, sequence: int) ->
 
 async def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("host", help="an IPv6 address; fe80::1%%eth0 where it is link-local")
+    options.add_argument(
+        "host", type=ipaddress.IPv6Address, help="an address, fe80::1%%eth0 if link-local; no name"
+    )
     options.add_argument("--count", type=int, default=3)
     options.add_argument("--helper")
     arguments = options.parse_args()
 
     async with aioprocket.open_icmp(6, helper=arguments.helper) as channel:
         for sequence in range(arguments.count):
-            good = await answered(channel, arguments.host, sequence)
-            print(f"{arguments.host}: sequence {sequence}, {'answered' if good else 'no answer'}")
+            try:
+                good = await answered(channel, str(arguments.host), sequence)
+                outcome = "answered" if good else "no answer"
+            except OSError as error:
+                outcome = str(error.strerror)
+            print(f"{arguments.host}: sequence {sequence}, {outcome}", flush=True)
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    try:
+        trio.run(main)
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 
 import aioprocket
 from aioprocket import bpf
@@ -20,7 +21,7 @@ def summary(packet: aioprocket.Packet) -> str:
     header, _ = IPv4Header.parse(payload)
     seconds, nanoseconds = divmod(packet.timestamp_ns, 10**9)
     return (
-        f"{seconds}.{nanoseconds:09} {packet.direction:<9} {header.source} → {header.destination}"
+        f"{seconds}.{nanoseconds:09} {packet.direction:<9} {header.source} -> {header.destination}"
         f" protocol {header.protocol}, {packet.wire_len} bytes"
     )
 
@@ -46,4 +47,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

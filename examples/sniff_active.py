@@ -2,34 +2,28 @@
 
 import argparse
 import asyncio
+import sys
 
 import aioprocket
 from aioprocket.wire.ethernet import EthernetHeader
 
 
 class Portions(aioprocket.RawProtocol):
-    """Takes ``size`` packets, rests, and takes more, until there were ``portions`` of them."""
+    """Prints packets, and tells whoever waits for it how each portion of them ended."""
 
-    def __init__(self, size: int, portions: int) -> None:
-        self.size = size
-        self.portions = portions
-        self.finished = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: aioprocket.RawTransport) -> None:
-        self.transport = transport
+    def __init__(self) -> None:
+        self.ends: asyncio.Queue[Exception | None] = asyncio.Queue()
 
     def packet_received(self, packet: aioprocket.Packet) -> None:
         header, payload = EthernetHeader.parse(packet.data)
-        print(f"{header.source} → {header.destination} {len(payload)} bytes", flush=True)
+        print(f"{header.source} -> {header.destination} {len(payload)} bytes", flush=True)
 
     def passive(self) -> None:
         # The count has run out and not one packet more was read: the rest waits in the kernel.
-        self.portions -= 1
-        print(f"portion complete, {self.portions} to go", flush=True)
-        if self.portions:
-            self.transport.set_active(self.size)
-        else:
-            self.finished.set_result(None)
+        self.ends.put_nowait(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ends.put_nowait(error)
 
 
 async def main() -> None:
@@ -39,16 +33,25 @@ async def main() -> None:
     options.add_argument("--portions", type=int, default=2)
     options.add_argument("--helper")
     arguments = options.parse_args()
+    if not 0 < arguments.size < 32768 or arguments.portions < 1:
+        options.error("--size goes from 1 to 32767, --portions starts at 1")
 
-    transport, protocol = await aioprocket.create_endpoint(
-        lambda: Portions(arguments.size, arguments.portions),
-        aioprocket.open_packet(arguments.interface, helper=arguments.helper),
-        active=arguments.size,
-    )
+    door = aioprocket.open_packet(arguments.interface, helper=arguments.helper)
+    transport, protocol = await aioprocket.create_endpoint(Portions, door, active=arguments.size)
     print("listening", flush=True)
-    await protocol.finished
+    for left in reversed(range(arguments.portions)):
+        if error := await protocol.ends.get():
+            raise error
+        print(f"portion complete, {left} to go", flush=True)
+        if left:
+            transport.set_active(arguments.size)
     transport.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

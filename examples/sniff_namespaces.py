@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 
 import aioprocket
 from aioprocket.wire.ethernet import EthernetHeader
@@ -26,11 +27,18 @@ async def main() -> None:
     options.add_argument("--helper")
     arguments = options.parse_args()
 
-    async with asyncio.TaskGroup() as group:
-        for place in arguments.place:
-            namespace, _, interface = place.rpartition(":")
-            group.create_task(sniff(namespace, interface, arguments.count, arguments.helper))
+    sniffers = []
+    for place in arguments.place:
+        namespace, _, interface = place.rpartition(":")
+        sniffers.append(sniff(namespace, interface, arguments.count, arguments.helper))
+    # If one fails, this raises its error alone, and the end of the loop closes the other's channel.
+    await asyncio.gather(*sniffers)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

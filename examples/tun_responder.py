@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import dataclasses
 import ipaddress
+import sys
 
 import aioprocket
 from aioprocket.wire.icmp import PROTOCOLS, Echo
@@ -27,8 +28,8 @@ def answer(packet: bytes, host: ipaddress.IPv4Address) -> bytes | None:
 
 async def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--address", default="10.98.0.1/24", help="of the device")
-    options.add_argument("--host", type=ipaddress.IPv4Address, default="10.98.0.2")
+    options.add_argument("--address", default="198.18.98.1/24", help="of the device")
+    options.add_argument("--host", type=ipaddress.IPv4Address, default="198.18.98.2")
     options.add_argument("--count", type=int, default=0, help="answers to give; 0: for ever")
     options.add_argument("--helper")
     arguments = options.parse_args()
@@ -47,4 +48,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except aioprocket.AioprocketError as error:
+        sys.exit(f"{error}\n{error.hint}")
+    except KeyboardInterrupt:
+        sys.exit(130)

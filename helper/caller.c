@@ -8,6 +8,22 @@
 
 #include "caller.h"
 
+static const uid_t overflow_uid = 65534;
+static const ino_t initial_users = 0xEFFFFFFD; /* PROC_USER_INIT_INO */
+
+/*
+ * In a user namespace the kernel gives this id (kernel.overflowuid) to all
+ * that have none there: they are many, and it is nobody's.
+ */
+static bool is_identity(uid_t uid)
+{
+	struct stat users;
+
+	return uid != overflow_uid ||
+	       (stat("/proc/self/ns/user", &users) == 0 &&
+		users.st_ino == initial_users);
+}
+
 /* Whether the text is this number, as sudo writes it. */
 static bool says(const char *text, uid_t uid)
 {
@@ -75,5 +91,6 @@ int caller_identify(int session, const char *sudo_uid, struct caller *caller)
 	} else {
 		caller->known = maker.uid == caller->uid;
 	}
+	caller->known = caller->known && is_identity(caller->uid);
 	return 0;
 }

@@ -18,22 +18,18 @@ const struct device *policy_device(const char *name)
 	return NULL;
 }
 
-/* Private use, shared space, documentation, benchmarks: RFC 6890. */
-static const struct tun_address private[] = {
-	{ 4, 8, { 0 }, { 10 } },
-	{ 4, 10, { 0 }, { 100, 64 } },
-	{ 4, 12, { 0 }, { 172, 16 } },
-	{ 4, 16, { 0 }, { 192, 168 } },
-	{ 4, 15, { 0 }, { 198, 18 } },
-	{ 4, 24, { 0 }, { 192, 0, 2 } },
-	{ 4, 24, { 0 }, { 198, 51, 100 } },
-	{ 4, 24, { 0 }, { 203, 0, 113 } },
-	{ 6, 7, { 0 }, { 0xFC } },
-	{ 6, 10, { 0 }, { 0xFE, 0x80 } },
-	{ 6, 32, { 0 }, { 0x20, 0x01, 0x0D, 0xB8 } },
+/* No network that is real has such addresses. */
+static const struct tun_address unreal[] = {
+	{ 4, 24, { 0 }, { 192, 0, 2 } },			 /* RFC 5737 */
+	{ 4, 24, { 0 }, { 198, 51, 100 } },			 /* RFC 5737 */
+	{ 4, 24, { 0 }, { 203, 0, 113 } },			 /* RFC 5737 */
+	{ 4, 15, { 0 }, { 198, 18 } },				 /* RFC 2544 */
+	{ 6, 32, { 0 }, { 0x20, 0x01, 0x0D, 0xB8 } },		 /* RFC 3849 */
+	{ 6, 48, { 0 }, { 0x20, 0x01, 0x00, 0x02, 0x00, 0x00 } }, /* RFC 5180 */
+	{ 6, 10, { 0 }, { 0xFE, 0x80 } }, /* each link has its own */
 };
 
-enum { PRIVATE_COUNT = sizeof(private) / sizeof(private[0]) };
+enum { UNREAL_COUNT = sizeof(unreal) / sizeof(unreal[0]) };
 
 static bool is_granted_name(const struct request *request)
 {
@@ -86,7 +82,10 @@ static bool lies_in(const struct tun_address *address,
 	       (address->address[whole] ^ network->address[whole]) >> rest == 0;
 }
 
-/* Any other would draw the host's own traffic to the caller's device. */
+/*
+ * Any other would draw the host's own traffic to the caller's device: also a
+ * private one, for the gateway and the resolver have such addresses.
+ */
 static enum reason check_addresses(const struct request *request)
 {
 	/* A network namespace of the caller's own is the caller's business. */
@@ -95,10 +94,10 @@ static enum reason check_addresses(const struct request *request)
 	for (size_t i = 0; i < request->address_count; i++) {
 		size_t at = 0;
 
-		while (at < PRIVATE_COUNT &&
-		       !lies_in(&request->addresses[i], &private[at]))
+		while (at < UNREAL_COUNT &&
+		       !lies_in(&request->addresses[i], &unreal[at]))
 			at++;
-		if (at == PRIVATE_COUNT)
+		if (at == UNREAL_COUNT)
 			return REASON_ADDRESS;
 	}
 	return REASON_NONE;

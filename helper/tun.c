@@ -11,9 +11,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "link.h"
 #include "open.h"
 #include "policy.h"
 #include "privilege.h"
+
+enum {
+	SEQUENCE = 1, /* one question at a time: its answer has its number */
+	LINK_ROOM = 8192, /* more than the kernel has to say of a tun device */
+};
 
 static const char name_template[INTERFACE_SIZE] = "aio%d";
 
@@ -73,13 +79,15 @@ static struct ifreq wanted_device(const struct request *request)
 	return device;
 }
 
-static MUST_CHECK int attach_device(struct job *job)
+/* `made` tells whether it is a new one. */
+static MUST_CHECK int attach_device(struct job *job, bool *made)
 {
 	struct ifreq device = wanted_device(&job->request);
 	const unsigned long owner = job->caller->uid;
 
 	/* The kernel knows whether a device that is there is the caller's. */
-	if (ioctl(job->fd, TUNSETIFF, &device) == 0)
+	*made = ioctl(job->fd, TUNSETIFF, &device) != 0;
+	if (!*made)
 		return 0;
 	if (errno != EPERM)
 		return open_fail(job, STAGE_TUN);
@@ -111,7 +119,31 @@ static MUST_CHECK int find_device(struct job *job, int netlink)
 	return 0;
 }
 
-/* The kernel has done it, or refused, when send(2) returns. */
+/* The kernel has answered when send(2) returns. The answer's size, or -1. */
+static MUST_CHECK ssize_t ask(int netlink, const struct nlmsghdr *message,
+			      void *answer, size_t room)
+{
+	struct sockaddr_nl sender = { 0 };
+	socklen_t size = sizeof(sender);
+	struct nlmsghdr head;
+	ssize_t received;
+
+	if (privilege_raise(MAY_ADMIN) ||
+	    privilege_lower((int)send(netlink, message, message->nlmsg_len,
+				      0)) < 0)
+		return -1;
+	received = recvfrom(netlink, answer, room, MSG_DONTWAIT,
+			    (struct sockaddr *)&sender, &size);
+	if (received < 0)
+		return -1;
+	errno = EPROTO;
+	if ((size_t)received < sizeof(head))
+		return -1;
+	memcpy(&head, answer, sizeof(head));
+	/* Others with CAP_NET_ADMIN can send here, too; 0 is the kernel. */
+	return sender.nl_pid == 0 && head.nlmsg_seq == SEQUENCE ? received : -1;
+}
+
 static MUST_CHECK int tell(struct job *job, int netlink,
 			   const struct nlmsghdr *message)
 {
@@ -120,10 +152,7 @@ static MUST_CHECK int tell(struct job *job, int netlink,
 		struct nlmsgerr body; /* what comes behind it is cut off */
 	} answer = { 0 };
 
-	if (privilege_raise(MAY_ADMIN) ||
-	    privilege_lower((int)send(netlink, message, message->nlmsg_len,
-				      0)) < 0 ||
-	    recv(netlink, &answer, sizeof(answer), MSG_DONTWAIT) < 0)
+	if (ask(netlink, message, &answer, sizeof(answer)) < 0)
 		return open_fail(job, STAGE_ADDRESS);
 	const int error = answer.head.nlmsg_type == NLMSG_ERROR ?
 				  -answer.body.error :
@@ -132,24 +161,122 @@ static MUST_CHECK int tell(struct job *job, int netlink,
 	return error ? reply_fail(&job->reply, STAGE_ADDRESS, error) : 0;
 }
 
-static MUST_CHECK int set_link(struct job *job, int netlink)
+/*
+ * Between TUNSETIFF and TUNSETOWNER a new device was nobody's, and one of
+ * several queues anybody could attach to: then there would be another queue.
+ */
+static MUST_CHECK int check_alone(struct job *job, int netlink)
 {
-	const bool mtu = job->request.flags & FLAG_MTU;
-	const unsigned int up = job->request.flags & FLAG_UP ? IFF_UP : 0;
+	const uint32_t ifindex = job->reply.ifindex;
 	const struct link_message message = {
-		.head.nlmsg_len = mtu ? sizeof(message) :
-					NLMSG_LENGTH(sizeof(message.body)),
+		.head.nlmsg_len = NLMSG_LENGTH(sizeof(message.body)),
+		.head.nlmsg_type = RTM_GETLINK,
+		.head.nlmsg_flags = NLM_F_REQUEST,
+		.head.nlmsg_seq = SEQUENCE,
+		.body.ifi_index = (int)ifindex,
+	};
+	uint8_t answer[LINK_ROOM];
+	ssize_t size;
+
+	if (!(job->request.flags & FLAG_QUEUES))
+		return 0;
+	size = ask(netlink, &message.head, answer, sizeof(answer));
+	if (size < 0)
+		return open_fail(job, STAGE_VERIFY);
+	if (!link_is_owners_alone(answer, (size_t)size, ifindex,
+				  job->caller->uid))
+		return reply_fail(&job->reply, STAGE_VERIFY, EPROTO);
+	return 0;
+}
+
+static MUST_CHECK int set_mtu(struct job *job, int netlink)
+{
+	const struct link_message message = {
+		.head.nlmsg_len = sizeof(message),
 		.head.nlmsg_type = RTM_NEWLINK,
 		.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+		.head.nlmsg_seq = SEQUENCE,
 		.body.ifi_index = (int)job->reply.ifindex,
-		.body.ifi_flags = up,
-		.body.ifi_change = up,
 		.attribute.rta_type = IFLA_MTU,
 		.attribute.rta_len = RTA_LENGTH(sizeof(message.mtu)),
 		.mtu = job->request.mtu,
 	};
 
-	return mtu || up ? tell(job, netlink, &message.head) : 0;
+	if (!(job->request.flags & FLAG_MTU))
+		return 0;
+	return tell(job, netlink, &message.head);
+}
+
+static MUST_CHECK int bring_up(struct job *job, int netlink)
+{
+	const struct link_message message = {
+		.head.nlmsg_len = NLMSG_LENGTH(sizeof(message.body)),
+		.head.nlmsg_type = RTM_NEWLINK,
+		.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+		.head.nlmsg_seq = SEQUENCE,
+		.body.ifi_index = (int)job->reply.ifindex,
+		.body.ifi_flags = IFF_UP,
+		.body.ifi_change = IFF_UP,
+	};
+
+	if (!(job->request.flags & FLAG_UP))
+		return 0;
+	return tell(job, netlink, &message.head);
+}
+
+/* The right is asked for by open(2), and by write(2) again. */
+static MUST_CHECK int write_zero(int folder, const char *setting)
+{
+	const int flags = O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+	int written = -1;
+	int fd = -1;
+
+	if (privilege_raise(MAY_ADMIN) == 0)
+		fd = privilege_lower(openat(folder, setting, flags));
+	if (fd < 0)
+		return -1;
+	if (privilege_raise(MAY_ADMIN) == 0)
+		written = privilege_lower((int)write(fd, "0", 1));
+	close(fd);
+	return written == 1 ? 0 : -1;
+}
+
+/* The folder `path` in `parent`, which it closes; -1 leads to -1. */
+static MUST_CHECK int descend(int parent, const char *path)
+{
+	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	const int folder = parent < 0 ? -1 : openat(parent, path, flags);
+
+	if (parent >= 0)
+		close(parent);
+	return folder;
+}
+
+/*
+ * Else whoever holds the device would say where the host's packets go, by
+ * advertising a router of IPv6 or by a redirect.
+ */
+static MUST_CHECK int ignore_routers(struct job *job)
+{
+	const char *name = job->reply.name;
+	int net, folder, failed;
+
+	/* Folders of no device; the kernel has none of these names. */
+	if (strcmp(name, "all") == 0 || strcmp(name, "default") == 0)
+		return 0;
+	/* It is always there, but for a /proc that says nothing. */
+	net = open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (net < 0)
+		return open_fail(job, STAGE_ADDRESS);
+	folder = descend(descend(net, "ipv6/conf"), name);
+	if (folder < 0) /* ENOENT: without IPv6, or its MTU is too small */
+		return errno == ENOENT ? 0 : open_fail(job, STAGE_ADDRESS);
+	failed = write_zero(folder, "accept_ra") ||
+		 write_zero(folder, "accept_redirects");
+	if (failed)
+		open_fail(job, STAGE_ADDRESS);
+	close(folder);
+	return -failed;
 }
 
 static MUST_CHECK int add_address(struct job *job, int netlink,
@@ -164,6 +291,7 @@ static MUST_CHECK int add_address(struct job *job, int netlink,
 		/* Replace: a device that was there may have it already. */
 		.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
 				    NLM_F_REPLACE,
+		.head.nlmsg_seq = SEQUENCE,
 		.body.ifa_family = ipv4 ? AF_INET : AF_INET6,
 		.body.ifa_prefixlen = address->prefix,
 		/* Nobody is there yet who could have the same address. */
@@ -194,6 +322,17 @@ static MUST_CHECK int keep_device(struct job *job)
 	return 0;
 }
 
+/* To be kept is last: the device would outlive a failure after it. */
+static MUST_CHECK int configure(struct job *job, int netlink, bool made)
+{
+	/* One that is there and stays as it is, is left alone. */
+	const bool may_go_up = made || job->request.flags & FLAG_UP;
+
+	return set_mtu(job, netlink) || (may_go_up && ignore_routers(job)) ||
+	       bring_up(job, netlink) || add_addresses(job, netlink) ||
+	       keep_device(job);
+}
+
 int impl_device(struct job *job)
 {
 	return open_node(job, job->request.device);
@@ -203,6 +342,7 @@ int impl_tun(struct job *job)
 {
 	const int type = SOCK_RAW | SOCK_CLOEXEC;
 	int netlink = -1;
+	bool made;
 	int failed;
 
 	/* rtnetlink asks for the right of its socket's maker, too. */
@@ -211,10 +351,10 @@ int impl_tun(struct job *job)
 			socket(AF_NETLINK, type, NETLINK_ROUTE));
 	if (netlink < 0)
 		return open_fail(job, STAGE_INTERNAL);
-	/* To be kept is last: the device would outlive a failure after it. */
-	failed = open_node(job, "net/tun") || attach_device(job) ||
-		 find_device(job, netlink) || set_link(job, netlink) ||
-		 add_addresses(job, netlink) || keep_device(job);
+	failed = open_node(job, "net/tun") || attach_device(job, &made) ||
+		 find_device(job, netlink) ||
+		 (made && check_alone(job, netlink)) ||
+		 configure(job, netlink, made);
 	close(netlink);
 	return failed;
 }

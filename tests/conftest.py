@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from lab import accounts, deadline, helpers, leaks, must, traffic
 from sandbox import kernel, links
@@ -25,6 +26,9 @@ from sandbox.namespaces import Forbidden, Namespace, enter_private, new_network
 from sandbox.reach import interpreter_trees, make_reachable
 
 T = TypeVar("T")
+
+# For a further run of tests that have run in full: --hypothesis-profile=ci-quick
+settings.register_profile("ci-quick", max_examples=10, deadline=None)
 
 _privilege = pytest.StashKey[str]()
 _forbidden = pytest.StashKey[str]()
@@ -87,13 +91,14 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 @pytest.fixture
 def veth() -> Iterator[tuple[str, str]]:
-    """Two interfaces joined by a cable, both up, silent: the kernel sends nothing on its own."""
+    """Two interfaces joined by a cable that carries frames; the kernel sends none on its own."""
     pair = ("v0", "v1")
     links.add_veth(*pair)
     try:
         for ifname in pair:
             links.disable_ipv6(ifname)
             links.set_up(ifname)
+        traffic.settle(pair)
         yield pair
     finally:
         with suppress(OSError):  # the test may have removed it: that is a case of its own

@@ -122,6 +122,7 @@ class Reason(IntEnum):
     NAMESPACE = 9
     EVERYBODY = 10
     FILE = 11
+    ADDRESS = 12
 
 
 @dataclass(frozen=True)

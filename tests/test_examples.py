@@ -1,6 +1,9 @@
 """Every example does what its first line says, run as a user without privilege."""
 
+import os
+import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -58,6 +61,61 @@ def test_every_example_is_tested() -> None:
     assert {path.stem for path in (PROJECT / "examples").glob("*.py")} <= tested
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("echo_server", ["lo"]),
+        ("message_echo", []),
+        ("ping", ["127.0.0.1"]),
+        ("ping6", ["::1"]),
+        ("sniff", ["lo"]),
+        ("sniff_active", ["lo"]),
+        ("sniff_namespaces", ["/proc/self/ns/net:lo", "/proc/self/ns/net:lo"]),
+        ("tun_responder", []),
+    ],
+)
+def test_example_that_fails_says_why_and_no_more(
+    name: str, arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments.append("--helper=/nowhere/helper")
+    with run_program(f"examples/{name}.py", *arguments, as_nobody=False) as program:
+        assert program.finish() == 1
+
+    said = capfd.readouterr().err
+    assert "/nowhere/helper" in said.splitlines()[0]
+    assert len(said.splitlines()) == 2, said
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("ping", ["example.org"], "invalid IPv4Address value: 'example.org'"),
+        ("ping6", ["example.org"], "invalid IPv6Address value: 'example.org'"),
+        ("sniff_active", ["lo", "--size=0"], "--size goes from 1"),
+        ("sniff_active", ["lo", "--portions=0"], "--portions starts at 1"),
+    ],
+)
+def test_argument_that_makes_no_sense_is_refused(
+    name: str, arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with run_program(f"examples/{name}.py", *arguments, as_nobody=False) as program:
+        assert program.finish() == 2
+
+    assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["echo_server", "sniff", "sniff_active"])
+def test_interrupted_example_ends_quietly(
+    name: str, example: Runner, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with example(name, "lo") as program:
+        program.expect("listening|echo on port")
+        os.kill(program.pid, signal.SIGINT)
+        assert program.finish() == 130
+
+    assert capfd.readouterr().err == ""
+
+
 def test_ping(example: Runner, far: Namespace) -> None:
     with example("ping", FAR, "--count=2") as program:
         assert program.finish() == 0
@@ -67,6 +125,13 @@ def test_ping(example: Runner, far: Namespace) -> None:
         f"{FAR}: sequence 1",
     ]
     assert all(line.endswith(" ms") for line in program.lines)
+
+
+def test_ping_without_a_route(example: Runner, far: Namespace) -> None:
+    with example("ping", "192.0.2.1", "--count=1") as program:
+        assert program.finish() == 0
+
+    assert program.lines == ["192.0.2.1: sequence 0, Network is unreachable"]
 
 
 def test_ping6(example: Runner, far: Namespace) -> None:
@@ -80,7 +145,7 @@ def test_sniff(example: Runner, far: Namespace) -> None:
     with example("sniff", "near", "--count=1") as program:
         program.expect("listening on near")
         _send_datagram(FAR)
-        seen = program.expect(rf"\d+\.\d{{9}} out +{NEAR} → {FAR} protocol 17, 43 bytes")
+        seen = program.expect(rf"\d+\.\d{{9}} out +{NEAR} -> {FAR} protocol 17, 43 bytes")
         assert program.finish() == 0
 
     assert seen
@@ -95,7 +160,7 @@ def test_sniff_active(example: Runner, veth: tuple[str, str]) -> None:
             _send_frame(sender)
         assert program.finish() == 0
 
-    frame = "02:00:00:00:00:01 → 02:00:00:00:00:02 46 bytes"
+    frame = "02:00:00:00:00:01 -> 02:00:00:00:00:02 46 bytes"
     assert program.lines[1:] == [
         *(frame, frame, "portion complete, 1 to go"),
         *(frame, frame, "portion complete, 0 to go"),
@@ -146,6 +211,27 @@ def test_echo_server(example: Runner, far: Namespace) -> None:
             assert _echo_datagram(b"far", NEAR)[0] == b"far"
 
 
+def test_echo_server_survives_its_clients(
+    example: Runner, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with example("echo_server", "lo") as program:
+        program.expect("lo: echo on port 7")
+        with socket.create_connection(("127.0.0.1", 7), timeout=10) as client:
+            client.sendall(b"x")
+            client.recv(1)
+            reset_on_close = struct.pack("ii", 1, 0)  # struct linger of socket(7)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_on_close)
+        _send_from_port_zero("127.0.0.1")
+
+        assert _echo_datagram(b"next", "127.0.0.1")[0] == b"next"
+        with socket.create_connection(("127.0.0.1", 7), timeout=10):  # one that stays
+            assert _echo_stream(b"next", "127.0.0.1") == b"next"
+            os.kill(program.pid, signal.SIGINT)
+            assert program.finish() == 130
+
+    assert capfd.readouterr().err == ""
+
+
 def test_message_echo(example: Runner, far: Namespace) -> None:
     with example("message_echo", "--count=1") as program:
         program.expect("echo on port 7")
@@ -159,15 +245,15 @@ def test_message_echo(example: Runner, far: Namespace) -> None:
 
 def test_tun_responder(example: Runner, tun_device: Path) -> None:
     with example("tun_responder", "--count=1") as program:
-        device = program.expect(r"10\.98\.0\.2 answers behind (aio\d+)")[1]
+        device = program.expect(r"198\.18\.98\.2 answers behind (aio\d+)")[1]
         request = Echo(identifier=1, sequence=2)
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
             icmp.settimeout(10)
-            icmp.sendto(request.emit(b"ping"), ("10.98.0.2", 0))
+            icmp.sendto(request.emit(b"ping"), ("198.18.98.2", 0))
             header, payload = IPv4Header.parse(icmp.recv(2048))
         assert program.finish() == 0
 
-    assert str(header.source) == "10.98.0.2"
+    assert str(header.source) == "198.18.98.2"
     assert Echo.parse(payload) == (Echo(identifier=1, sequence=2, reply=True), b"ping")
     assert device not in [name for _, name in socket.if_nameindex()]
 
@@ -175,6 +261,12 @@ def test_tun_responder(example: Runner, tun_device: Path) -> None:
 def _send_datagram(address: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"x", (address, 9))
+
+
+def _send_from_port_zero(address: str) -> None:
+    """A datagram that nobody can answer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as sender:
+        sender.sendto(struct.pack("!HHHH", 0, 7, 9, 0) + b"x", (address, 0))
 
 
 def _send_frame(ifname: str) -> None:

@@ -20,13 +20,12 @@ _PORTED: Final = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
 _LOW_PORTS: Final = range(1, 1024)
 _MAX_BUFFER: Final = 64 << 20
 _MAX_PRIORITY: Final = 7
-_PRIVATE: Final = tuple(
+_UNUSED: Final = tuple(
     map(
         ip_network,
         (
-            "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15",
-            "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",
-            "fc00::/7", "fe80::/10", "2001:db8::/32",
+            "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15",
+            "2001:db8::/32", "2001:2::/48", "fe80::/10",
         ),
     )
 )  # fmt: skip
@@ -70,11 +69,11 @@ def _of_tun(spec: TunSpec) -> Reason | None:
         return Reason.NAME
     if spec.namespace is not None:
         return None
-    return None if all(map(_is_private, spec.addresses)) else Reason.ADDRESS
+    return None if all(map(_is_unused, spec.addresses)) else Reason.ADDRESS
 
 
-def _is_private(address: IpInterface) -> bool:
+def _is_unused(address: IpInterface) -> bool:
     return any(
         address.ip in network and address.network.prefixlen >= network.prefixlen
-        for network in _PRIVATE
+        for network in _UNUSED
     )

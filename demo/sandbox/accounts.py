@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -35,8 +36,10 @@ def fork_unprivileged(function: Callable[[], int], *, change_account: bool) -> i
     """Start a child that calls ``function`` without privilege; its pid.
 
     What the function returns is the child's exit status; 130 after an interrupt; 1 after any other
-    exception, whose traceback is printed. The child is killed when the calling thread ends.
+    exception, whose traceback is printed, and if what it printed cannot be written. The child is
+    killed when the calling thread ends.
     """
+    sys.stdout.flush()  # or the child would print it once more
     with warnings.catch_warnings():
         # Python warns of fork beside threads. The child calls the function and ends: it takes no
         # lock that a thread of ours could hold.
@@ -58,4 +61,14 @@ def _run(function: Callable[[], int], change_account: bool) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(status)
+        os._exit(status if _flushed() else 1)
+
+
+def _flushed() -> bool:
+    """Write out what was printed: os._exit does not, and only a terminal gets it line by line."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return False
+    return True

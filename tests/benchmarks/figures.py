@@ -22,7 +22,7 @@ def heading(text: str) -> None:
 
 
 def row(name: str, *cells: str) -> None:
-    print(f"  {name:<44}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+    print(f"  {name:<46}" + "".join(f"{cell:>17}" for cell in cells), flush=True)
 
 
 def within(ratio: float, bound: float, unit: str = "×") -> str:

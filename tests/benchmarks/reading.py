@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,14 @@ def _show(runs: dict[tuple[str, str], list[Run]]) -> None:
             f"{received / len(several) / SECONDS:,.0f}",
             f"{dropped / max(1, received + dropped):.1%}",
         )
+    if sys.version_info < ENDPOINT_OF_PEER:
+        here, peer = (".".join(map(str, v[:2])) for v in (sys.version_info, ENDPOINT_OF_PEER))
+        print(f"  {ENDPOINT} is Python {here}'s here; the one to compare with is {peer}'s")
 
 
 PLAIN = f"add_reader and {BATCH} × recv"
 ENDPOINT = "create_datagram_endpoint"
+ENDPOINT_OF_PEER = (3, 13)
 
 
 def _readers(buffer: int | None) -> dict[str, Reader]:
@@ -188,6 +193,10 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         transport.close()
         return stats.rx_packets, stats.rx_dropped
 
+    class Datagrams(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            pass
+
     class OneByOne(asyncio.DatagramProtocol):
         def packet_received(self, packet: aioprocket.Packet) -> None:
             pass
@@ -201,6 +210,7 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         ENDPOINT: endpoint,
         "passive, receive_batch": passive_batches,
         "passive, receive": passive_single,
+        "active, datagram_received": lambda ifname, s: active(Datagrams, ifname, s),
         "active, packet_received": lambda ifname, s: active(OneByOne, ifname, s),
         "active, packets_received": lambda ifname, s: active(Batches, ifname, s),
     }

@@ -13,7 +13,7 @@ import pytest
 
 from aioprocket._system import interfaces, tun
 from aioprocket._system.descriptor import Opened, borrowed
-from aioprocket._system.numbers import SocketOption
+from aioprocket._system.numbers import SocketOption, TunFlag
 from aioprocket.errors import NotPermittedError, OpenError
 from aioprocket.helper import Helper, direct
 from aioprocket.helper.direct import open_directly
@@ -168,6 +168,8 @@ def tun_state_of(found: Opened) -> dict[str, object]:
             "IPv6": [(fields[0], *fields[2:5]) for fields in map(str.split, ipv6)
                      if fields[5] == found.name and fields[0].startswith("fd00")],
             "blocks": os.get_blocking(found.descriptor.fileno()),
+            **{setting: Path(f"/proc/sys/net/ipv6/conf/{found.name}/{setting}").read_text()
+               for setting in ("accept_ra", "accept_redirects")},
         }  # fmt: skip
 
 
@@ -202,6 +204,58 @@ def test_tun_that_exists_is_attached_to() -> None:
     spec = TunSpec(name="aio7", multi_queue=True)
     with opened(spec) as first, opened(spec) as second:
         assert second.ifindex == first.ifindex
+
+
+@needs_tun
+def test_tun_takes_no_router_from_its_holder() -> None:
+    with opened(TunSpec(mode="tap")) as found:
+        state = tun_state_of(found)
+
+    assert (state["accept_ra"], state["accept_redirects"]) == ("0\n", "0\n")
+
+
+@needs_tun
+def test_tun_with_a_foreign_queue_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_owner = tun.set_owner
+    foreign = os.open(tun.CLONE_DEVICE, os.O_RDWR)
+
+    def attach_before(fd: int, uid: int) -> None:
+        flags = TunFlag.TUN | TunFlag.NO_PI | TunFlag.MULTI_QUEUE
+        tun.make_device(foreign, tun.device_name(fd), flags)
+        set_owner(fd, uid)
+
+    monkeypatch.setattr(tun, "set_owner", attach_before)
+    try:
+        error = failure(TunSpec(name="aio7", multi_queue=True))
+    finally:
+        os.close(foreign)
+
+    assert (error.step, error.errno) == ("verify", errno.EPROTO)
+
+
+@needs_tun
+def test_tun_is_prepared_in_the_order_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def note(place: object, name: str) -> None:
+        real = getattr(place, name)
+
+        def noted(*given: object) -> None:
+            order.append(name)
+            real(*given)
+
+        monkeypatch.setattr(place, name, noted)
+
+    note(interfaces, "set_mtu")
+    note(direct, "ignore_routers")
+    note(interfaces, "set_up")
+    note(direct, "add_address")
+    note(tun, "set_persistent")
+    address = ipaddress.ip_interface("198.18.98.1/24")
+    with opened(TunSpec(name="aio7", mtu=1400, addresses=(address,), persist=True)) as found:
+        tun.set_persistent(found.descriptor.fileno(), False)
+
+    assert order[:5] == ["set_mtu", "ignore_routers", "set_up", "add_address", "set_persistent"]
 
 
 @needs_tun
@@ -327,6 +381,9 @@ def test_tun_opens_in_another_namespace(namespace: Namespace) -> None:
     spec = TunSpec(addresses=(ipaddress.ip_interface("10.9.0.1/24"),), namespace=namespace.path)
     with opened(spec) as found:
         assert found.name not in interfaces.interface_names_here()
+        with namespace.entered():
+            setting = Path(f"/proc/sys/net/ipv6/conf/{found.name}/accept_ra")
+            assert setting.read_text() == "0\n"
 
 
 def failure(spec: Spec) -> OpenError:

@@ -102,7 +102,7 @@ def test_descriptors_are_opened_by_way_of_the_decision_only(objects: dict[str, s
     assert _users(objects, "impl_tun") == {"open.c"}
 
 
-@pytest.mark.parametrize("name", ["request.c", "policy.c"])
+@pytest.mark.parametrize("name", ["request.c", "policy.c", "link.c"])
 def test_decoder_and_policy_make_no_system_call(objects: dict[str, set[str]], name: str) -> None:
     assert objects[name] <= PURE
 

@@ -1,6 +1,7 @@
 """Who is calling, in every way of starting the helper, and what that caller gets."""
 
 import ctypes
+import errno
 import os
 import shutil
 import socket
@@ -45,6 +46,7 @@ DENIED: list[tuple[Kind, dict[str, Any], Reason]] = [
     (Kind.PACKET, {"receive_buffer": (1 << 26) + 1}, Reason.BUFFER),
     (Kind.PACKET, {"priority": 8}, Reason.PRIORITY),
     (Kind.TUN, {"interface": "tun0"}, Reason.NAME),
+    (Kind.TUN, {"addresses": [(4, 32, bytes([10, 0, 0, 1]))]}, Reason.ADDRESS),
     (Kind.DEVICE, {"device": "mem"}, Reason.DEVICE),
 ]
 
@@ -143,6 +145,38 @@ def test_the_built_in_set_is_granted(installed: list[str], as_nobody: Unprivileg
             return [helper.open(kind, **fields).refusal for kind, fields in GRANTED]
 
     assert as_nobody(ask) == [(Stage.OK, 0)] * len(GRANTED)
+
+
+@pytest.mark.parametrize(
+    ("serves", "expected"),
+    [("0.0.0.0", (Stage.BIND, errno.EADDRINUSE)), ("127.0.0.2", (Stage.OK, 0))],
+    ids=["at all addresses", "at another address"],
+)
+@pytest.mark.parametrize("type", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
+def test_a_low_port_is_had_where_nobody_serves_it(
+    setuid_helper: Path,
+    as_nobody: Unprivileged,
+    type: socket.SocketKind,
+    serves: str,
+    expected: tuple[Stage, int],
+) -> None:
+    # SECURITY.md says so. The service shares whatever the kernel lets it share.
+    stream = type == socket.SOCK_STREAM
+    kind4, kind6 = (Kind.TCP4, Kind.TCP6) if stream else (Kind.UDP4, Kind.UDP6)
+    fields: dict[str, Any] = {"port": 80, "reuse_port": True}
+
+    def ask() -> Any:
+        with session(setuid_helper) as helper:
+            local = helper.open(kind4, address=bytes([127, 0, 0, 1]), **fields)
+            return local.refusal, helper.open(kind6, **fields).refusal
+
+    with socket.socket(socket.AF_INET, type) as service:
+        service.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        service.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        service.bind((serves, 80))
+        if stream:
+            service.listen()
+        assert as_nobody(ask) == (expected, (Stage.OK, 0))
 
 
 def test_all_else_is_denied_with_its_reason(installed: list[str], as_nobody: Unprivileged) -> None:
@@ -323,7 +357,14 @@ def test_a_device_is_made_for_the_caller(
 ) -> None:
     def ask() -> Any:
         with session(installed) as helper:
-            made = helper.open(Kind.TUN, interface="aio9", persist=True, queues=True)
+            made = helper.open(
+                Kind.TUN,
+                interface="aio9",
+                addresses=[(4, 24, bytes([198, 18, 98, 1]))],
+                up=True,
+                persist=True,
+                queues=True,
+            )
             again = helper.open(Kind.TUN, interface="aio9", queues=True)
             return made.refusal, again.refusal
 

@@ -1,5 +1,6 @@
 """The helper's session: how it starts, what ends it, what it never does."""
 
+import errno
 import os
 import pty
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -16,6 +18,7 @@ import golden
 from golden import Golden
 from helper_client import Kind, Session, Stage, hello, open_request, run_helper, session
 from lab.must import require
+from sandbox import kernel
 
 pytestmark = pytest.mark.netns
 
@@ -250,6 +253,35 @@ def test_its_own_version_is_told_without_a_session(helper_binary: Path) -> None:
     )
     assert told.stdout == b"aioprocket-helper, protocol 1\n"
     assert told.stderr == b""
+
+
+def test_its_own_version_is_told_without_privilege(helper_binary: Path) -> None:
+    traced = [require("strace"), "-e", "trace=prctl,write", str(helper_binary), "--version"]
+    calls = subprocess.run(traced, capture_output=True, text=True, check=True).stderr
+    before, told, _ = calls.partition('write(1, "aioprocket-helper')
+    assert told
+    assert "PR_SET_NO_NEW_PRIVS, 1" in before
+
+
+def test_an_id_that_has_no_name_here_is_nobodys(helper_binary: Path) -> None:
+    # In a user namespace that maps none, everybody's id reads 65534: its own, the maker's.
+    apart = partial(kernel.unshare, kernel.CLONE_NEWUSER)
+    with session(helper_binary, greet=False, preexec=apart) as helper:
+        assert helper.ask(hello()).refusal == (Stage.IDENTITY, errno.EPERM)
+        assert helper.receive() is None
+
+
+@pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EPERM"])
+def test_without_membarrier_it_sleeps(helper_binary: Path, tmp_path: Path, error: str) -> None:
+    trace = tmp_path / "trace"
+    options = ["-e", "trace=/membarrier|.*nanosleep|recvfrom", "-o", str(trace)]
+    fault = ["-e", f"inject=membarrier:error={error}"]
+    with session([require("strace"), *options, *fault, str(helper_binary)]) as helper:
+        helper.granted(Kind.RAW4, protocol=1, address=bytes([127, 0, 0, 1]))
+    calls = [line.split("(")[0] for line in trace.read_text().splitlines()]
+    first = calls.index("membarrier")
+    assert calls[first + 1].endswith("nanosleep")
+    assert calls[first + 2] == "recvfrom"
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,17 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from helper_client import Kind, Session, Stage, session
-from lab.must import unavailable
+from lab.must import require, unavailable
 from sandbox import links
 from sandbox.namespaces import Namespace
 
@@ -34,6 +37,22 @@ SIOCGIFMTU: Final = 0x8921
 
 EXAMPLE4 = (4, 24, ipaddress.ip_address("10.9.0.1").packed)
 EXAMPLE6 = (6, 64, ipaddress.ip_address("fd00:9::1").packed)
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
+
+
+def _router_advertisement() -> bytes:
+    """A frame by which fe80::99 offers itself as the default router, for 1800 seconds."""
+    source, to = (ipaddress.ip_address(text).packed for text in ("fe80::99", "ff02::1"))
+    advertised = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    summed = source + to + struct.pack("!II", len(advertised), socket.IPPROTO_ICMPV6) + advertised
+    total = sum(struct.unpack(f"!{len(summed) // 2}H", summed))
+    checksum = ~(total % 0xFFFF) & 0xFFFF
+    packet = advertised[:2] + struct.pack("!H", checksum) + advertised[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(packet), socket.IPPROTO_ICMPV6, 255) + source + to
+    return bytes.fromhex("333300000001 020000000099 86dd") + header + packet
+
+
+ROUTER_ADVERTISEMENT = _router_advertisement()
 
 
 @pytest.fixture
@@ -115,6 +134,89 @@ def test_queues_of_one_device_are_had_one_by_one(helper: Session) -> None:
     assert _kind_of(second.fd) == (first.name, IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE)
 
 
+def test_a_queue_that_came_before_the_owner_is_refused(
+    helper: Session, helper_binary: Path, tmp_path: Path
+) -> None:
+    # TUNSETIFF without privilege, with it, and then a second's time for the other one.
+    with (
+        _delayed(helper_binary, tmp_path, "ioctl:delay_exit=1000000:when=2") as slow,
+        ThreadPoolExecutor(1) as pool,
+        open("/dev/net/tun", "rb+", buffering=0) as foreign,
+    ):
+        attached = pool.submit(_attach_once_there, foreign.fileno())
+        reply = slow.open(Kind.TUN, interface="aio7", queues=True)
+        attached.result()
+    assert reply.refusal == (Stage.VERIFY, errno.EPROTO)
+    assert (reply.name, reply.ifindex) == ("", 0)
+
+
+def test_an_acknowledgement_of_somebody_else_is_refused(
+    helper: Session, helper_binary: Path, tmp_path: Path
+) -> None:
+    def forge() -> None:
+        _wait_for(lambda: _exists("aio7") and _mtu("aio7") == 1400)
+        strace = slow.process.pid
+        [child] = Path(f"/proc/{strace}/task/{strace}/children").read_text().split()
+        # struct nlmsghdr, struct nlmsgerr: NLMSG_ERROR, sequence 1, error 0
+        acknowledgement = struct.pack("=IHHIIi16x", 36, 2, 0, 1, 0, 0)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
+            route.sendto(acknowledgement, (int(child), 0))
+
+    # Of two messages: mtu, and up.
+    with (
+        _delayed(helper_binary, tmp_path, "sendto:delay_enter=1000000:when=2") as slow,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        forged = pool.submit(forge)
+        reply = slow.open(Kind.TUN, interface="aio7", mtu=1400, up=True)
+        forged.result()
+    assert reply.refusal == (Stage.ADDRESS, errno.EPROTO)
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "up later"])
+def test_a_router_that_the_holder_advertises_changes_no_route(helper: Session, up: bool) -> None:
+    tap = helper.granted(Kind.TAP, interface="aio7", mtu=1400, up=up)
+    if not up:
+        links.set_up("aio7")
+    before = _routes6()
+    os.write(tap.fd, ROUTER_ADVERTISEMENT)
+    assert _routes6() == before
+    # The packet is a good one: it is this setting that keeps it out.
+    (IPV6_SETTINGS / "aio7/accept_ra").write_text("1")
+    os.write(tap.fd, ROUTER_ADVERTISEMENT)
+    assert len(_routes6()) == len(before) + 1
+    assert (IPV6_SETTINGS / "aio7/accept_redirects").read_text() == "0\n"
+
+
+def test_a_device_without_ipv6_is_granted(helper: Session) -> None:
+    assert helper.granted(Kind.TUN, interface="aio7", mtu=1000, up=True, addresses=[EXAMPLE4]).name
+
+
+@pytest.mark.parametrize("name", ["all", "default"])
+def test_settings_of_all_devices_are_left_alone(helper: Session, name: str) -> None:
+    setting = IPV6_SETTINGS / name / "accept_ra"
+    before = setting.read_text()
+    # The kernel has no devices of the names of those two folders.
+    reply = helper.open(Kind.TUN, interface=name, up=True)
+    assert reply.refusal == (Stage.TUN, errno.EINVAL)
+    assert setting.read_text() == before != "0\n"
+
+
+def test_settings_that_cannot_be_written_mean_no_device(
+    helper: Session, helper_binary: Path, tmp_path: Path
+) -> None:
+    # strace speaks of openat(2) for open(2), too; it is the name that picks the call.
+    fault = "openat:error=EROFS:when=1+"
+    command = [
+        require("strace"), "-o", str(tmp_path / "trace"), "-P", "accept_ra",
+        "-e", "trace=openat", "-e", f"inject={fault}", str(helper_binary),
+    ]  # fmt: skip
+    with session(command) as running:
+        reply = running.open(Kind.TAP, interface="aio7", up=True)
+    assert reply.refusal == (Stage.ADDRESS, errno.EROFS)
+    assert not _exists("aio7")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -184,6 +286,35 @@ def test_a_device_is_made_in_the_namespace_that_was_sent(
     with namespace.entered():
         assert socket.if_nametoindex(reply.name) == reply.ifindex
         assert _flags(reply.name) & IFF_UP
+        assert (IPV6_SETTINGS / reply.name / "accept_ra").read_text() == "0\n"
+
+
+@contextmanager
+def _delayed(helper: Path, folder: Path, when: str) -> Iterator[Session]:
+    """A session with a helper that strace holds back at one system call."""
+    options = ["-o", str(folder / "trace"), "-e", f"trace={when.split(':')[0]}"]
+    with session([require("strace"), *options, "-e", f"inject={when}", str(helper)]) as running:
+        yield running
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _attach_once_there(fd: int) -> None:
+    _wait_for(lambda: _exists("aio7"))
+    flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE
+    fcntl.ioctl(fd, TUNSETIFF, struct.pack("=16sH22x", b"aio7", flags))
+
+
+def _routes6() -> set[str]:
+    """The default routes of IPv6, all but their counters."""
+    lines = Path("/proc/thread-self/net/ipv6_route").read_text().splitlines()
+    return {" ".join(line.split()[:5]) + line.split()[-1] for line in lines
+            if line.startswith("0" * 32 + " 00 ") and line.split()[-1] != "lo"}  # fmt: skip
 
 
 def _kind_of(fd: int) -> tuple[str, int]:
