@@ -3,6 +3,7 @@
 Source: Documentation/networking/ip-sysctl.rst; net_ctl_permissions() in net/sysctl_net.c.
 """
 
+import errno
 import os
 from contextlib import suppress
 from typing import Final
@@ -16,10 +17,11 @@ _NO_DEVICES: Final = ("all", "default")  # folders beside those of devices
 def ignore_routers(ifname: str) -> None:
     """Let what comes in by an interface change no route of IPv6: no advertisement, no redirect.
 
-    Nothing where the interface has no IPv6.
+    Nothing where the interface has no IPv6, or where /proc/sys is read-only, as in many containers:
+    who calls this could open the device without it.
 
     Raises:
-        OSError: ``EACCES``: CAP_NET_ADMIN is missing; ``EROFS``: as in many containers.
+        OSError: ``EACCES``: CAP_NET_ADMIN is missing.
     """
     if ifname in _NO_DEVICES:
         return  # the kernel gives no IPv6 to devices of these names
@@ -34,7 +36,12 @@ def ignore_routers(ifname: str) -> None:
 
 
 def _write(folder: int, path: str, value: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return
+        raise
     try:
         os.write(fd, value)
     finally:

@@ -383,6 +383,21 @@ def test_a_device_file_that_is_not_the_callers_to_open_stays_closed(
         assert as_nobody(lambda: _refused(setuid_helper, Kind.TUN))[0] == refused
 
 
+def test_a_device_that_would_believe_routers_is_not_granted(
+    installed: list[str], as_nobody: Unprivileged, stage: Path
+) -> None:
+    read_only = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY
+    kernel.mount("/proc/sys", "/proc/sys", None, kernel.MS_BIND)
+    try:
+        kernel.mount(None, "/proc/sys", None, read_only)
+        with _tun_for_all(stage):
+            refusal = as_nobody(lambda: _refused(installed, Kind.TUN, up=True))[0]
+    finally:
+        kernel.unmount("/proc/sys")
+
+    assert refusal == (Stage.ADDRESS, errno.EROFS)
+
+
 @contextmanager
 def _tun_for_all(stage: Path, mode: int = 0o666) -> Iterator[None]:
     """/dev/net/tun with another mode, in this mount namespace alone."""
