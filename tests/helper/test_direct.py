@@ -377,6 +377,7 @@ def test_namespace_of_no_process_says_so() -> None:
     assert "no such process" in caught.value.hint
 
 
+@needs_tun
 def test_tun_opens_in_another_namespace(namespace: Namespace) -> None:
     spec = TunSpec(addresses=(ipaddress.ip_interface("10.9.0.1/24"),), namespace=namespace.path)
     with opened(spec) as found:

@@ -218,7 +218,9 @@ def test_what_it_inherits_is_put_right(helper_binary: Path, tmp_path: Path) -> N
     with session(helper_binary, preexec=spoil) as helper:
         status = _status(helper.process.pid)
         assert status["SigBlk"] == status["SigCgt"] == "0" * 16
-        assert int(status["SigIgn"], 16) == 1 << signal.SIGPIPE - 1
+        # libc keeps signals 32 and 33 to itself, and refuses to touch them (nptl(7)).
+        ignored = int(status["SigIgn"], 16) & ~(0b11 << 31)
+        assert ignored == 1 << signal.SIGPIPE - 1
         assert status["Umask"] == "0077"
         helper.granted(Kind.PACKET)
 
