@@ -22,6 +22,9 @@ __all__ = ("Answer", "Line")
 
 # CMSG_SPACE is padded, and the kernel would put two into it.
 _ONE_DESCRIPTOR: Final = socket.CMSG_LEN(4)
+# Bare numbers: an enum of flags takes microseconds to combine.
+_CTRUNC: Final = int(socket.MSG_CTRUNC)
+_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _ID: Final = slice(12, 16)  # in a reply, PROTOCOL.md
 _NO_ID: Final = bytes(4)
 
@@ -110,21 +113,21 @@ class Line:
         # One byte more than a reply, so that a longer one is seen.
         room = REPLY_SIZE + 1
         try:
-            return self._sock.recvmsg(room, _ONE_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
+            return self._sock.recvmsg(room, _ONE_DESCRIPTOR, _CLOEXEC)
         except ConnectionResetError:
             # The helper closed with requests unread: that is told once, before what it said last.
-            return self._sock.recvmsg(room, _ONE_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
+            return self._sock.recvmsg(room, _ONE_DESCRIPTOR, _CLOEXEC)
 
     def _checked(self, data: bytes, flags: int, descriptors: int) -> Reply:
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if flags & socket.MSG_CTRUNC and descriptors:
+        if flags & _CTRUNC and descriptors:
             raise HelperProtocolError(f"{self._name} sent more than one descriptor")
         try:
             reply = _decoded(data[: _ID.start] + _NO_ID + data[_ID.stop :])
         except WireError as error:
             raise HelperProtocolError(f"{self._name} sent what is no reply: {error}") from error
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CTRUNC:
             # The message has come whole; it was here that the descriptor was lost (unix(7)).
             raise OpenError(
                 f"no room in this process for the descriptor that {self._name} sent: "
