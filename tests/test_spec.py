@@ -16,6 +16,7 @@ from aioprocket.spec import (
     describe,
     filter_instructions,
 )
+from lab.must import unavailable
 
 DROP = (0x06, 0, 0, 0)
 UDP: dict[str, Any] = {
@@ -89,7 +90,7 @@ def test_ip_protocols_have_the_numbers_of_the_system(name: str) -> None:
     try:
         number = socket.getprotobyname(name)
     except OSError:
-        pytest.skip("this system has no /etc/protocols")
+        unavailable("protocols", "this system has no /etc/protocols")
 
     assert protocol_number(name, socket.AF_INET) == number
 

@@ -37,7 +37,7 @@ from aioprocket.spec import PacketSpec, SocketSpec, Spec, TunSpec
 from aioprocket.wire.reply import Mode
 from fakes import Conversation, serve
 from lab.leaks import no_leaks
-from lab.must import require
+from lab.must import require, unavailable
 from sandbox.accounts import NOBODY
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def bundled() -> Path:
     try:
         return helper_path()
     except HelperNotFoundError:
-        pytest.skip("the package is run from its sources")
+        unavailable("package", "the package is run from its sources")
 
 
 def place_installed(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:

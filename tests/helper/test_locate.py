@@ -10,6 +10,7 @@ import pytest
 
 from aioprocket.errors import HelperNotFoundError
 from aioprocket.helper import diagnose, helper_path, install, locate
+from lab.must import unavailable
 from sandbox import kernel
 from sandbox.accounts import NOBODY
 
@@ -34,7 +35,7 @@ def bundled() -> Path:
     try:
         return helper_path()
     except HelperNotFoundError:
-        pytest.skip("the package is run from its sources")
+        unavailable("package", "the package is run from its sources")
 
 
 def test_bundled_helper_is_a_program_without_privilege(bundled: Path) -> None:

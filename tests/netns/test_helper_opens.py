@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from helper_client import DROP, Kind, Session, Stage, session
+from lab.must import unavailable
 from lab.traffic import frame
 from sandbox import links
 from sandbox.namespaces import Namespace
@@ -110,7 +111,7 @@ def test_a_device_of_the_list_is_opened(helper: Session) -> None:
     try:
         os.close(os.open("/dev/net/tun", os.O_RDWR))
     except OSError:
-        pytest.skip("this account may not open /dev/net/tun")
+        unavailable("tun", "this account may not open /dev/net/tun")
     reply = helper.granted(Kind.DEVICE, device="net/tun")
     assert os.fstat(reply.fd).st_rdev == os.makedev(10, 200)
     assert os.get_blocking(reply.fd) is False
