@@ -8,6 +8,7 @@ which is enough for everything marked ``netns``.
 import asyncio
 import os
 import shutil
+import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ _forbidden = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell starts in the background ignores Ctrl-C, and so would the programs under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         config.stash[_privilege] = enter_private()
     except Forbidden as reason:
