@@ -273,7 +273,7 @@ static MUST_CHECK int ignore_routers(struct job *job)
 		return errno == ENOENT ? 0 : open_fail(job, STAGE_ADDRESS);
 	failed = write_zero(folder, "accept_ra") ||
 		 write_zero(folder, "accept_redirects");
-	/* A container's /proc: who has our rights anyway is not kept from it. */
+	/* In a container. Who has our rights anyway is not kept from it. */
 	if (failed && errno == EROFS && job->caller->mode == MODE_PLAIN)
 		failed = 0;
 	if (failed)
