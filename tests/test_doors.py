@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,6 @@ pytestmark = pytest.mark.netns
 
 def open_descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
-
-
-@pytest.fixture
-def ping_sockets() -> Iterator[None]:
-    """The kernel lets group 0 have ping sockets, in this network namespace."""
-    setting = Path("/proc/sys/net/ipv4/ping_group_range")
-    before = setting.read_text()
-    setting.write_text("0 0")
-    yield
-    setting.write_text(before)
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,14 @@ def test_every_example_is_tested() -> None:
     ],
 )
 def test_example_that_fails_says_why_and_no_more(
-    name: str, arguments: list[str], capfd: pytest.CaptureFixture[str]
+    name: str, arguments: list[str], capfd: pytest.CaptureFixture[str], namespace: Namespace
 ) -> None:
-    # Where anybody may have ping sockets, no helper is asked for one.
-    Path("/proc/sys/net/ipv4/ping_group_range").write_text("1 0")
     helper = "--helper=/nowhere/helper"
-    with run_program(f"examples/{name}.py", *arguments, helper, as_nobody=False) as program:
+    # In a new network nobody may have ping sockets yet: a helper is asked for one.
+    with (
+        namespace.entered(),
+        run_program(f"examples/{name}.py", *arguments, helper, as_nobody=False) as program,
+    ):
         assert program.finish() == 1
 
     said = capfd.readouterr().err

@@ -2,7 +2,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -218,12 +217,8 @@ async def test_icmp_messages_start_with_their_header_in_a_buffer(raw_icmp: IcmpC
     assert raw_icmp.stats().rx_packets == 1
 
 
-def allow_ping() -> None:
-    Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 0")
-
-
+@pytest.mark.usefixtures("ping_sockets")
 async def test_a_ping_socket_knows_its_identifier() -> None:
-    allow_ping()
     opened = opened_socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
     channel = channels.build(opened, icmp=True)
     assert isinstance(channel, IcmpChannel)

@@ -39,6 +39,7 @@ from fakes import Conversation, serve
 from lab.leaks import no_leaks
 from lab.must import require, unavailable
 from sandbox.accounts import NOBODY
+from sandbox.namespaces import Namespace
 
 T = TypeVar("T")
 AsNobody = Callable[[Callable[[], T]], T]
@@ -204,11 +205,10 @@ PING = SocketSpec(family=socket.AF_INET, type=socket.SOCK_DGRAM, protocol=socket
     ],
 )  # fmt: skip
 def test_advice_without_a_helper_is_what_would_do(
-    spec: Spec, advice: str, as_nobody: AsNobody[str]
+    spec: Spec, advice: str, as_nobody: AsNobody[str], namespace: Namespace
 ) -> None:
-    Path("/proc/sys/net/ipv4/ping_group_range").write_text("1 0")
-
-    hint = as_nobody(lambda: hint_for(spec))
+    with namespace.entered():  # a new one, where nobody may have ping sockets yet
+        hint = as_nobody(lambda: hint_for(spec))
 
     assert advice in hint
     assert ("sudo install" in hint) == (spec in (PACKET, LOW_PORT))
