@@ -44,15 +44,21 @@ def fork_unprivileged(function: Callable[[], int], *, change_account: bool) -> i
         # Python warns of fork beside threads. The child calls the function and ends: it takes no
         # lock that a thread of ours could hold.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # An interrupt would be lost in what Python calls around a fork: it waits.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pid = os.fork()
     if pid == 0:
-        _run(function, change_account)
+        _run(function, change_account, mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return pid
 
 
-def _run(function: Callable[[], int], change_account: bool) -> NoReturn:
+def _run(
+    function: Callable[[], int], change_account: bool, mask: set[signal.Signals | int]
+) -> NoReturn:
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         drop_privileges(change_account=change_account)
         kernel.die_with_parent(signal.SIGKILL)
         status = function()
