@@ -41,17 +41,18 @@ def test_demo_fails_when_nothing_can_be_shown() -> None:
 
 @pytest.mark.netns
 @pytest.mark.parametrize("moment", ["A machine of its own", "asyncio: process", "counted"])
-def test_demo_interrupted_alone_ends_without_a_traceback(moment: str) -> None:
+def test_demo_interrupted_alone_ends_with_a_sentence(moment: str) -> None:
     # One that arrives in a destructor is lost: "Exception ignored in", says Python, and goes on.
     for _ in range(5):
-        status, errors = _interrupted_at(moment)
+        status, shown, errors = _interrupted_at(moment)
         if "Exception ignored in" not in errors:
             break
 
     assert (status, errors) == (130, "")
+    assert shown.splitlines()[-1].startswith("Interrupted.")
 
 
-def _interrupted_at(moment: str) -> tuple[int, str]:
+def _interrupted_at(moment: str) -> tuple[int, str, str]:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         DEMO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -59,8 +60,8 @@ def _interrupted_at(moment: str) -> tuple[int, str]:
         assert demo.stdout is not None
         assert any(moment in line for line in demo.stdout)
         demo.send_signal(signal.SIGINT)
-        _, errors = demo.communicate(timeout=30)
-        return demo.returncode, errors
+        shown, errors = demo.communicate(timeout=30)
+        return demo.returncode, shown, errors
 
 
 def test_demo_interrupted_while_it_imports_ends_with_a_sentence(tmp_path: Path) -> None:

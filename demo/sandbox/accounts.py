@@ -49,7 +49,13 @@ def fork_unprivileged(function: Callable[[], int], *, change_account: bool) -> i
         pid = os.fork()
     if pid == 0:
         _run(function, change_account, mask)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except BaseException:
+        # The interrupt that waited. Nobody will learn of the child, which may not watch us yet.
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     return pid
 
 
