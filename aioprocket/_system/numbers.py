@@ -54,6 +54,7 @@ class PacketOption(IntEnum):
     DROP_MEMBERSHIP = 2
     STATISTICS = 6
     AUXDATA = 8
+    QDISC_BYPASS = 20
     IGNORE_OUTGOING = 23
 
 

@@ -27,6 +27,7 @@ __all__ = (
     "attach_filter",
     "bind_to_ifindex",
     "bound_ifindex",
+    "bypass_qdisc",
     "detach_filter",
     "drain",
     "drop_all",
@@ -188,6 +189,11 @@ def enable_auxdata(sock: socket.socket) -> None:
 def ignore_outgoing(sock: socket.socket) -> None:
     """A packet socket no longer sees what this host sends: packet(7), Linux 4.20."""
     sock.setsockopt(SOL_PACKET, PacketOption.IGNORE_OUTGOING, 1)
+
+
+def bypass_qdisc(sock: socket.socket) -> None:
+    """What a packet socket sends goes to the driver at once: packet(7), PACKET_QDISC_BYPASS."""
+    sock.setsockopt(SOL_PACKET, PacketOption.QDISC_BYPASS, 1)
 
 
 def enable_receive_errors(sock: socket.socket, family: int) -> None:

@@ -50,7 +50,7 @@ class Outlet:
 
     __slots__ = (
         "_bytes", "_intake", "_link", "_lock", "_packets", "_place", "_port", "_readiness", "_turn",
-        "_waiting", "addressed", "tx_refused",
+        "_turning", "_waiting", "addressed", "tx_refused",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class Outlet:
         self._link = link
         self._place = place
         self._turn = _TURN
+        self._turning = False
         self._waiting = 0
         self._lock: anyio.Lock | None = None
         # Whether a Packet goes to the address that it carries.
@@ -241,7 +242,9 @@ class Outlet:
 
     async def _send_some(self, items: tuple[Item, ...]) -> tuple[int, OSError | None]:
         at, refused_at = 0, -1
-        if self._turn and not self._waiting:
+        if not self._waiting:
+            if not self._turn:
+                await self._give_turn()
             at, error = self.put_batch(items)
             self._turn = max(0, self._turn - 1 - at * _TURN // BATCH)
             if error is None or not no_room(error):
@@ -277,21 +280,35 @@ class Outlet:
                 partial(self.put_message, buffers, ancdata, flags, address)
             )
 
+    async def _give_turn(self) -> None:
+        # As `_in_order` where nobody waits, at a fifth of its price.
+        self._waiting += 1
+        self._turning = True
+        try:
+            await checkpoint()
+            self._turn = _TURN
+        finally:
+            self._turning = False
+            self._leave()
+
     @asynccontextmanager
     async def _in_order(self) -> AsyncIterator[None]:
         if self._lock is None:
-            # Taken without a checkpoint of its own, which takes longer than one of ours.
-            self._lock = anyio.Lock(fast_acquire=True)
+            self._lock = anyio.Lock()
         self._waiting += 1
         try:
-            async with self._lock:
-                await checkpoint()
+            async with self._lock:  # a checkpoint, too
+                while self._turning:
+                    await checkpoint()
                 self._turn = _TURN
                 yield
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._lock = None  # it belongs to the loop that it was made in
+            self._leave()
+
+    def _leave(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._lock = None  # it belongs to the loop that it was made in
 
     async def _patiently(self, attempt: Callable[[], int], *, refused: bool = False) -> int:
         pauses = iter(_PAUSES)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading
+from . import descriptors, reading, sending
 from .peers import compile_peers
 
 
@@ -29,6 +29,7 @@ def main() -> int:
         peers = compile_peers(Path(folder))
         descriptors.run(peers)
         reading.run(peers, pair, force_buffer=privilege == "root")
+        sending.run(peers, pair)
     return 0
 
 
