@@ -42,7 +42,10 @@ def no_room(error: OSError) -> bool:
 
 def parts(item: Item) -> tuple[Data, Address | None]:
     """A packet of a batch, and its address if it has one."""
-    return item if isinstance(item, tuple) else (item, None)
+    if not isinstance(item, tuple):
+        return item, None
+    data, address = item
+    return data, address
 
 
 class Outlet:

@@ -6,6 +6,7 @@ frame is that of the frames per second on one core.
 """
 
 import asyncio
+import importlib
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import uvloop
 
@@ -157,7 +159,7 @@ def _senders(peers: dict[str, Path]) -> dict[str, Sender]:
 
     senders: dict[str, Sender] = {IN_C: in_c, STDLIB: stdlib}
     try:
-        import cypcap
+        cypcap: Any = importlib.import_module("cypcap")
     except ImportError:
         pass
     else:
