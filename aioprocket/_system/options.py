@@ -20,6 +20,7 @@ from .numbers import (
     Membership,
     PacketOption,
     SocketOption,
+    Timestamping,
 )
 
 __all__ = (
@@ -40,6 +41,7 @@ __all__ = (
     "ignore_outgoing",
     "lock_filter",
     "replace_filter",
+    "report_transmit_timestamps",
     "set_receive_buffer",
     "set_send_buffer",
 )
@@ -174,6 +176,33 @@ def bound_ifindex(sock: socket.SocketType) -> int:
 def enable_timestamps(sock: socket.socket) -> None:
     """Kernel timestamps in nanoseconds of the realtime clock, as SCM_TIMESTAMPNS."""
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPNS, 1)
+
+
+def report_transmit_timestamps(sock: socket.socket) -> None:
+    """Put timestamps of packets that ask for one on the error queue, and number these packets.
+
+    No packet asks by this alone: each does by a control message. Nothing is set that is set
+    already, since the kernel would begin to count anew.
+
+    Source: Documentation/networking/timestamping.rst of Linux, 1.3.2 and 1.3.3.
+    """
+    level, option = socket.SOL_SOCKET, SocketOption.TIMESTAMPING
+    before = Timestamping(sock.getsockopt(level, option))
+    wanted = before | (
+        Timestamping.SOFTWARE
+        | Timestamping.RAW_HARDWARE
+        | Timestamping.OPT_ID
+        | Timestamping.OPT_TSONLY
+    )
+    if wanted == before & ~Timestamping.OPT_RX_FILTER:
+        return
+    try:
+        # Else every packet received carries a second timestamp from then on.
+        sock.setsockopt(level, option, wanted | Timestamping.OPT_RX_FILTER)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        sock.setsockopt(level, option, wanted)
 
 
 def enable_drop_counter(sock: socket.socket) -> None:

@@ -278,10 +278,12 @@ class Outlet:
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """As `send`, by sendmsg(2). How many bytes were sent."""
+        return await self.send_by(partial(self.put_message, buffers, ancdata, flags, address))
+
+    async def send_by(self, attempt: Callable[[], int]) -> int:
+        """Send by one of the calls that try once, as `send` does; its result."""
         async with self._in_order():
-            return await self._patiently(
-                partial(self.put_message, buffers, ancdata, flags, address)
-            )
+            return await self._patiently(attempt)
 
     async def _give_turn(self) -> None:
         # As `_in_order` where nobody waits, at a fifth of its price.
