@@ -28,7 +28,7 @@ from .outlet import Outlet
 from .port import Address, Data, Port
 from .state import Stamp, StampSource
 
-__all__ = ("Stamper",)
+__all__ = ("Numbering", "Stamper")
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_PACKET})
 _FLAGS: Final[dict[StampSource, Timestamping]] = {
