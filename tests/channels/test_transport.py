@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -459,7 +460,7 @@ async def test_an_unexpected_exception_ends_the_transport_once(doing: str) -> No
 async def test_a_packet_that_had_to_wait_goes_to_the_address_that_it_carries() -> None:
     class FullAtFirst(SocketPort):
         def sendto(self, data: Any, address: Any) -> int:
-            raise BlockingIOError
+            raise BlockingIOError(errno.EAGAIN, "no room")
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
         far.bind(("127.0.0.1", 0))
