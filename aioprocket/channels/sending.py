@@ -48,7 +48,7 @@ class Sending(UnreliableObjectSendStream[Packet]):
     async def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> Sent:
         """Send packets, or pairs of a packet and its address, in order, by few system calls.
 
-        It waits while there is no room, and lets other tasks have their turn between 512 packets.
+        It waits while there is no room, and lets other tasks have their turn every 2 ms.
         Lists and other iterables are read as far as they are sent. What was taken before a
         cancellation, or before an item that is none, is in ``stats().tx_packets``.
 
