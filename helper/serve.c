@@ -14,6 +14,7 @@ struct session {
 	bool greeted;
 	struct incoming incoming;
 	struct job job;
+	uint8_t message[REQUEST_MAX];
 };
 
 enum step { STEP_NEXT, STEP_END, STEP_FAULT };
@@ -51,13 +52,10 @@ static MUST_CHECK enum step hello(struct session *session)
 {
 	const struct caller *caller = session->job.caller;
 	struct reply *reply = &session->job.reply;
-	uint32_t held;
 
 	if (!caller->known)
 		return dismiss(session, STAGE_IDENTITY, EPERM);
-	if (privilege_held(&held))
-		return dismiss(session, STAGE_INTERNAL, errno);
-	reply->capabilities = held;
+	reply->capabilities = privilege_held();
 	reply->mode = (uint16_t)caller->mode;
 	reply->state = caller->state;
 	reply->uid = caller->uid;
@@ -121,14 +119,13 @@ static bool is_in_order(const struct session *session)
 		       ((request->flags & FLAG_NAMESPACE) != 0);
 }
 
-static MUST_CHECK enum step handle(struct session *session,
-				   const uint8_t *message)
+static MUST_CHECK enum step handle(struct session *session)
 {
 	struct job *job = &session->job;
 
 	job->fd = -1;
-	switch (request_decode(message, session->incoming.size, &job->request,
-			       &job->reply)) {
+	switch (request_decode(session->message, session->incoming.size,
+			       &job->request, &job->reply)) {
 	case VERDICT_UNREADABLE:
 		return STEP_FAULT;
 	case VERDICT_VERSION:
@@ -147,13 +144,13 @@ static MUST_CHECK enum step handle(struct session *session,
 static MUST_CHECK enum step serve_one(struct session *session)
 {
 	struct incoming *incoming = &session->incoming;
-	uint8_t message[REQUEST_MAX];
 	enum step step = STEP_END;
 
-	if (fdpass_receive(session->socket, message, sizeof(message), incoming))
+	if (fdpass_receive(session->socket, session->message,
+			   sizeof(session->message), incoming))
 		return STEP_FAULT;
 	if (incoming->size > 0)
-		step = handle(session, message);
+		step = handle(session);
 	if (incoming->fd >= 0)
 		close(incoming->fd);
 	return step;
@@ -161,9 +158,12 @@ static MUST_CHECK enum step serve_one(struct session *session)
 
 int serve(int socket, const struct caller *caller)
 {
-	struct session session = { .socket = socket, .job.caller = caller };
+	/* Most of it is for the longest of filters, and stays untouched. */
+	static struct session session;
 	enum step step;
 
+	session.socket = socket;
+	session.job.caller = caller;
 	do
 		step = serve_one(&session);
 	while (step == STEP_NEXT);
