@@ -14,7 +14,6 @@ struct session {
 	bool greeted;
 	struct incoming incoming;
 	struct job job;
-	uint8_t message[REQUEST_MAX];
 };
 
 enum step { STEP_NEXT, STEP_END, STEP_FAULT };
@@ -119,13 +118,14 @@ static bool is_in_order(const struct session *session)
 		       ((request->flags & FLAG_NAMESPACE) != 0);
 }
 
-static MUST_CHECK enum step handle(struct session *session)
+static MUST_CHECK enum step handle(struct session *session,
+				   const uint8_t *message)
 {
 	struct job *job = &session->job;
 
 	job->fd = -1;
-	switch (request_decode(session->message, session->incoming.size,
-			       &job->request, &job->reply)) {
+	switch (request_decode(message, session->incoming.size, &job->request,
+			       &job->reply)) {
 	case VERDICT_UNREADABLE:
 		return STEP_FAULT;
 	case VERDICT_VERSION:
@@ -144,13 +144,14 @@ static MUST_CHECK enum step handle(struct session *session)
 static MUST_CHECK enum step serve_one(struct session *session)
 {
 	struct incoming *incoming = &session->incoming;
+	/* Not on the stack, where all of it would be cleared each time. */
+	static uint8_t message[REQUEST_MAX];
 	enum step step = STEP_END;
 
-	if (fdpass_receive(session->socket, session->message,
-			   sizeof(session->message), incoming))
+	if (fdpass_receive(session->socket, message, sizeof(message), incoming))
 		return STEP_FAULT;
 	if (incoming->size > 0)
-		step = handle(session);
+		step = handle(session, message);
 	if (incoming->fd >= 0)
 		close(incoming->fd);
 	return step;
@@ -158,12 +159,9 @@ static MUST_CHECK enum step serve_one(struct session *session)
 
 int serve(int socket, const struct caller *caller)
 {
-	/* Most of it is for the longest of filters, and stays untouched. */
-	static struct session session;
+	struct session session = { .socket = socket, .job.caller = caller };
 	enum step step;
 
-	session.socket = socket;
-	session.job.caller = caller;
 	do
 		step = serve_one(&session);
 	while (step == STEP_NEXT);
