@@ -71,8 +71,10 @@ static struct ifreq wanted_device(const struct request *request)
 {
 	const bool named = request->flags & FLAG_INTERFACE;
 	const int kind = request->kind == KIND_TUN ? IFF_TUN : IFF_TAP;
-	const int more = request->flags & FLAG_QUEUES ? IFF_MULTI_QUEUE : 0;
-	struct ifreq device = { .ifr_flags = (short)(kind | IFF_NO_PI | more) };
+	const int queues = request->flags & FLAG_QUEUES ? IFF_MULTI_QUEUE : 0;
+	const int headed = request->flags & FLAG_OFFLOAD ? IFF_VNET_HDR : 0;
+	const int flags = kind | IFF_NO_PI | queues | headed;
+	struct ifreq device = { .ifr_flags = (short)flags };
 
 	memcpy(device.ifr_name, named ? request->interface : name_template,
 	       INTERFACE_SIZE);
@@ -102,7 +104,8 @@ static MUST_CHECK int attach_device(struct job *job, bool *made)
 
 static MUST_CHECK int find_device(struct job *job, int netlink)
 {
-	const int kind = IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE;
+	const int kind = IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE |
+			 IFF_VNET_HDR;
 	const struct ifreq wanted = wanted_device(&job->request);
 	struct ifreq device;
 

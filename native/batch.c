@@ -5,6 +5,7 @@
 #include "batch.h"
 
 #include "packet.h"
+#include "vnet.h"
 
 #include <linux/if_packet.h>
 #include <string.h>
@@ -56,6 +57,16 @@ read_sender(struct receiver *self, struct packet *packet,
 	return 0;
 }
 
+static int
+take_header(struct packet *packet, const struct virtio_net_hdr *header)
+{
+	/* All others are complete as they are. */
+	if (header->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return 0;
+	packet->ancdata = vnet_ancdata(header);
+	return packet->ancdata == NULL ? -1 : 0;
+}
+
 static PyObject *
 build_packet(struct receiver *self, struct mmsghdr *slot)
 {
@@ -74,6 +85,10 @@ build_packet(struct receiver *self, struct mmsghdr *slot)
 	packet->wire_len = slot->msg_len;
 	if (read_sender(self, packet, message) < 0 ||
 	    control_read(message, packet, &self->overflow) < 0) {
+		Py_DECREF(packet);
+		return NULL;
+	}
+	if (self->header > 0 && take_header(packet, message->msg_control) < 0) {
 		Py_DECREF(packet);
 		return NULL;
 	}

@@ -13,6 +13,7 @@
 #include "receiver.h"
 
 #include "batch.h"
+#include "vnet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,8 +74,13 @@ fill_from_device(struct receiver *self, struct scratch *scratch, int wanted)
 
 	for (filled = 0; filled < wanted; filled++) {
 		struct mmsghdr *slot = &scratch->messages[filled];
-		ssize_t length = read(self->fd, slot->msg_hdr.msg_iov->iov_base,
-				      self->size);
+		ssize_t length =
+			self->header > 0
+				? vnet_read(self->fd, self->header,
+					    &slot->msg_hdr)
+				: read(self->fd,
+				       slot->msg_hdr.msg_iov->iov_base,
+				       self->size);
 
 		if (length <= 0) {
 			self->failure = length < 0 ? errno : END_OF_FILE;
@@ -276,14 +282,21 @@ prepare_device(struct receiver *self)
 static PyObject *
 receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "size", "socket", NULL};
-	Py_ssize_t size = DEFAULT_SIZE;
+	static char *names[] = {"fd", "size", "socket", "header", NULL};
+	Py_ssize_t size = DEFAULT_SIZE, header = 0;
 	int fd, is_socket = 1;
 	struct receiver *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$np:Receiver", names,
-					 &fd, &size, &is_socket))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$npn:Receiver", names,
+					 &fd, &size, &is_socket, &header))
 		return NULL;
+	if (header != 0 && (is_socket || header < VNET_HEADER ||
+			    header > VNET_HEADER_MAX)) {
+		PyErr_Format(PyExc_ValueError, "header must be 0, or of a "
+			     "device %d to %d, not %zd", VNET_HEADER,
+			     VNET_HEADER_MAX, header);
+		return NULL;
+	}
 	if (size < 1 || size > SCRATCH_MAX_SIZE) {
 		PyErr_Format(PyExc_ValueError, "size must be 1 to %d, not %zd",
 			     SCRATCH_MAX_SIZE, size);
@@ -295,6 +308,7 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->state = PyType_GetModuleState(type);
 	self->fd = fd;
 	self->size = (size_t)size;
+	self->header = (size_t)header;
 	self->typical = 1;
 	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0) {
 		Py_DECREF(self);
@@ -326,7 +340,7 @@ get_overflow(PyObject *op, void *closure)
 }
 
 static char receiver_doc[] =
-"Receiver(fd, *, size=65535, socket=True)\n"
+"Receiver(fd, *, size=65535, socket=True, header=0)\n"
 "--\n"
 "\n"
 "Packets from a descriptor that belongs to somebody else.\n"
@@ -335,6 +349,10 @@ static char receiver_doc[] =
 "    fd: Open, and not closed by the receiver. If no socket, non-blocking.\n"
 "    size: Bytes kept of a packet, 1 to 262144; the rest is cut off.\n"
 "    socket: False for what is read by read(2), as a TUN device.\n"
+"    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
+"        of a device: 10 to 64, or 0. A checksum that it leaves open is\n"
+"        filled in; of a packet larger than one on the wire (GSO) the header\n"
+"        is kept in ancdata as (SOL_PACKET, PACKET_VNET_HDR, 10 bytes).\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.\n"

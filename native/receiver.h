@@ -18,6 +18,7 @@ struct receiver {
 	int flags;
 	int failure;		/* met after packets; for the next call */
 	size_t size;
+	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	size_t typical;		/* mean length of the last packets */
 	unsigned long long packets;
 	unsigned long long bytes;

@@ -259,6 +259,8 @@ def _make_tun(spec: TunSpec, fd: int) -> tuple[str, bool]:
     flags = TunFlag.NO_PI | (TunFlag.TUN if spec.mode == "tun" else TunFlag.TAP)
     if spec.multi_queue:
         flags |= TunFlag.MULTI_QUEUE
+    if spec.offload:
+        flags |= TunFlag.VNET_HDR
     try:
         name = tun.make_device(fd, spec.name or tun.TEMPLATE, flags | TunFlag.EXCL)
     except OSError as error:
