@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * aioprocket._system._native: reading many packets by one system call, the
- * object that a packet becomes, and one system call that Python lacks.
+ * aioprocket._system._native: reading and sending many packets by one system
+ * call, the object that a packet becomes, and one system call that Python
+ * lacks.
  */
 #include "module.h"
 #include "packet.h"
 #include "receiver.h"
+#include "sender.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -86,6 +88,9 @@ module_exec(PyObject *module)
 	state->receiver_type = add_type(module, &receiver_spec);
 	if (state->receiver_type == NULL)
 		return -1;
+	state->sender_type = add_type(module, &sender_spec);
+	if (state->sender_type == NULL)
+		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
 		return -1;
@@ -102,6 +107,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 
 	Py_VISIT(state->packet_type);
 	Py_VISIT(state->receiver_type);
+	Py_VISIT(state->sender_type);
 	return 0;
 }
 
@@ -112,6 +118,7 @@ module_clear(PyObject *module)
 
 	Py_CLEAR(state->packet_type);
 	Py_CLEAR(state->receiver_type);
+	Py_CLEAR(state->sender_type);
 	return 0;
 }
 
@@ -135,7 +142,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_definition = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "_native",
-	.m_doc = "Receiving packets in batches.",
+	.m_doc = "Receiving and sending packets in batches.",
 	.m_size = sizeof(struct module_state),
 	.m_methods = module_methods,
 	.m_slots = module_slots,
