@@ -290,13 +290,8 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$npn:Receiver", names,
 					 &fd, &size, &is_socket, &header))
 		return NULL;
-	if (header != 0 && (is_socket || header < VNET_HEADER ||
-			    header > VNET_HEADER_MAX)) {
-		PyErr_Format(PyExc_ValueError, "header must be 0, or of a "
-			     "device %d to %d, not %zd", VNET_HEADER,
-			     VNET_HEADER_MAX, header);
+	if (!vnet_check_header(header, is_socket))
 		return NULL;
-	}
 	if (size < 1 || size > SCRATCH_MAX_SIZE) {
 		PyErr_Format(PyExc_ValueError, "size must be 1 to %d, not %zd",
 			     SCRATCH_MAX_SIZE, size);

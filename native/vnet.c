@@ -42,6 +42,19 @@ complete(const struct virtio_net_hdr *header, unsigned char *data,
 	return true;
 }
 
+/* Whether a descriptor may have headers of this size; else an exception. */
+bool
+vnet_check_header(Py_ssize_t header, int is_socket)
+{
+	if (header == 0 || (!is_socket && header >= VNET_HEADER &&
+			    header <= VNET_HEADER_MAX))
+		return true;
+	PyErr_Format(PyExc_ValueError,
+		     "header must be 0, or of a device %d to %d, not %zd",
+		     VNET_HEADER, VNET_HEADER_MAX, header);
+	return false;
+}
+
 /*
  * As read(2), of a packet into the slot's vector; its header goes where a
  * socket's control messages do, which has room for VNET_HEADER_MAX.
@@ -92,4 +105,23 @@ vnet_find(PyObject *ancdata, struct virtio_net_hdr *header)
 		}
 	}
 	return false;
+}
+
+/*
+ * What goes before a packet to a device with headers of this size: zeros,
+ * where it is of wire size and complete.  false: the device has none, and the
+ * packet needs one.
+ */
+bool
+vnet_put(unsigned char *at, size_t size, PyObject *ancdata)
+{
+	struct virtio_net_hdr header;
+
+	memset(at, 0, size);
+	if (!vnet_find(ancdata, &header))
+		return true;
+	if (size == 0)
+		return header.gso_type == VIRTIO_NET_HDR_GSO_NONE;
+	memcpy(at, &header, sizeof(header));
+	return true;
 }

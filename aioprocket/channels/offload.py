@@ -7,7 +7,7 @@ off, and keeps it in the ancillary data of a packet that needs it; here it is pu
 import os
 from typing import Final
 
-from .._system._native import Receiver
+from .._system._native import Receiver, Sender
 from .._system.descriptor import Descriptor
 from .._system.numbers import SOL_PACKET, PacketOption
 from ..errors import SpecError
@@ -29,6 +29,7 @@ class OffloadPort(DevicePort):
         self.counters = Receiver(
             descriptor.fileno(), size=MAX_PACKET + _LINK_HEADERS, socket=False, header=header
         )
+        self.sender = Sender(descriptor.fileno(), socket=False, header=header)
         self.receive = self.counters.receive
         self.send = self._write_headed
         self._header = header

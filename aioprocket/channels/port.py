@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from .._system._native import Receiver, Sender
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
 from .errqueue import read_error_queue
@@ -275,6 +276,12 @@ class DevicePort(Port):
         self.send = self._write
 
     def _write(self, data: Data) -> int:
+        if type(data) is Packet and data.gso_size:
+            raise SpecError(
+                f"a packet of {len(data)} bytes that has yet to be cut to wire size: "
+                "this device does not take it",
+                hint="send its segments(), or open the device with offload=True",
+            )
         return os.write(self.fileno(), data)
 
     def fileno(self) -> int:
