@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * aioprocket._system._native: reading many packets by one system call, the
- * object that a packet becomes, and one system call that Python lacks.
+ * aioprocket._system._native: reading and sending many packets by one system
+ * call, the object that a packet becomes, and one system call that Python
+ * lacks.
  */
 #include "module.h"
 
 #include "backlog.h"
 #include "coroutine.h"
 #include "delivery.h"
+#include "iterator.h"
 #include "packet.h"
 #include "reader.h"
 #include "receiver.h"
+#include "sender.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -84,7 +87,8 @@ module_exec(PyObject *module)
 	    add_type(module, &receiver_spec, &state->receiver_type) < 0 ||
 	    add_type(module, &reader_spec, &state->reader_type) < 0 ||
 	    add_type(module, &coroutine_spec, &state->coroutine_type) < 0 ||
-	    add_type(module, &iterator_spec, &state->iterator_type) < 0)
+	    add_type(module, &iterator_spec, &state->iterator_type) < 0 ||
+	    add_type(module, &sender_spec, &state->sender_type) < 0)
 		return -1;
 	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
 	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
@@ -108,6 +112,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->backlog_type);
 	Py_VISIT(state->delivery_type);
 	Py_VISIT(state->receiver_type);
+	Py_VISIT(state->sender_type);
 	Py_VISIT(state->reader_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
@@ -123,6 +128,7 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->backlog_type);
 	Py_CLEAR(state->delivery_type);
 	Py_CLEAR(state->receiver_type);
+	Py_CLEAR(state->sender_type);
 	Py_CLEAR(state->reader_type);
 	Py_CLEAR(state->coroutine_type);
 	Py_CLEAR(state->iterator_type);
@@ -151,7 +157,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_definition = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "_native",
-	.m_doc = "Receiving packets in batches.",
+	.m_doc = "Receiving and sending packets in batches.",
 	.m_size = sizeof(struct module_state),
 	.m_methods = module_methods,
 	.m_slots = module_slots,

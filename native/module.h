@@ -11,6 +11,7 @@
 struct module_state {
 	PyTypeObject *packet_type;
 	PyTypeObject *receiver_type;
+	PyTypeObject *sender_type;
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;

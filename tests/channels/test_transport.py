@@ -100,15 +100,14 @@ class Faulty(SocketPort):
         super().__init__(sock)
         self.dispatch = self._dispatch
         self.send = self._send
-        self.attempts = 0
 
     def _dispatch(self, *arguments: object) -> None:
         raise ZeroDivisionError(arguments)
 
     def _send(self, data: Any) -> int:
-        self.attempts += 1
-        if self.attempts == 1:
-            raise BlockingIOError
+        raise BlockingIOError
+
+    def send_batch(self, items: tuple[Any, ...], start: int, addressed: bool) -> tuple[int, int]:
         raise ZeroDivisionError
 
 
