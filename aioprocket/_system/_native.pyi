@@ -1,6 +1,6 @@
 """Batches of packets, in and out. Written in C, in ``native/``; the docstrings are there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, SupportsIndex, TypeAlias, final
 
 from typing_extensions import Buffer
@@ -60,7 +60,13 @@ class Packet:
 @final
 class Receiver:
     def __new__(
-        cls, fd: int, *, size: int = 65535, socket: bool = True, header: int = 0
+        cls,
+        fd: int,
+        *,
+        size: int = 65535,
+        socket: bool = True,
+        skip_ip_header: bool = False,
+        header: int = 0,
     ) -> Receiver: ...
     @property
     def packets(self) -> int: ...
@@ -71,6 +77,47 @@ class Receiver:
     @property
     def overflow(self) -> int | None: ...
     def receive(self, count: SupportsIndex, /) -> list[Packet]: ...
+    def dispatch(
+        self,
+        delivery: Delivery,
+        callback: Callable[..., object],
+        budget: int,
+        datagrams: bool,
+        nanoseconds: int,
+        /,
+    ) -> None: ...
+
+@final
+class Backlog:
+    def extend(self, packets: Iterable[Packet], /) -> None: ...
+    def put_back(self, packets: Iterable[Packet], /) -> None: ...
+    def popleft(self) -> Packet: ...
+    def take(self, count: SupportsIndex, /) -> list[Packet]: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Packet: ...
+
+@final
+class Delivery:
+    credit: int
+    def __new__(cls) -> Delivery: ...
+    @property
+    def backlog(self) -> Backlog: ...
+    @property
+    def interrupted(self) -> bool: ...
+    @property
+    def calling(self) -> bool: ...
+    def interrupt(self) -> None: ...
+
+@final
+class Reader:
+    turns: int
+    def __new__(
+        cls, delivery: Delivery, receive: Callable[[int], Sequence[Packet]], ahead: int
+    ) -> Reader: ...
+    def receive(self, channel: object, /) -> Coroutine[Any, Any, Packet]: ...
+    def next(self, channel: object, /) -> Coroutine[Any, Any, Packet]: ...
+    def iterate(self, channel: object, /) -> AsyncIterator[Packet]: ...
 
 @final
 class Sender:

@@ -1,4 +1,9 @@
-"""The sending half of a transport: packets go at once, or from a buffer when there is room."""
+"""The sending half of a transport: packets go at once, or from a buffer when there is room.
+
+What is sent while packets are delivered is gathered, and goes with one system call at the end of
+the turn. To whoever sends, that shows in nothing but speed: what would raise is not gathered, and
+whatever could overtake it lets it go first.
+"""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -13,6 +18,8 @@ from .writebuffer import WriteBuffer
 __all__ = ("Writer",)
 
 _WRITES: Final = 64  # packets out of the buffer per wakeup
+_GATHERED: Final = 64  # packets for one system call
+_KNOWN: Final = 1024  # addresses
 
 
 class Writer:
@@ -27,7 +34,8 @@ class Writer:
     """
 
     __slots__ = (
-        "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "on_error", "on_writable",
+        "_gathered", "_gathering", "_intake", "_known", "_outlet", "_port", "_readiness", "accepts",
+        "buffer", "on_error", "on_writable",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +49,31 @@ class Writer:
         self.accepts = True
         self.on_error: Callable[[OSError], None] = lambda error: None
         self.on_writable: Callable[[], None] = lambda: None
+        self._gathering = False
+        self._gathered: list[Item] = []
+        # Addresses that a packet went to: sending there raises nothing for the address's sake.
+        self._known: set[Address] = set()
+
+    def gather(self) -> None:
+        """From here on, until `release`, packets may wait for each other."""
+        self._gathering = True
+        self._outlet.before_put = self._send_gathered
+
+    def release(self) -> None:
+        """Send what was gathered, and gather no more."""
+        self._gathering = False
+        self._outlet.before_put = None
+        self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._send_items(gathered)
+
+    def size(self) -> int:
+        """Bytes that wait for room, as `WriteBuffer.size`."""
+        self._send_gathered()
+        return self.buffer.size
 
     def send(self, data: Data, address: Address | None) -> None:
         """Send one packet or keep it.
@@ -50,6 +83,13 @@ class Writer:
         """
         if not self.accepts:
             return
+        # A bytearray could change meanwhile. Packets and lists as addresses are rare.
+        if self._gathering and type(data) is bytes and (address is None or self._knows(address)):
+            self._gathered.append((data, address))
+            if len(self._gathered) >= _GATHERED:
+                self._send_gathered()
+            return
+        self._send_gathered()
         if not self.buffer:
             try:
                 self._outlet.put(data, address)
@@ -57,8 +97,13 @@ class Writer:
                 if not self._wait_for_room(error):
                     return
             else:
+                if self._gathering and type(address) is tuple and len(self._known) < _KNOWN:
+                    self._known.add(address)
                 return
         self._keep(data, address)
+
+    def _knows(self, address: Address) -> bool:
+        return type(address) is tuple and address in self._known
 
     def send_batch(self, items: Iterable[Item]) -> int:
         """Send packets or keep them: how many were taken at once.
@@ -66,6 +111,10 @@ class Writer:
         Raises:
             SpecError: As `send`; what was before it is sent or kept.
         """
+        self._send_gathered()
+        return self._send_items(items)
+
+    def _send_items(self, items: Iterable[Item]) -> int:
         source = iter(items)
         taken = 0
         while self.accepts and (batch := tuple(islice(source, BATCH))):
