@@ -1,7 +1,8 @@
 """What it costs to pass packets from one TUN device to another, against os.read and os.write.
 
-The devices are in two networks, the forwarder is the only way between them. Bursts of datagrams that
-wait in the first device's queue show the cost of a packet; a TCP stream shows what offload is worth.
+The devices are in two networks, and the forwarder is the only way between them. Bursts of datagrams
+that wait in the first device's queue show the cost of a packet; a TCP stream shows what offload is
+worth.
 """
 
 import asyncio
@@ -10,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -31,12 +33,10 @@ BATCH: Final = 64
 SIZES: Final = (64, 1400)
 NEAR: Final = "198.18.0.1"
 FAR: Final = "198.18.0.2"
-NOBODY: Final = "198.18.0.3"  # what arrives for it is dropped at once
+NOBODY: Final = "239.1.1.1"  # a group without members: what arrives for it is dropped at once
 PORT: Final = 5001
 
 PLAIN: Final = f"add_reader and {BATCH} × os.read, os.write"
-OURS: Final = "receive_batch and send_batch"
-OFFLOAD: Final = "the same, offload=True"
 
 SOURCE: Final = """
 import socket, sys, time
@@ -79,8 +79,8 @@ class Forwarder:
         if self.packets >= self._goal:
             self._reached.set()
 
-    @contextmanager
-    def plain(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def plain(self) -> AsyncIterator[None]:
         """As a program without a library does it."""
         loop = asyncio.get_running_loop()
 
@@ -102,8 +102,17 @@ class Forwarder:
             for source, _ in self._ways:
                 loop.remove_reader(source.fileno())
 
-    @contextmanager
-    def ours(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def active(self) -> AsyncIterator[None]:
+        """Batches from one protocol to the other's transport."""
+        near, far = (_Half(self._count) for _ in range(2))
+        near.out, far.out = far, near
+        for half, (source, _) in zip((near, far), self._ways, strict=True):
+            await aioprocket.create_endpoint(partial(_same, half), source)
+        yield
+
+    @asynccontextmanager
+    async def passive(self) -> AsyncIterator[None]:
         """Batches from one channel to the other."""
 
         async def pump(source: TunChannel, target: TunChannel) -> None:
@@ -119,10 +128,35 @@ class Forwarder:
                 task.cancel()
 
 
-FORWARDERS: Final[dict[str, tuple[Callable[[Forwarder], object], bool]]] = {
+class _Half(asyncio.DatagramProtocol):
+    """One end of an active forwarder: what it receives goes out of the other."""
+
+    out: "_Half"
+    transport: aioprocket.RawTransport
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, aioprocket.RawTransport)
+        self.transport = transport
+
+    def packets_received(self, batch: list[aioprocket.Packet]) -> None:
+        self._count(self.out.transport.send_batch(batch))
+
+
+def _same(half: _Half) -> _Half:
+    return half
+
+
+FORWARDERS: Final[
+    dict[str, tuple[Callable[[Forwarder], AbstractAsyncContextManager[None]], bool]]
+] = {
     PLAIN: (Forwarder.plain, False),
-    OURS: (Forwarder.ours, False),
-    OFFLOAD: (Forwarder.ours, True),
+    "active: packets_received, send_batch": (Forwarder.active, False),
+    "passive: batches, send_batch": (Forwarder.passive, False),
+    "active, offload=True": (Forwarder.active, True),
+    "passive, offload=True": (Forwarder.passive, True),
 }
 
 
@@ -168,7 +202,7 @@ async def _run(name: str, near: Namespace, far: Namespace, core: int, size: int)
         aioprocket.open_tun(addresses=[f"{FAR}/24"], namespace=far.path, offload=offload) as two,
     ):
         forwarder = Forwarder(one, two)
-        with forward(forwarder):  # type: ignore[attr-defined]
+        async with forward(forwarder):
             if size:
                 return await _bursts(forwarder, near, size)
             return await _stream(forwarder, near, far, core)
@@ -177,6 +211,8 @@ async def _run(name: str, near: Namespace, far: Namespace, core: int, size: int)
 async def _bursts(forwarder: Forwarder, near: Namespace, size: int) -> Run:
     with near.entered():
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(NEAR))
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
     data = bytes(size - 28)  # less the headers of IPv4 and UDP
     cpu = 0.0
     with sender:
