@@ -9,6 +9,7 @@
 #include "backlog.h"
 #include "coroutine.h"
 #include "delivery.h"
+#include "gatherer.h"
 #include "iterator.h"
 #include "packet.h"
 #include "reader.h"
@@ -88,7 +89,8 @@ module_exec(PyObject *module)
 	    add_type(module, &reader_spec, &state->reader_type) < 0 ||
 	    add_type(module, &coroutine_spec, &state->coroutine_type) < 0 ||
 	    add_type(module, &iterator_spec, &state->iterator_type) < 0 ||
-	    add_type(module, &sender_spec, &state->sender_type) < 0)
+	    add_type(module, &sender_spec, &state->sender_type) < 0 ||
+	    add_type(module, &gatherer_spec, &state->gatherer_type) < 0)
 		return -1;
 	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
 	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
@@ -113,6 +115,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->delivery_type);
 	Py_VISIT(state->receiver_type);
 	Py_VISIT(state->sender_type);
+	Py_VISIT(state->gatherer_type);
 	Py_VISIT(state->reader_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
@@ -129,6 +132,7 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->delivery_type);
 	Py_CLEAR(state->receiver_type);
 	Py_CLEAR(state->sender_type);
+	Py_CLEAR(state->gatherer_type);
 	Py_CLEAR(state->reader_type);
 	Py_CLEAR(state->coroutine_type);
 	Py_CLEAR(state->iterator_type);

@@ -12,7 +12,6 @@
  */
 #include "sender.h"
 
-#include "destination.h"
 #include "packet.h"
 #include "vnet.h"
 
@@ -106,9 +105,22 @@ name_sender(const struct sender *self, struct group *group,
 	return *length > 0;
 }
 
+static socklen_t
+encode(struct sender *self, struct group *group, PyObject *addr)
+{
+	union address *name = &group->names[group->used];
+	socklen_t length =
+		destination_find(&self->known, self->family, addr, name);
+
+	if (length > 0)
+		return length;
+	return destination_encode(name, self->fd, self->family, addr,
+				  &group->interface);
+}
+
 /* Adds one item to the group: false if it has to be sent in another way. */
 static bool
-add_item(const struct sender *self, struct group *group, PyObject *item,
+add_item(struct sender *self, struct group *group, PyObject *item,
 	 bool addressed)
 {
 	PyTypeObject *packet_type = self->state->packet_type;
@@ -123,9 +135,7 @@ add_item(const struct sender *self, struct group *group, PyObject *item,
 		addr = PyTuple_GetItem(item, 1);
 	}
 	if (addr != NULL && !Py_IsNone(addr)) {
-		length = destination_encode(&group->names[group->used],
-					    self->fd, self->family, addr,
-					    &group->interface);
+		length = encode(self, group, addr);
 		if (length == 0)
 			return false;
 	} else if (addressed && Py_IS_TYPE(data, packet_type)) {
@@ -150,7 +160,7 @@ add_item(const struct sender *self, struct group *group, PyObject *item,
 }
 
 static void
-fill(const struct sender *self, struct group *group, PyObject *items,
+fill(struct sender *self, struct group *group, PyObject *items,
      Py_ssize_t start, bool addressed)
 {
 	Py_ssize_t size = PyTuple_Size(items);
@@ -321,6 +331,7 @@ sender_dealloc(PyObject *op)
 {
 	PyTypeObject *type = Py_TYPE(op);
 
+	destination_forget(((struct sender *)op)->known);
 	PyObject_Free(op);
 	Py_DECREF(type);
 }

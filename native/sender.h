@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "destination.h"
 #include "module.h"
 
 struct sender {
@@ -19,6 +20,7 @@ struct sender {
 	int failure;		/* why the last send() ended early */
 	unsigned long long packets;
 	unsigned long long bytes;
+	struct known_destinations *known;	/* NULL until needed */
 };
 
 extern PyType_Spec sender_spec;

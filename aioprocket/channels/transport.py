@@ -60,6 +60,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         )
         port, outlet = channel._port, channel._outlet
         self._writer = Writer(port, outlet, self._intake, self._readiness, self._buffer)
+        self._gather = self._writer.gather
         self._writer.on_error = self._tell_error
         self._writer.on_writable = self._on_writable
         self._intake.on_error = self._tell_error
@@ -168,7 +169,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _read(self, events: int | None) -> None:
         self._delivering = True
-        self._writer.gather()
+        self._writer.begin()
         try:
             if events is not None:
                 self._intake.wake(events)
@@ -181,12 +182,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._fail("read", error)
         finally:
             self._delivering = False
-            self._release()
+            self._send_gathered()
             self._update()
 
-    def _release(self) -> None:
+    def _send_gathered(self) -> None:
         try:
-            self._writer.release()
+            self._writer.end()
         except Exception as error:
             self._fail("write", error)
 
@@ -201,7 +202,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         Raises:
             SpecError: The address is a host's name: nothing is looked up here.
         """
-        self._writer.send(data, addr)
+        if not self._gather(data, addr):
+            self._writer.send(data, addr)
 
     def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> int:
         """Send packets, or pairs of a packet and its address, each as `sendto` does.
@@ -245,7 +247,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         some milliseconds; ``await transport.channel.aclose()`` aborts without doing that.
         """
         if not self._closing:
-            self._release()
+            self._send_gathered()
             self._stop()
             if not self._buffer:
                 self._schedule_lost(None)
@@ -271,7 +273,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _end(self, error: Exception | None) -> None:
         if not self._closing:
-            self._release()
+            self._send_gathered()
         self._stop()
         self._buffer.clear()
         self._schedule_lost(error)

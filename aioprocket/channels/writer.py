@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
+from .._system._native import Gatherer
 from ..readiness import Readiness
 from .intake import Intake
 from .outlet import BATCH, Outlet, no_room, parts
@@ -18,8 +19,6 @@ from .writebuffer import WriteBuffer
 __all__ = ("Writer",)
 
 _WRITES: Final = 64  # packets out of the buffer per wakeup
-_GATHERED: Final = 64  # packets for one system call
-_KNOWN: Final = 1024  # addresses
 
 
 class Writer:
@@ -28,14 +27,15 @@ class Writer:
     Attributes:
         accepts: Whether more may come; what is in the buffer is sent all the same.
         buffer: What waits for room.
+        gather: Takes a packet that may wait for others: if it does not, `send` is to be called.
         on_error: Told of each packet that cannot be sent.
         on_writable: Called back in the loop while there is room for what is in the buffer; it is
             to call `flush`.
     """
 
     __slots__ = (
-        "_gathered", "_gathering", "_intake", "_known", "_outlet", "_port", "_readiness", "accepts",
-        "buffer", "on_error", "on_writable",
+        "_gatherer", "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "gather",
+        "on_error", "on_writable",
     )  # fmt: skip
 
     def __init__(
@@ -49,26 +49,23 @@ class Writer:
         self.accepts = True
         self.on_error: Callable[[OSError], None] = lambda error: None
         self.on_writable: Callable[[], None] = lambda: None
-        self._gathering = False
-        self._gathered: list[Item] = []
-        # Addresses that a packet went to: sending there raises nothing for the address's sake.
-        self._known: set[Address] = set()
+        self._gatherer = Gatherer(port.sender)
+        self.gather = self._gatherer.gather
 
-    def gather(self) -> None:
-        """From here on, until `release`, packets may wait for each other."""
-        self._gathering = True
+    def begin(self) -> None:
+        """From here on, until `end`, packets may wait for each other."""
+        self._gatherer.open = True
         self._outlet.before_put = self._send_gathered
 
-    def release(self) -> None:
+    def end(self) -> None:
         """Send what was gathered, and gather no more."""
-        self._gathering = False
+        self._gatherer.open = False
         self._outlet.before_put = None
         self._send_gathered()
 
     def _send_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        if gathered:
-            self._send_items(gathered)
+        if self._gatherer:
+            self._send_items(self._gatherer.take())
 
     def size(self) -> int:
         """Bytes that wait for room, as `WriteBuffer.size`."""
@@ -83,13 +80,9 @@ class Writer:
         """
         if not self.accepts:
             return
-        # A bytearray could change meanwhile. Packets and lists as addresses are rare.
-        if self._gathering and type(data) is bytes and (address is None or self._knows(address)):
-            self._gathered.append((data, address))
-            if len(self._gathered) >= _GATHERED:
-                self._send_gathered()
-            return
         self._send_gathered()
+        if self.gather(data, address):  # there was no room for it
+            return
         if not self.buffer:
             try:
                 self._outlet.put(data, address)
@@ -97,13 +90,8 @@ class Writer:
                 if not self._wait_for_room(error):
                     return
             else:
-                if self._gathering and type(address) is tuple and len(self._known) < _KNOWN:
-                    self._known.add(address)
                 return
         self._keep(data, address)
-
-    def _knows(self, address: Address) -> bool:
-        return type(address) is tuple and address in self._known
 
     def send_batch(self, items: Iterable[Item]) -> int:
         """Send packets or keep them: how many were taken at once.
