@@ -54,7 +54,9 @@ receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 		return fill_settle(self);
 	while (missing > 0 && self->bytes - start < BATCH_BYTES) {
 		size_t room = BATCH_BYTES - (size_t)(self->bytes - start);
-		int wanted = fill_slots(self, missing, room);
+		/* A device is read by packets, so one slot stays in the cache. */
+		int wanted = self->is_socket ? fill_slots(self, missing, room)
+					     : 1;
 		int filled = receive_some(self, packets, wanted);
 
 		if (filled < 0)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -26,12 +26,11 @@ from .figures import cpu_seconds, heading, row
 from .reading import LOOPS
 
 SECONDS: Final = 1.0
-ROUNDS: Final = 7
+ROUNDS: Final = 3
 BURST: Final = 448  # of the 500 that a device queues
-BURSTS: Final = 40
+BURSTS: Final = 100
 BATCH: Final = 64
 SIZES: Final = (64, 1400)
-NEAR: Final = "198.18.0.1"
 FAR: Final = "198.18.0.2"
 NOBODY: Final = "239.1.1.1"  # a group without members: what arrives for it is dropped at once
 PORT: Final = 5001
@@ -55,7 +54,7 @@ sock, _ = listener.accept()
 began, total, buffer = time.monotonic(), 0, bytearray(1 << 20)
 while got := sock.recv_into(buffer):
     total += got
-print(total / (time.monotonic() - began), flush=True)
+print(total, time.monotonic() - began, flush=True)
 """
 
 
@@ -161,72 +160,78 @@ FORWARDERS: Final[
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run: processor seconds of the forwarder, packets it passed, bytes/s of the stream."""
+class Stream:
+    """One stream: bytes/s, and the forwarder's processor seconds for each byte."""
 
-    cpu: float
-    packets: int
-    rate: float = 0.0
-
-    @property
-    def ns_per_packet(self) -> float:
-        return self.cpu / max(1, self.packets) * 1e9
+    rate: float
+    cost: float
 
 
 def run() -> None:
     others, ours = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, {ours})
     with new_network() as near, new_network() as far:
-        _show_bursts(_interleaved(near, far, others))
-        _show_stream(_interleaved(near, far, others, stream=True))
+        for size in SIZES:
+            _show_bursts(size, near, far)
+        _show_streams(near, far, others)
 
 
-def _interleaved(
-    near: Namespace, far: Namespace, core: int, *, stream: bool = False
-) -> dict[tuple[str, str, int], list[Run]]:
-    runs: dict[tuple[str, str, int], list[Run]] = {}
-    for _ in range(ROUNDS):
-        for size in (0,) if stream else SIZES:
-            for loop_name, factory in LOOPS.items():
-                for name in FORWARDERS:
-                    with asyncio.Runner(loop_factory=factory) as runner:
-                        found = runner.run(_run(name, near, far, core, size))
-                    runs.setdefault((name, loop_name, size), []).append(found)
-    return runs
-
-
-async def _run(name: str, near: Namespace, far: Namespace, core: int, size: int) -> Run:
-    forward, offload = FORWARDERS[name]
+@asynccontextmanager
+async def _forwarder(
+    name: str, near: Namespace, far: Namespace, subnet: int = 0
+) -> AsyncIterator[Forwarder]:
+    start, offload = FORWARDERS[name]
+    ends = [f"198.18.{subnet}.{host}/24" for host in (1, 2)]
     async with (
-        aioprocket.open_tun(addresses=[f"{NEAR}/24"], namespace=near.path, offload=offload) as one,
-        aioprocket.open_tun(addresses=[f"{FAR}/24"], namespace=far.path, offload=offload) as two,
+        aioprocket.open_tun(addresses=ends[:1], namespace=near.path, offload=offload) as one,
+        aioprocket.open_tun(addresses=ends[1:], namespace=far.path, offload=offload) as two,
     ):
         forwarder = Forwarder(one, two)
-        async with forward(forwarder):
-            if size:
-                return await _bursts(forwarder, near, size)
-            return await _stream(forwarder, near, far, core)
+        async with start(forwarder):
+            yield forwarder
 
 
-async def _bursts(forwarder: Forwarder, near: Namespace, size: int) -> Run:
-    with near.entered():
-        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(NEAR))
-    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
-    data = bytes(size - 28)  # less the headers of IPv4 and UDP
-    cpu = 0.0
-    with sender:
-        sender.connect((NOBODY, PORT))
+def _show_bursts(size: int, near: Namespace, far: Namespace) -> None:
+    heading(f"Forwarding {size}-byte packets from one TUN device to another")
+    row("", "CPU ns per packet", "of plain")
+    for loop_name, factory in LOOPS.items():
+        with asyncio.Runner(loop_factory=factory) as runner:
+            found = runner.run(_bursts(size, near, far))
+        for name, several in found.items():
+            ratio = median(several) / median(found[PLAIN])
+            row(f"{name}, {loop_name}", f"{median(several):.0f}", f"{ratio:.2f}×")
+
+
+async def _bursts(size: int, near: Namespace, far: Namespace) -> dict[str, list[float]]:
+    """Processor nanoseconds for each packet, of many bursts; the forwarders take turns."""
+    found: dict[str, list[float]] = {name: [] for name in FORWARDERS}
+    async with AsyncExitStack() as stack:
+        ways = []
+        for subnet, name in enumerate(FORWARDERS):
+            forwarder = await stack.enter_async_context(_forwarder(name, near, far, subnet))
+            sender = stack.enter_context(_sender(near, f"198.18.{subnet}.1"))
+            ways.append((name, forwarder, sender))
+        data = bytes(size - 28)  # less the headers of IPv4 and UDP
         for _ in range(BURSTS):
-            for _ in range(BURST):
-                sender.send(data)
-            began = time.process_time()
-            await forwarder.passed(BURST)
-            cpu += time.process_time() - began
-    return Run(cpu, BURSTS * BURST)
+            for name, forwarder, sender in ways:
+                for _ in range(BURST):
+                    sender.send(data)
+                began = time.process_time()
+                await forwarder.passed(BURST)
+                found[name].append((time.process_time() - began) / BURST * 1e9)
+    return found
 
 
-async def _stream(forwarder: Forwarder, near: Namespace, far: Namespace, core: int) -> Run:
+def _sender(network: Namespace, address: str) -> socket.socket:
+    with network.entered():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+    sock.connect((NOBODY, PORT))
+    return sock
+
+
+async def _stream(forwarder: Forwarder, near: Namespace, far: Namespace, core: int) -> Stream:
     sink = _start(far, core, SINK, FAR, str(PORT))
     try:
         assert sink.stdout is not None
@@ -234,11 +239,11 @@ async def _stream(forwarder: Forwarder, near: Namespace, far: Namespace, core: i
         began = cpu_seconds()
         source = _start(near, core, SOURCE, FAR, str(PORT), str(SECONDS))
         try:
-            rate = float(await asyncio.to_thread(sink.stdout.read))
+            total, seconds = map(float, (await asyncio.to_thread(sink.stdout.read)).split())
         finally:
             source.kill()
             source.communicate()
-        return Run(cpu_seconds() - began, forwarder.packets, rate)
+        return Stream(total / seconds, (cpu_seconds() - began) / total)
     finally:
         sink.kill()
         sink.communicate()
@@ -250,27 +255,27 @@ def _start(network: Namespace, core: int, program: str, *arguments: str) -> subp
         return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
-def _show_bursts(runs: dict[tuple[str, str, int], list[Run]]) -> None:
-    for size in SIZES:
-        heading(f"Forwarding {size}-byte packets from one TUN device to another")
-        row("", "CPU ns per packet", "of plain")
-        for (name, loop_name, its_size), several in runs.items():
-            if its_size == size:
-                plain = median(run.ns_per_packet for run in runs[PLAIN, loop_name, size])
-                ns = median(run.ns_per_packet for run in several)
-                row(f"{name}, {loop_name}", f"{ns:.0f}", f"{ns / plain:.2f}×")
+async def _one_stream(name: str, near: Namespace, far: Namespace, core: int) -> Stream:
+    async with _forwarder(name, near, far) as forwarder:
+        return await _stream(forwarder, near, far, core)
 
 
-def _show_stream(runs: dict[tuple[str, str, int], list[Run]]) -> None:
-    heading("One TCP stream through the forwarder")
-    row("", "MB/s", "of plain", "CPU per MB")
-    for (name, loop_name, _), several in runs.items():
-        plain = median(run.rate for run in runs[PLAIN, loop_name, 0])
-        rate = median(run.rate for run in several)
-        cost = median(run.cpu / run.rate for run in several)
-        row(
-            f"{name}, {loop_name}",
-            f"{rate / 1e6:.0f}",
-            f"{rate / plain:.2f}×",
-            f"{cost * 1e12:.0f} µs",
-        )
+def _show_streams(near: Namespace, far: Namespace, core: int) -> None:
+    heading("One TCP stream through the forwarder, medians")
+    row("", "MB/s", "of plain", "CPU µs per MB")
+    for loop_name, factory in LOOPS.items():
+        found: dict[str, list[Stream]] = {name: [] for name in FORWARDERS}
+        for _ in range(ROUNDS):
+            for name, several in found.items():
+                with asyncio.Runner(loop_factory=factory) as runner:
+                    several.append(runner.run(_one_stream(name, near, far, core)))
+        plain = median(stream.rate for stream in found[PLAIN])
+        for name, several in found.items():
+            rate = median(stream.rate for stream in several)
+            cost = median(stream.cost for stream in several)
+            row(
+                f"{name}, {loop_name}",
+                f"{rate / 1e6:.0f}",
+                f"{rate / plain:.2f}×",
+                f"{cost * 1e12:.0f}",
+            )
