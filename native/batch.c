@@ -67,14 +67,17 @@ take_header(struct packet *packet, const struct virtio_net_hdr *header)
 	return packet->ancdata == NULL ? -1 : 0;
 }
 
-/* What the packet starts with: an IPv4 header that the caller does not want. */
+/*
+ * What the packet starts with and the caller does not want: the header of a
+ * device, or that of IPv4.
+ */
 static size_t
 skipped(const struct receiver *self, const unsigned char *start, size_t length)
 {
 	size_t header;
 
 	if (!self->skip_ip_header || length == 0)
-		return 0;
+		return self->header;
 	/* IHL counts words of four bytes (RFC 791, 3.1). */
 	header = (size_t)(start[0] & 0x0f) * 4;
 	return header < length ? header : length;
@@ -122,7 +125,7 @@ batch_packet(struct receiver *self, struct mmsghdr *slot)
 		Py_DECREF(packet);
 		return NULL;
 	}
-	if (self->header > 0 && take_header(packet, message->msg_control) < 0) {
+	if (self->header > 0 && take_header(packet, message->msg_iov->iov_base) < 0) {
 		Py_DECREF(packet);
 		return NULL;
 	}

@@ -65,7 +65,8 @@ fill_from_device(struct receiver *self, struct scratch *scratch, int wanted)
 		ssize_t length =
 			self->header > 0
 				? vnet_read(self->fd, self->header,
-					    &slot->msg_hdr)
+					    slot->msg_hdr.msg_iov->iov_base,
+					    self->size)
 				: read(self->fd,
 				       slot->msg_hdr.msg_iov->iov_base,
 				       self->size);

@@ -184,7 +184,7 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->state = PyType_GetModuleState(type);
 	self->fd = fd;
-	self->size = (size_t)size;
+	self->size = (size_t)size + (size_t)header;
 	self->header = (size_t)header;
 	self->typical = 1;
 	self->skip_ip_header = skip_ip_header != 0;

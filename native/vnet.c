@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 /*
  * Sums up what the kernel left open: the field holds the sum of the pseudo
@@ -55,23 +55,17 @@ vnet_check_header(Py_ssize_t header, int is_socket)
 	return false;
 }
 
-/*
- * As read(2), of a packet into the slot's vector; its header goes where a
- * socket's control messages do, which has room for VNET_HEADER_MAX.
- */
+/* As read(2), of a packet with its header before it. */
 ssize_t
-vnet_read(int fd, size_t header, struct msghdr *slot)
+vnet_read(int fd, size_t header, unsigned char *buffer, size_t size)
 {
-	struct iovec parts[2] = {
-		{slot->msg_control, header}, *slot->msg_iov,
-	};
-	ssize_t length = readv(fd, parts, 2);
+	ssize_t length = read(fd, buffer, size);
 
 	if (length <= 0)
 		return length;
-	length -= (ssize_t)header;
-	if (length < 0 || !complete(slot->msg_control, parts[1].iov_base,
-				    (size_t)length)) {
+	if ((size_t)length < header ||
+	    !complete((const struct virtio_net_hdr *)(void *)buffer,
+		      buffer + header, (size_t)length - header)) {
 		errno = EPROTO;
 		return -1;
 	}

@@ -20,7 +20,7 @@ enum {
 #endif
 
 bool vnet_check_header(Py_ssize_t header, int is_socket);
-ssize_t vnet_read(int fd, size_t header, struct msghdr *slot);
+ssize_t vnet_read(int fd, size_t header, unsigned char *buffer, size_t size);
 PyObject *vnet_ancdata(const struct virtio_net_hdr *header);
 bool vnet_put(unsigned char *at, size_t size, PyObject *ancdata);
 bool vnet_find(PyObject *ancdata, struct virtio_net_hdr *header);
