@@ -264,7 +264,8 @@ def open_tun(
             GRO): many times the bytes per second. Such a packet has a ``gso_size``, and an open
             checksum. Sent to another channel with offload it goes on as it is; for all else there
             are its `Packet.segments`, which are complete, as is any packet without a ``gso_size``.
-            What is sent otherwise (bytes, a packet from elsewhere) must be complete, too.
+            What is sent otherwise (bytes, a packet from elsewhere) must be complete, too. Bytes
+            alone do not say all this: receive packets, not by ``recv`` or ``datagram_received``.
         namespace: As `open`, and so are the rest.
 
     Raises:
