@@ -1,6 +1,5 @@
 """TUN and TAP: the network's end is an interface, ours is this channel."""
 
-import os
 from dataclasses import replace
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ from .._system import tun
 from .._system.descriptor import Descriptor, Opened
 from ..spec import IpInterface, TunSpec, describe
 from .channel import Channel
+from .explain import step_error
 from .link import TunLink
 from .offload import OffloadPort
 from .port import DevicePort
@@ -83,17 +83,20 @@ def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:
     here = spec.namespace is None
     link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, here=here, mtu=spec.mtu)
     facts |= {"link": link, "spec": spec}
-    port = tun_port(opened.descriptor, offload=spec.offload)
+    port = _port_of(opened.descriptor, spec)
     return TunChannel(port, name=opened.name, mode=spec.mode, **facts)
 
 
-def tun_port(descriptor: Descriptor, *, offload: bool) -> DevicePort:
+def _port_of(descriptor: Descriptor, spec: TunSpec) -> DevicePort:
     """A device's port, and the device told which packets are wanted by it."""
     fd = descriptor.fileno()
-    os.set_blocking(fd, False)
-    # Also where it is not: a device that persists has it from who had it last.
-    tun.set_offload(fd, everything=offload)
-    if not offload:
-        return DevicePort(descriptor, closes_slowly=True)
-    tun.set_header_size(fd, tun.HEADER_SIZE)
-    return OffloadPort(descriptor, header=tun.HEADER_SIZE)
+    try:
+        # Also where none are: a device that persists has it from who had it last.
+        tun.set_offload(fd, everything=spec.offload)
+        if spec.offload:
+            tun.set_header_size(fd, tun.HEADER_SIZE)
+    except OSError as error:
+        raise step_error("set up", "tun", spec, error) from error
+    if spec.offload:
+        return OffloadPort(descriptor, header=tun.HEADER_SIZE)
+    return DevicePort(descriptor, closes_slowly=True)

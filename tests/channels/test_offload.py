@@ -16,6 +16,7 @@ import pytest
 import aioprocket
 from aioprocket import Channel, LinkDownError, Packet, SpecError, TunChannel
 from aioprocket._system import tun
+from aioprocket._system.numbers import TunFlag
 from aioprocket.opening import Door
 from aioprocket.wire.checksum import checksum, pseudo_header
 from sandbox import links
@@ -152,6 +153,15 @@ async def test_all_queues_of_a_device_have_offload(networks: Networks) -> None:
         assert [queue.offload for queue in near.queues] == [True, True]
         for _ in range(8):  # connections are spread over the queues
             assert await carried(networks, socket.AF_INET, data) == data
+
+
+async def test_a_helper_opens_devices_with_offload(networks: Networks, helper_binary: Path) -> None:
+    door = open_end(networks[0], NEAR, queues=2, offload=True, helper=str(helper_binary))
+    async with door as channel:
+        assert channel.get_extra_info("origin") == "helper"
+        for queue in channel.queues:
+            assert TunFlag.VNET_HDR in tun.device_flags(queue.fileno())
+            assert queue.offload is True
 
 
 def datagrams_from(network: Namespace, data: bytes, segment: int = 0) -> None:
