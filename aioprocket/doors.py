@@ -256,7 +256,8 @@ def open_tun(
         mode: ``"tun"`` or ``"tap"``.
         queues: How many queues. The channel is the first; ``channel.queues`` has all of them,
             and each must be read, for the kernel spreads flows over them.
-        mtu: In bytes.
+        mtu: In bytes. Below 1280 the device has no IPv6, and the helper makes such devices for root
+            and in namespaces of the caller's own only.
         addresses: Up to four, with prefix length: ``"10.9.0.1/24"``.
         up: Bring the link up.
         persist: The device outlives its channel.
