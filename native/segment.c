@@ -227,14 +227,15 @@ build_segment(struct packet *packet, const struct layout *layout,
 PyObject *
 segment_packet(struct packet *packet)
 {
-	size_t length = (size_t)PyBytes_Size(packet->data);
 	PyObject *segments;
 	struct virtio_net_hdr header;
 	struct layout layout;
+	size_t length;
 
 	if (segment_size(packet) == 0)
 		return Py_BuildValue("[O]", packet);
 	vnet_find(packet->ancdata, &header);
+	length = (size_t)PyBytes_Size(packet->data);
 	if (!find_layout(&layout, &header,
 			 (const unsigned char *)PyBytes_AsString(packet->data),
 			 length)) {
