@@ -187,3 +187,45 @@ destination_encode(union address *address, int fd, int family, PyObject *value,
 	}
 	return plain ? destination_size(family) : 0;
 }
+
+/*
+ * As destination_encode(), of an inet socket's addresses, whose meaning does
+ * not change with time as that of an interface's name does.
+ */
+socklen_t
+destination_find(struct known_destinations **known, int family, PyObject *addr,
+		 union address *name)
+{
+	size_t at = ((uintptr_t)addr >> 4) % KNOWN_DESTINATIONS;
+	struct ifindex_cache no_interface = {.ifindex = 0};
+	socklen_t length;
+
+	if ((family != AF_INET && family != AF_INET6) ||
+	    !PyTuple_CheckExact(addr))
+		return 0;
+	if (*known == NULL)
+		*known = PyMem_Calloc(1, sizeof(**known));
+	if (*known == NULL)
+		return 0;
+	if ((*known)->entries[at].addr == addr) {
+		*name = (*known)->entries[at].name;
+		return destination_size(family);
+	}
+	length = destination_encode(name, -1, family, addr, &no_interface);
+	if (length > 0) {
+		Py_XDECREF((*known)->entries[at].addr);
+		(*known)->entries[at].addr = Py_NewRef(addr);
+		(*known)->entries[at].name = *name;
+	}
+	return length;
+}
+
+void
+destination_forget(struct known_destinations *known)
+{
+	if (known == NULL)
+		return;
+	for (int i = 0; i < KNOWN_DESTINATIONS; i++)
+		Py_XDECREF(known->entries[i].addr);
+	PyMem_Free(known);
+}

@@ -16,6 +16,22 @@ struct ifindex_cache {
 	int ifindex;		/* 0: none yet */
 };
 
+enum { KNOWN_DESTINATIONS = 64 };
+
+/*
+ * Tuples that were encoded before, by their identity: a reply goes to the very
+ * tuple that the packet came with, and to find it takes a tenth of the time.
+ */
+struct known_destinations {
+	struct {
+		PyObject *addr;
+		union address name;
+	} entries[KNOWN_DESTINATIONS];
+};
+
+socklen_t destination_find(struct known_destinations **known, int family,
+			   PyObject *addr, union address *name);
+void destination_forget(struct known_destinations *known);
 socklen_t destination_size(int family);
 socklen_t destination_encode(union address *address, int fd, int family,
 			     PyObject *value, struct ifindex_cache *cache);

@@ -12,13 +12,14 @@
  */
 #include "sender.h"
 
-#include "destination.h"
 #include "packet.h"
+#include "vnet.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <structmember.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* For each system call; more of them gain nothing. */
@@ -31,6 +32,7 @@ struct group {
 	struct ifindex_cache interface;
 	struct mmsghdr messages[GROUP];
 	struct iovec vectors[GROUP];
+	unsigned char headers[GROUP][VNET_HEADER_MAX];
 	union address names[GROUP];
 	PyObject *held[GROUP];
 	Py_buffer views[GROUP];
@@ -103,14 +105,27 @@ name_sender(const struct sender *self, struct group *group,
 	return *length > 0;
 }
 
+static socklen_t
+encode(struct sender *self, struct group *group, PyObject *addr)
+{
+	union address *name = &group->names[group->used];
+	socklen_t length =
+		destination_find(&self->known, self->family, addr, name);
+
+	if (length > 0)
+		return length;
+	return destination_encode(name, self->fd, self->family, addr,
+				  &group->interface);
+}
+
 /* Adds one item to the group: false if it has to be sent in another way. */
 static bool
-add_item(const struct sender *self, struct group *group, PyObject *item,
+add_item(struct sender *self, struct group *group, PyObject *item,
 	 bool addressed)
 {
 	PyTypeObject *packet_type = self->state->packet_type;
 	struct msghdr *message = &group->messages[group->used].msg_hdr;
-	PyObject *data = item, *addr = NULL;
+	PyObject *data = item, *addr = NULL, *ancdata = NULL;
 	socklen_t length = 0;
 
 	if (PyTuple_Check(item)) {
@@ -120,15 +135,18 @@ add_item(const struct sender *self, struct group *group, PyObject *item,
 		addr = PyTuple_GetItem(item, 1);
 	}
 	if (addr != NULL && !Py_IsNone(addr)) {
-		length = destination_encode(&group->names[group->used],
-					    self->fd, self->family, addr,
-					    &group->interface);
+		length = encode(self, group, addr);
 		if (length == 0)
 			return false;
 	} else if (addressed && Py_IS_TYPE(data, packet_type)) {
 		if (!name_sender(self, group, (struct packet *)data, &length))
 			return false;
 	}
+	if (Py_IS_TYPE(data, packet_type))
+		ancdata = ((struct packet *)data)->ancdata;
+	if (!self->is_socket &&
+	    !vnet_put(group->headers[group->used], self->header, ancdata))
+		return false;
 	if (!hold_data(group, data, packet_type))
 		return false;
 	*message = (struct msghdr){
@@ -142,7 +160,7 @@ add_item(const struct sender *self, struct group *group, PyObject *item,
 }
 
 static void
-fill(const struct sender *self, struct group *group, PyObject *items,
+fill(struct sender *self, struct group *group, PyObject *items,
      Py_ssize_t start, bool addressed)
 {
 	Py_ssize_t size = PyTuple_Size(items);
@@ -188,20 +206,26 @@ transmit_to_socket(struct sender *self, struct group *group)
 }
 
 static int
-transmit_to_device(struct sender *self, const struct group *group)
+transmit_to_device(struct sender *self, struct group *group)
 {
 	int sent;
 
 	for (sent = 0; sent < group->used; sent++) {
-		const struct iovec *vector = &group->vectors[sent];
+		struct iovec parts[2] = {
+			{group->headers[sent], self->header},
+			group->vectors[sent],
+		};
 		ssize_t length =
-			write(self->fd, vector->iov_base, vector->iov_len);
+			self->header > 0
+				? writev(self->fd, parts, 2)
+				: write(self->fd, parts[1].iov_base,
+					parts[1].iov_len);
 
 		if (length < 0) {
 			self->failure = errno;
 			break;
 		}
-		self->bytes += (unsigned long long)length;
+		self->bytes += (unsigned long long)length - self->header;
 	}
 	return sent;
 }
@@ -277,14 +301,16 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 static PyObject *
 sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "socket", NULL};
+	static char *names[] = {"fd", "socket", "header", NULL};
+	Py_ssize_t header = 0;
 	struct sender *self;
 	int fd, is_socket = 1;
 	int family = AF_UNSPEC;
 	socklen_t length = sizeof(family);
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$p:Sender", names,
-					 &fd, &is_socket))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pn:Sender", names,
+					 &fd, &is_socket, &header) ||
+	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (is_socket && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family,
 				    &length) < 0)
@@ -296,6 +322,7 @@ sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->fd = fd;
 	self->family = family;
 	self->is_socket = is_socket != 0;
+	self->header = (size_t)header;
 	return (PyObject *)self;
 }
 
@@ -304,12 +331,13 @@ sender_dealloc(PyObject *op)
 {
 	PyTypeObject *type = Py_TYPE(op);
 
+	destination_forget(((struct sender *)op)->known);
 	PyObject_Free(op);
 	Py_DECREF(type);
 }
 
 static char sender_doc[] =
-"Sender(fd, *, socket=True)\n"
+"Sender(fd, *, socket=True, header=0)\n"
 "--\n"
 "\n"
 "Packets to a descriptor that belongs to somebody else.\n"
@@ -317,6 +345,8 @@ static char sender_doc[] =
 "Args:\n"
 "    fd: Open, and not closed by the sender. If no socket, non-blocking.\n"
 "    socket: False for what is written by write(2), as a TUN device.\n"
+"    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
+"        of a device: 10 to 64, or 0. A Packet's own is in its ancdata.\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.";

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "destination.h"
 #include "module.h"
 
 struct sender {
@@ -15,9 +16,11 @@ struct sender {
 	int fd;
 	int family;
 	bool is_socket;
+	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	int failure;		/* why the last send() ended early */
 	unsigned long long packets;
 	unsigned long long bytes;
+	struct known_destinations *known;	/* NULL until needed */
 };
 
 extern PyType_Spec sender_spec;

@@ -57,7 +57,7 @@ class Outlet:
 
     __slots__ = (
         "_bytes", "_intake", "_link", "_lock", "_packets", "_place", "_port", "_readiness", "_turn",
-        "_turn_began", "_turning", "_waiting", "addressed", "tx_refused",
+        "_turn_began", "_turning", "_waiting", "addressed", "before_put", "tx_refused",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,8 @@ class Outlet:
         self._lock: anyio.Lock | None = None
         # Whether a Packet goes to the address that it carries.
         self.addressed = False
+        # Lets go what was to be sent before.
+        self.before_put: Callable[[], None] | None = None
         # What was sent one by one; the port's sender counts the rest.
         self._packets = 0
         self._bytes = 0
@@ -108,6 +110,8 @@ class Outlet:
                 ``EMSGSIZE`` where the packet is larger than the MTU.
             SpecError: The address is a host's name.
         """
+        if self.before_put is not None:
+            self.before_put()
         address = self.destination(data, address)
         port = self._port
         send = partial(port.send, data) if address is None else partial(port.sendto, data, address)
@@ -117,6 +121,8 @@ class Outlet:
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """As `put`, by sendmsg(2)."""
+        if self.before_put is not None:
+            self.before_put()
         send = partial(self._port.sendmsg, buffers, ancdata, flags, address)
         return self._hand_over(send, buffers, address)
 
@@ -150,6 +156,8 @@ class Outlet:
         Raises:
             SpecError: An address is a host's name. What was before it is sent.
         """
+        if self.before_put is not None:
+            self.before_put()
         at, asked_again = start, -1
         while at < len(items):
             if self._port.fileno() < 0:

@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from .._system._native import Receiver, Sender
+from .._system._native import Delivery, Receiver, Sender
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
 from .errqueue import TransmitStamp, read_error_queue
@@ -53,6 +54,7 @@ class Port(ABC):
         sender: What was sent by `send_batch`: ``packets``, ``bytes``.
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
+        dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
@@ -63,6 +65,7 @@ class Port(ABC):
     counters: Receiver
     sender: Sender
     receive: Callable[[int], list[Packet]]
+    dispatch: Callable[[Delivery, Callable[..., object], int, bool, int], None]
     send: Callable[[Data], int]
     stream: bool
     closes_slowly: bool
@@ -136,12 +139,15 @@ class SocketPort(Port):
 
     sock: socket.socket
 
-    def __init__(self, sock: socket.socket, *, size: int = MAX_PACKET) -> None:
+    def __init__(
+        self, sock: socket.socket, *, size: int = MAX_PACKET, skip_ip_header: bool = False
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.counters = Receiver(sock.fileno(), size=size)
+        self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
         self.sender = Sender(sock.fileno())
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
         self.send = sock.send
         self._pid = os.getpid()
@@ -227,11 +233,7 @@ class IcmpPort(SocketPort):
     """A raw IPv4 socket whose packets start behind their IP header, as those of the others do."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.receive = self._receive
-
-    def _receive(self, count: int) -> list[Packet]:
-        return [_payload(packet) for packet in self.counters.receive(count)]
+        super().__init__(sock, skip_ip_header=True)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
@@ -248,20 +250,6 @@ def _header_length(data: bytes) -> int:
     return (data[0] & 0x0F) * 4 if data else 0
 
 
-def _payload(packet: Packet) -> Packet:
-    header = _header_length(packet.data)
-    return Packet(
-        packet.data[header:],
-        packet.addr,
-        timestamp_ns=packet.timestamp_ns,
-        wire_len=packet.wire_len - header,
-        truncated=packet.truncated,
-        ifindex=packet.ifindex,
-        direction=packet.direction,
-        ancdata=packet.ancdata,
-    )
-
-
 class DevicePort(Port):
     """A character device, or anything else that is read and written by packets: tun, tap."""
 
@@ -274,9 +262,16 @@ class DevicePort(Port):
         self.counters = Receiver(descriptor.fileno(), socket=False)
         self.sender = Sender(descriptor.fileno(), socket=False)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.send = self._write
 
     def _write(self, data: Data) -> int:
+        if type(data) is Packet and data.gso_size:
+            raise SpecError(
+                f"a packet of {len(data)} bytes that has yet to be cut to wire size: "
+                "this device does not take it",
+                hint="send its segments(), or open the device with offload=True",
+            )
         return os.write(self.fileno(), data)
 
     def fileno(self) -> int:

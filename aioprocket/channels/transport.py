@@ -60,6 +60,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         )
         port, outlet = channel._port, channel._outlet
         self._writer = Writer(port, outlet, self._intake, self._readiness, self._buffer)
+        self._gather = self._writer.gather
         self._writer.on_error = self._tell_error
         self._writer.on_writable = self._on_writable
         self._intake.on_error = self._tell_error
@@ -108,7 +109,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def pause_reading(self) -> None:
         """Deliver nothing until `resume_reading`. The mode, and a count, stay as they are."""
         self._paused = True
-        self._machine.interrupted = True
+        self._machine.delivery.interrupt()
         self._update()
 
     def resume_reading(self) -> None:
@@ -146,12 +147,16 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
 
     def _on_readable(self) -> None:
-        self._read(self._readiness.events())
+        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
+        if self._next_turn is None:
+            self._read(self._readiness.events())
 
     def _on_next_turn(self) -> None:
         self._next_turn = None
-        if self.is_reading():
+        if self.is_reading() and self._machine.backlog:
             self._read(None)
+            if self._next_turn is None and not self._closing:
+                self._next_turn = self._loop.call_soon(self._on_next_turn)
 
     def _on_link_check(self) -> None:
         self._link_check = None
@@ -164,12 +169,11 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _read(self, events: int | None) -> None:
         self._delivering = True
+        self._writer.begin()
         try:
             if events is not None:
                 self._intake.wake(events)
-            batch = self._intake.next_batch(self._dispatch.budget)
-            if batch:
-                self._dispatch.deliver(batch, self.is_reading)
+            self._dispatch.turn(self._intake)
         except anyio.EndOfStream:
             self._end(None)
         except OSError as error:
@@ -178,7 +182,14 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._fail("read", error)
         finally:
             self._delivering = False
+            self._send_gathered()
             self._update()
+
+    def _send_gathered(self) -> None:
+        try:
+            self._writer.end()
+        except Exception as error:
+            self._fail("write", error)
 
     # Writing
 
@@ -191,7 +202,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         Raises:
             SpecError: The address is a host's name: nothing is looked up here.
         """
-        self._writer.send(data, addr)
+        if not self._gather(data, addr):
+            self._writer.send(data, addr)
 
     def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> int:
         """Send packets, or pairs of a packet and its address, each as `sendto` does.
@@ -220,7 +232,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait for room, and 8 for each packet."""
-        return self._buffer.size
+        return self._writer.size()
 
     # The end
 
@@ -235,6 +247,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         some milliseconds; ``await transport.channel.aclose()`` aborts without doing that.
         """
         if not self._closing:
+            self._send_gathered()
             self._stop()
             if not self._buffer:
                 self._schedule_lost(None)
@@ -246,7 +259,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _stop(self) -> None:
         self._closing = True
         self._writer.accepts = False
-        self._machine.interrupted = True
+        self._machine.delivery.interrupt()
         self._update()
         for handle in (self._next_turn, self._link_check):
             if handle is not None:
@@ -259,6 +272,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._end(error)
 
     def _end(self, error: Exception | None) -> None:
+        if not self._closing:
+            self._send_gathered()
         self._stop()
         self._buffer.clear()
         self._schedule_lost(error)

@@ -1,9 +1,16 @@
-"""The sending half of a transport: packets go at once, or from a buffer when there is room."""
+"""The sending half of a transport: packets go at once, or from a buffer when there is room.
+
+What is sent while packets are delivered is gathered, and goes with one system call at the end of
+the turn. To whoever sends, that shows in nothing but speed: what would raise is not gathered, and
+whatever could overtake it lets it go first.
+"""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
+from .._system._native import Gatherer
+from ..packet import Packet
 from ..readiness import Readiness
 from .intake import Intake
 from .outlet import BATCH, Outlet, no_room, parts
@@ -21,13 +28,15 @@ class Writer:
     Attributes:
         accepts: Whether more may come; what is in the buffer is sent all the same.
         buffer: What waits for room.
+        gather: Takes a packet that may wait for others: if it does not, `send` is to be called.
         on_error: Told of each packet that cannot be sent.
         on_writable: Called back in the loop while there is room for what is in the buffer; it is
             to call `flush`.
     """
 
     __slots__ = (
-        "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "on_error", "on_writable",
+        "_gatherer", "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "gather",
+        "on_error", "on_writable",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +50,28 @@ class Writer:
         self.accepts = True
         self.on_error: Callable[[OSError], None] = lambda error: None
         self.on_writable: Callable[[], None] = lambda: None
+        self._gatherer = Gatherer(port.sender)
+        self.gather = self._gatherer.gather
+
+    def begin(self) -> None:
+        """From here on, until `end`, packets may wait for each other."""
+        self._gatherer.open = True
+        self._outlet.before_put = self._send_gathered
+
+    def end(self) -> None:
+        """Send what was gathered, and gather no more."""
+        self._gatherer.open = False
+        self._outlet.before_put = None
+        self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        if self._gatherer:
+            self._send_items(self._gatherer.take())
+
+    def size(self) -> int:
+        """Bytes that wait for room, as `WriteBuffer.size`."""
+        self._send_gathered()
+        return self.buffer.size
 
     def send(self, data: Data, address: Address | None) -> None:
         """Send one packet or keep it.
@@ -49,6 +80,9 @@ class Writer:
             SpecError: The address is a host's name.
         """
         if not self.accepts:
+            return
+        self._send_gathered()
+        if self.gather(data, address):  # there was no room for it
             return
         if not self.buffer:
             try:
@@ -66,6 +100,10 @@ class Writer:
         Raises:
             SpecError: As `send`; what was before it is sent or kept.
         """
+        self._send_gathered()
+        return self._send_items(items)
+
+    def _send_items(self, items: Iterable[Item]) -> int:
         source = iter(items)
         taken = 0
         while self.accepts and (batch := tuple(islice(source, BATCH))):
@@ -96,7 +134,9 @@ class Writer:
         address = self._outlet.destination(data, address)
         if address is not None:
             self._port.check(address)  # here, where the caller hears of it
-        self.buffer.append(bytes(memoryview(data)), address)
+        # A Packet says more than its bytes, and does not change.
+        kept = data if type(data) is Packet else bytes(memoryview(data))
+        self.buffer.append(kept, address)
 
     def flush(self) -> None:
         """Send some of what is in the buffer; when that is all, `on_writable` is called no more."""
