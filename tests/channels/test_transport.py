@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -14,6 +15,7 @@ import trio
 from aioprocket import (
     BusyError,
     Channel,
+    InetChannel,
     Packet,
     RawProtocol,
     RawTransport,
@@ -456,6 +458,28 @@ async def test_an_unexpected_exception_ends_the_transport_once(doing: str) -> No
         assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
         assert doing in reports[0]["message"]
         assert transport.channel.fileno() == -1
+
+
+@pytest.mark.asyncio
+async def test_a_packet_that_had_to_wait_goes_to_the_address_that_it_carries() -> None:
+    class FullAtFirst(SocketPort):
+        def sendto(self, data: Any, address: Any) -> int:
+            raise BlockingIOError(errno.EAGAIN, "no room")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        far.settimeout(5)
+        channel = InetChannel(FullAtFirst(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
+        transport, protocol = await create_endpoint(Typed, channel, active=False)
+
+        transport.sendto(Packet(b"reply", far.getsockname()))
+        transport.sendto(b"behind", far.getsockname())
+        await until(lambda: not transport.get_write_buffer_size())
+
+        assert [far.recv(100), far.recv(100)] == [b"reply", b"behind"]
+        assert transport.stats().tx_refused == 1
+        transport.abort()
+        await until(lambda: protocol.lost)
 
 
 @pytest.mark.asyncio
