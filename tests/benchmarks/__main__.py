@@ -10,8 +10,13 @@ from pathlib import Path
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading, udp
+from . import datagrams, descriptors, reading, udp
 from .peers import compile_peers
+
+
+def read_all(peers: dict[str, Path], pair: tuple[str, str], root: bool) -> None:
+    reading.run(peers, pair, force_buffer=root)
+    datagrams.run(peers)
 
 
 def main() -> int:
@@ -29,7 +34,7 @@ def main() -> int:
         peers = compile_peers(Path(folder))
         parts = {
             "descriptors": lambda: descriptors.run(peers),
-            "reading": lambda: reading.run(peers, pair, force_buffer=privilege == "root"),
+            "reading": lambda: read_all(peers, pair, privilege == "root"),
             "udp": lambda: udp.run(peers),
         }
         for name in sys.argv[1:] or parts:
