@@ -299,7 +299,7 @@ class Deliveries(RuleBasedStateMachine):
 
 
 TestDeliveries = Deliveries.TestCase
-TestDeliveries.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestDeliveries.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
 # The backlog
