@@ -52,7 +52,8 @@ class Stats(NamedTuple):
             other sockets: SO_MEMINFO; a device keeps no count, so 0.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
-        rx_held: Now: packets that were read and are not delivered yet.
+        rx_held: Now: packets that were read and are not delivered yet, of a delivery that was
+            broken off or for a receive that read ahead; after the end, those that never were.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.
         tx_refused: Packets that the kernel had no room for at first, sent later or not.
