@@ -94,7 +94,7 @@ lint: $(VENV)/.lint
 
 types: $(VENV)/.lint $(VENV)/.test
 	$(VENV)/bin/mypy
-	$(VENV)/bin/stubtest aioprocket._system._native
+	$(VENV)/bin/stubtest aioprocket._system._native aioprocket.policy._decision
 
 PYTHON_INCLUDE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 compile_c = for source in helper/*.c; do \
