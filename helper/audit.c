@@ -103,13 +103,16 @@ static struct text begin(const struct caller *caller, int level)
 }
 
 /* By name each time: the log's daemon may have been started anew. */
-static void send_line(const struct audit *audit, const struct text *text)
+static void send_line(struct audit *audit, const struct text *text)
 {
 	const struct sockaddr_un log = { AF_UNIX, "/dev/log" };
 
-	(void)!sendto(audit->socket, text->bytes, text->size,
-		      MSG_DONTWAIT | MSG_NOSIGNAL,
-		      (const struct sockaddr *)&log, sizeof(log));
+	if (sendto(audit->socket, text->bytes, text->size,
+		   MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&log,
+		   sizeof(log)) < 0)
+		audit->withheld++;
+	else
+		audit->withheld = 0;
 }
 
 void audit_begin(struct audit *audit, const struct caller *caller,
@@ -199,6 +202,5 @@ void audit_decision(struct audit *audit, const struct caller *caller,
 		put_number(&text, " line=", verdict->rule->line);
 	if (audit->withheld > 0)
 		put_number(&text, " lines-withheld=", audit->withheld);
-	audit->withheld = 0;
 	send_line(audit, &text);
 }

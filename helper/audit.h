@@ -11,7 +11,7 @@ struct audit {
 	int socket; /* -1: there is no log */
 	int64_t second; /* of the monotonic clock */
 	uint32_t lines; /* in this second */
-	uint32_t withheld; /* since the last line */
+	uint32_t withheld; /* since the last line, or not taken by the log */
 };
 
 /* Never fails: what cannot be logged is not, and is served all the same. */

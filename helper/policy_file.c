@@ -78,19 +78,19 @@ static const char *find_fault(const struct stat *file)
 		return "it is not root's";
 	if (file->st_mode & OTHERS_WRITE)
 		return "others than root can write it";
-	if (file->st_nlink != 1)
+	/* 0 where another has taken its place since it was opened. */
+	if (file->st_nlink > 1)
 		return "it has another name (hard link)";
 	if (file->st_size > POLICY_SIZE_MAX)
 		return "larger than 64 KiB";
 	return NULL;
 }
 
-static bool is_same(const struct stat *one, const struct stat *other)
+static bool is_unchanged(const struct stat *before, const struct stat *after)
 {
-	return one->st_dev == other->st_dev && one->st_ino == other->st_ino &&
-	       one->st_size == other->st_size &&
-	       one->st_ctim.tv_sec == other->st_ctim.tv_sec &&
-	       one->st_ctim.tv_nsec == other->st_ctim.tv_nsec;
+	return before->st_size == after->st_size &&
+	       before->st_mtim.tv_sec == after->st_mtim.tv_sec &&
+	       before->st_mtim.tv_nsec == after->st_mtim.tv_nsec;
 }
 
 /* The whole file; its size, or -1. */
@@ -108,22 +108,23 @@ static MUST_CHECK ssize_t read_all(int file, char *text, size_t room)
 	return (ssize_t)size;
 }
 
-/* With the descriptor of the file; it was looked at before it was opened. */
-static void read_file(struct policy *policy, int file,
-		      const struct stat *before)
+static void read_file(struct policy *policy, int file)
 {
 	static char text[POLICY_SIZE_MAX + 1];
-	struct stat status;
-	ssize_t size;
+	struct stat before, after;
+	const char *fault = "it cannot be read";
+	ssize_t size = -1;
 
-	size = read_all(file, text, sizeof(text));
-	if (size < 0) {
-		policy_refuse_all(policy, 0, "it cannot be read");
+	if (fstat(file, &before) == 0 && !(fault = find_fault(&before))) {
+		fault = "it cannot be read";
+		size = read_all(file, text, sizeof(text));
+	}
+	if (size < 0 || fstat(file, &after)) {
+		policy_refuse_all(policy, 0, fault);
 		return;
 	}
 	/* Written in place meanwhile, it may be half the old and half new. */
-	if (fstat(file, &status) || !is_same(before, &status) ||
-	    size != status.st_size) {
+	if (!is_unchanged(&before, &after) || size != after.st_size) {
 		policy_refuse_all(policy, 0, "it changed while it was read");
 		return;
 	}
@@ -135,8 +136,7 @@ static void read_file(struct policy *policy, int file,
 static void load_in(struct policy *policy, int folder, const char *name)
 {
 	struct stat status;
-	const char *fault;
-	int file;
+	int file = -1;
 
 	/* Before, for to open a device can do something. */
 	if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW)) {
@@ -146,14 +146,14 @@ static void load_in(struct policy *policy, int folder, const char *name)
 			policy_refuse_all(policy, 0, "it cannot be looked at");
 		return;
 	}
-	fault = find_fault(&status);
-	file = fault ? -1 : openat(folder, name, CONTENT);
-	if (file >= 0) {
-		read_file(policy, file, &status);
-		close(file);
+	if (S_ISREG(status.st_mode))
+		file = openat(folder, name, CONTENT);
+	if (file < 0) {
+		policy_refuse_all(policy, 0, "it cannot be opened as a file");
 		return;
 	}
-	policy_refuse_all(policy, 0, fault ? fault : "it cannot be opened");
+	read_file(policy, file);
+	close(file);
 }
 
 void policy_load_from(struct policy *policy, const char *path)
