@@ -160,7 +160,7 @@ def test_a_packet_socket_of_one_interface_reads_no_other_however_it_is_bound(
             helper.granted_socket(Kind.PACKET, interface=veth[0]) as sender,
         ):
             opened.bind((veth[1], ETH_P_ALL))
-            opened.bind(("", ETH_P_ALL))
+            bind_to_all(opened)
             for number, ifname in enumerate((*veth, *veth)):
                 sender.sendto(frame(number), (ifname, 0))
             found = []
