@@ -120,9 +120,7 @@ def test_descriptors_are_opened_by_way_of_the_decision_only(objects: dict[str, s
     assert _users(objects, "impl_tun") == {"open.c"}
 
 
-@pytest.mark.parametrize(
-    "name", ["request.c", "policy.c", "policy_parse.c", "confine.c", "link.c"]
-)
+@pytest.mark.parametrize("name", ["request.c", "policy.c", "policy_parse.c", "confine.c", "link.c"])
 def test_decoder_and_policy_make_no_system_call(objects: dict[str, set[str]], name: str) -> None:
     assert objects[name] <= PURE | PURE_OF_OURS
 

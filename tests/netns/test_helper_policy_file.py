@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 ACCOUNT: Final = 61001
 EPERM: Final = 1
 GOOD: Final = "version 1\nallow uid=61001 icmp icmp6 packet\nallow gid=61077 udp port=53\n"
-ICMP: Final = {"protocol": 1}
+ICMP: Final[dict[str, Any]] = {"protocol": 1}
+NOBODY: Final[dict[str, Any]] = {"uid": 65534, "gid": 65534}
 
 
 def ask(
@@ -81,12 +82,11 @@ def test_a_file_without_rules_denies(everybodys_helper: Path, policy_file: Path,
 
 
 def test_a_file_ends_the_built_in_grants(setuid_helper: Path, policy_file: Path) -> None:
-    nobody = {"uid": 65534, "gid": 65534}
-    assert ask(setuid_helper, **nobody) == GRANTED
+    assert ask(setuid_helper, **NOBODY) == GRANTED
 
     install(policy_file)
 
-    assert ask(setuid_helper, **nobody) == (Stage.POLICY, Reason.KIND | BY_FILE)
+    assert ask(setuid_helper, **NOBODY) == (Stage.POLICY, Reason.KIND | BY_FILE)
 
 
 @pytest.mark.hostile(101)
@@ -344,10 +344,9 @@ def test_root_is_not_subject_to_it(everybodys_helper: Path, policy_file: Path) -
 def test_by_capabilities_the_file_must_be_readable_by_its_caller(
     caps_helper: Path, policy_file: Path
 ) -> None:
-    nobody = {"uid": 65534, "gid": 65534}
     install(policy_file, GOOD.replace("61001", "65534"))
-    assert ask(caps_helper, **nobody) == GRANTED
+    assert ask(caps_helper, **NOBODY) == GRANTED
 
     policy_file.chmod(0o600)
 
-    assert ask(caps_helper, **nobody) == REFUSED
+    assert ask(caps_helper, **NOBODY) == REFUSED
