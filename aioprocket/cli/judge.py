@@ -13,7 +13,7 @@ from ..wire.reply import Reason
 from ..wire.request import Request
 from .accounts import person
 
-__all__ = ("Change", "about_file", "about_request", "dumps", "in_words")
+__all__ = ("Change", "Report", "about_file", "about_request", "dumps", "in_words")
 
 Change: TypeAlias = Callable[[str], str]
 Report: TypeAlias = dict[str, Any]

@@ -27,7 +27,7 @@ from ..policy import (
 from . import judge
 from .accounts import comment_of, name_of, resolve
 
-__all__ = ("app",)
+__all__ = ("add", "app", "check", "remove", "show")
 
 app = typer.Typer(help="Who may open what through the helper.", no_args_is_help=True)
 
@@ -61,7 +61,7 @@ def add(who: _Who, what: _What) -> None:
     def change(text: str) -> str:
         return _checked(PolicyText(text).with_rule(account, tuple(what), comment_of(who)).text)
 
-    first = read_or_none() is None
+    first = _read_or_none() is None
     _change(change)
     _out.print(f"granted: allow {account} {' '.join(what)}", markup=False)
     if first:
@@ -151,7 +151,7 @@ def _as_dict(rule: Rule) -> dict[str, object]:
     return rule._asdict() | {"name": name_of(rule.who), "what": " ".join(rule.what)}
 
 
-def read_or_none() -> bytes | None:
+def _read_or_none() -> bytes | None:
     """The file's bytes, None also where we may not read it: then somebody has one."""
     try:
         return read_policy()
