@@ -25,6 +25,7 @@ struct caller {
 	pid_t pid; /* who made the socket; for the log alone */
 	const gid_t *groups; /* primary and supplementary */
 	size_t group_count;
+	bool stays; /* no rule lets him into another network namespace */
 	bool file_safe; /* only root can change the helper's file */
 	bool file_for_all; /* everybody can execute it */
 };
