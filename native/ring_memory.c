@@ -83,7 +83,6 @@ ring_map(struct ring *ring)
 void
 ring_unmap(struct ring *ring)
 {
-	ring->stopped = true;
 	if (ring->current != NULL)
 		ring_leave_block(ring);
 	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
@@ -242,7 +241,7 @@ free_block_ahead(struct ring *ring)
 
 /* 0: nothing is there now, and what held the socket readable is not. */
 static int
-find_nothing(struct ring *ring)
+find_nothing(struct ring *ring, bool tell)
 {
 	struct slab *slab = newest(ring);
 	socklen_t length = sizeof(int);
@@ -250,6 +249,8 @@ find_nothing(struct ring *ring)
 
 	if (slab->taken && slab_evict(slab, true) < 0)
 		return -1;
+	if (!tell)
+		return 0;
 	if (getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
 		error = errno;
 	if (error == 0)
@@ -261,10 +262,10 @@ find_nothing(struct ring *ring)
 
 /*
  * 1: ring->current has a packet left; 0: there is none now; -1 with an
- * exception.
+ * exception, also for what happened to the socket, if that may be told now.
  */
 int
-ring_open_block(struct ring *ring)
+ring_open_block(struct ring *ring, bool tell)
 {
 	if (ring->slabs == NULL || getpid() != ring->pid) {
 		errno = EBADF;
@@ -281,7 +282,7 @@ ring_open_block(struct ring *ring)
 			return -1;
 		slab = ring->slabs[ring->next];
 		if (!is_full(slab))
-			return find_nothing(ring);
+			return find_nothing(ring, tell);
 		enter_block(ring, slab);
 		if (free_block_ahead(ring) < 0)
 			return -1;
@@ -314,7 +315,6 @@ ring_forget(struct ring *ring)
 {
 	struct slab *slab;
 
-	ring->stopped = true;
 	ring->walk.left = 0;
 	if (ring->current != NULL)
 		ring_leave_block(ring);

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from .._system._native import Receiver
+from .._system._native import Delivery, Receiver
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
 from ..packet import Packet
@@ -49,6 +49,7 @@ class Port(ABC):
         counters: What was received: ``packets``, ``bytes``, ``truncated``.
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
+        dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
@@ -57,6 +58,7 @@ class Port(ABC):
     sock: socket.socket | None
     counters: Receiver
     receive: Callable[[int], list[Packet]]
+    dispatch: Callable[[Delivery, Callable[..., object], int, bool, int], None]
     send: Callable[[Data], int]
     stream: bool
     closes_slowly: bool
@@ -121,11 +123,14 @@ class SocketPort(Port):
 
     sock: socket.socket
 
-    def __init__(self, sock: socket.socket, *, size: int = MAX_PACKET) -> None:
+    def __init__(
+        self, sock: socket.socket, *, size: int = MAX_PACKET, skip_ip_header: bool = False
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.counters = Receiver(sock.fileno(), size=size)
+        self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
         self.send = sock.send
         self._pid = os.getpid()
@@ -211,11 +216,7 @@ class IcmpPort(SocketPort):
     """A raw IPv4 socket whose packets start behind their IP header, as those of the others do."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.receive = self._receive
-
-    def _receive(self, count: int) -> list[Packet]:
-        return [_payload(packet) for packet in self.counters.receive(count)]
+        super().__init__(sock, skip_ip_header=True)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
@@ -232,20 +233,6 @@ def _header_length(data: bytes) -> int:
     return (data[0] & 0x0F) * 4 if data else 0
 
 
-def _payload(packet: Packet) -> Packet:
-    header = _header_length(packet.data)
-    return Packet(
-        packet.data[header:],
-        packet.addr,
-        timestamp_ns=packet.timestamp_ns,
-        wire_len=packet.wire_len - header,
-        truncated=packet.truncated,
-        ifindex=packet.ifindex,
-        direction=packet.direction,
-        ancdata=packet.ancdata,
-    )
-
-
 class DevicePort(Port):
     """A character device, or anything else that is read and written by packets: tun, tap."""
 
@@ -257,6 +244,7 @@ class DevicePort(Port):
         self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.send = self._write
 
     def _write(self, data: Data) -> int:

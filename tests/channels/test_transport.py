@@ -98,12 +98,12 @@ class Faulty(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.receive = self._receive
+        self.dispatch = self._dispatch
         self.send = self._send
         self.attempts = 0
 
-    def _receive(self, count: int) -> list[Packet]:
-        raise ZeroDivisionError(count)
+    def _dispatch(self, *arguments: object) -> None:
+        raise ZeroDivisionError(arguments)
 
     def _send(self, data: Any) -> int:
         self.attempts += 1
