@@ -186,6 +186,18 @@ get_queued(PyObject *op, void *closure)
 	return PyLong_FromUnsignedLongLong(queued);
 }
 
+static PyObject *
+get_filling(PyObject *op, void *closure)
+{
+	Py_ssize_t filling;
+
+	(void)closure;
+	BEGIN(op);
+	filling = ring_filling((struct ring *)op);
+	END();
+	return PyLong_FromSsize_t(filling);
+}
+
 static char ring_doc[] =
 "Ring(fd, *, block_size, blocks, snaplen=4294967295)\n"
 "--\n"
@@ -258,6 +270,8 @@ static PyGetSetDef ring_getset[] = {
 	 "back: a batch, or a view of the memory, keeps them.", NULL},
 	{"queued", get_queued, NULL,
 	 "Bytes that waiting packets take in the ring.", NULL},
+	{"filling", get_filling, NULL,
+	 "Packets in the block that the kernel has not handed over yet.", NULL},
 	{NULL, NULL, NULL, NULL, NULL},
 };
 

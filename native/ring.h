@@ -40,6 +40,7 @@ void ring_release(struct ring *ring, struct slab *slab);
 void ring_replace(struct ring *ring, struct slab *block);
 Py_ssize_t ring_held(const struct ring *ring);
 unsigned long long ring_queued(const struct ring *ring);
+Py_ssize_t ring_filling(const struct ring *ring);
 void ring_forget(struct ring *ring);
 int ring_open_block(struct ring *ring, bool tell);
 void ring_leave_block(struct ring *ring);

@@ -190,6 +190,27 @@ ring_queued(const struct ring *ring)
 	return queued;
 }
 
+/* Packets that the kernel has not handed over yet. */
+Py_ssize_t
+ring_filling(const struct ring *ring)
+{
+	uint32_t at = ring->next, known = ring->skip;
+
+	for (uint32_t seen = 0; ring->slabs != NULL && seen < ring->blocks;
+	     seen++) {
+		const struct slab *slab = ring->slabs[at];
+
+		if (slab->taken)
+			break;
+		if (!is_full(slab))
+			return (Py_ssize_t)block_header(slab)->num_pkts -
+			       (Py_ssize_t)known;
+		known = 0;
+		at = (at + 1) % ring->blocks;
+	}
+	return 0;
+}
+
 /* The block before the next one, which the kernel looks at for poll(2). */
 static struct slab *
 newest(const struct ring *ring)

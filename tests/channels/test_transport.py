@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from aioprocket import (
+    Batch,
     BusyError,
     Channel,
     Packet,
@@ -173,7 +174,7 @@ class Batches(RawProtocol):
         self.batches: list[list[int]] = []
         self.seconds = 0.0
 
-    def packets_received(self, batch: list[Packet]) -> None:
+    def packets_received(self, batch: Batch) -> None:
         self.batches.append([number(packet) for packet in batch])
         time.sleep(self.seconds)
 

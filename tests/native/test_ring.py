@@ -197,19 +197,20 @@ def test_the_memory_of_a_batch_stays_as_it_is(veth: tuple[str, str]) -> None:
         assert memory[offset : offset + 64] == frame(0)
 
 
-@pytest.mark.parametrize("kept", ["packet", "view", "batch", "buffer"])
+KEEP: dict[str, Callable[[Batch], object]] = {
+    "packet": lambda batch: batch[0],
+    "view": lambda batch: memoryview(batch[0]),
+    "batch": lambda batch: batch,
+    "buffer": lambda batch: batch.buffer,
+}
+
+
+@pytest.mark.parametrize("kept", KEEP)
 def test_what_is_kept_makes_no_socket_readable(veth: tuple[str, str], kept: str) -> None:
     with line(veth) as wire:
         wire.send(1)
         batch = wire.take()
-        keep: dict[str, Callable[[], object]] = {
-            "packet": lambda: batch[0],
-            "view": lambda: memoryview(batch[0]),
-            "batch": lambda: batch,
-            "buffer": lambda: batch.buffer,
-        }
-        holder = keep[kept]()
-        keep.clear()
+        holder = KEEP[kept](batch)
         del batch
 
         assert wire.ring.receive(1) == []
@@ -341,7 +342,10 @@ def test_a_ring_that_cannot_be_is_refused(block_size: int, blocks: int) -> None:
 
 
 def test_no_ring_is_mapped_where_none_was_made() -> None:
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock, pytest.raises(OSError):
+    with (
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock,
+        pytest.raises(OSError, match="Invalid argument"),
+    ):
         Ring(sock.fileno(), block_size=4096, blocks=4)
 
 
