@@ -10,8 +10,13 @@ from pathlib import Path
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading
+from . import datagrams, descriptors, reading, udp
 from .peers import compile_peers
+
+
+def read_all(peers: dict[str, Path], pair: tuple[str, str], root: bool) -> None:
+    reading.run(peers, pair, force_buffer=root)
+    datagrams.run(peers)
 
 
 def main() -> int:
@@ -27,8 +32,13 @@ def main() -> int:
         links.set_up(ifname)
     with tempfile.TemporaryDirectory(prefix="aioprocket-bench-") as folder:
         peers = compile_peers(Path(folder))
-        descriptors.run(peers)
-        reading.run(peers, pair, force_buffer=privilege == "root")
+        parts = {
+            "descriptors": lambda: descriptors.run(peers),
+            "reading": lambda: read_all(peers, pair, privilege == "root"),
+            "udp": lambda: udp.run(peers),
+        }
+        for name in sys.argv[1:] or parts:
+            parts[name]()
     return 0
 
 
