@@ -37,6 +37,7 @@ names_drop(struct names *names)
 	if (--names->users > 0)
 		return;
 	ifnames_free(names->table);
+	senders_free(names->senders);
 	free(names);
 }
 
@@ -44,6 +45,25 @@ PyObject *
 slab_ifname(struct slab *slab, int ifindex)
 {
 	return ifnames_get(&slab->names->table, slab->names->fd, ifindex);
+}
+
+/* The address of a packet(7) sender: a new reference, or NULL. */
+PyObject *
+slab_addr(struct slab *slab, const union address *address)
+{
+	PyObject **known = senders_find(&slab->names->senders, address);
+	PyObject *ifname;
+
+	if (known == NULL)
+		return NULL;
+	if (*known == NULL) {
+		ifname = slab_ifname(slab, address->packet.sll_ifindex);
+		if (ifname == NULL)
+			return NULL;
+		*known = address_build(address, ifname);
+		Py_DECREF(ifname);
+	}
+	return Py_XNewRef(*known);
 }
 
 /* Owns memory then, unless it is a ring's; NULL without an exception. */
