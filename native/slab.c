@@ -25,7 +25,7 @@ names_new(int fd)
 	struct names *names = calloc(1, sizeof(*names));
 
 	if (names != NULL) {
-		names->users = 1;
+		atomic_init(&names->users, 1);
 		names->fd = fd;
 	}
 	return names;
@@ -34,36 +34,65 @@ names_new(int fd)
 void
 names_drop(struct names *names)
 {
-	if (--names->users > 0)
+	if (atomic_fetch_sub(&names->users, 1) > 1)
 		return;
 	ifnames_free(names->table);
 	senders_free(names->senders);
 	free(names);
 }
 
+static void
+lock(struct names *names)
+{
+#ifdef Py_GIL_DISABLED
+	PyMutex_Lock(&names->lock);
+#else
+	(void)names;
+#endif
+}
+
+static void
+unlock(struct names *names)
+{
+#ifdef Py_GIL_DISABLED
+	PyMutex_Unlock(&names->lock);
+#else
+	(void)names;
+#endif
+}
+
+/* The name of an interface: a new reference, or NULL. */
 PyObject *
 slab_ifname(struct slab *slab, int ifindex)
 {
-	return ifnames_get(&slab->names->table, slab->names->fd, ifindex);
+	struct names *names = slab->names;
+	PyObject *ifname;
+
+	lock(names);
+	ifname = ifnames_get(&names->table, names->fd, ifindex);
+	unlock(names);
+	return ifname;
 }
 
 /* The address of a packet(7) sender: a new reference, or NULL. */
 PyObject *
 slab_addr(struct slab *slab, const union address *address)
 {
-	PyObject **known = senders_find(&slab->names->senders, address);
-	PyObject *ifname;
+	struct names *names = slab->names;
+	PyObject **known, *addr = NULL;
+	PyObject *ifname = slab_ifname(slab, address->packet.sll_ifindex);
 
-	if (known == NULL)
+	if (ifname == NULL)
 		return NULL;
-	if (*known == NULL) {
-		ifname = slab_ifname(slab, address->packet.sll_ifindex);
-		if (ifname == NULL)
-			return NULL;
+	lock(names);
+	known = senders_find(&names->senders, address);
+	if (known != NULL && *known == NULL)
 		*known = address_build(address, ifname);
-		Py_DECREF(ifname);
-	}
-	return Py_XNewRef(*known);
+	if (known != NULL)
+		addr = Py_XNewRef(*known);
+	unlock(names);
+	Py_DECREF(ifname);
+	return addr;
 }
 
 /* Owns memory then, unless it is a ring's; NULL without an exception. */
@@ -80,7 +109,7 @@ slab_new(enum slab_kind kind, unsigned char *memory, size_t size,
 	slab->size = size;
 	slab->used = size;
 	slab->names = names;
-	names->users++;
+	atomic_fetch_add(&names->users, 1);
 	return slab;
 }
 

@@ -8,6 +8,7 @@
 #include "ifnames.h"
 #include "senders.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,10 +24,13 @@ enum slab_kind {
 
 /* What senders look like, for as long as anybody may ask for one. */
 struct names {
-	int users;
+	atomic_int users;
 	int fd;			/* -1: closed, nothing more can be found out */
 	struct ifnames *table;
 	struct senders *senders;
+#ifdef Py_GIL_DISABLED
+	PyMutex lock;
+#endif
 };
 
 /*
