@@ -193,26 +193,34 @@ slab_copy(const struct slab *slab)
 	return copy;
 }
 
-/* Batches that nobody has a view of go to a copy in the heap. */
+/* Batches that nobody has a view of go to a copy in the heap: 0, or -1. */
 static int
 move_batches(struct slab *slab)
 {
-	struct batch *batch = slab->batches;
-	struct slab *copy = NULL;
+	struct batch *batch, *next;
+	struct slab *copy;
+	int failed = 0;
 
-	while (batch != NULL) {
-		struct batch *next = batch->next;
-
-		if (batch->exports == 0) {
-			if (copy == NULL)
-				copy = slab_copy(slab);
-			if (copy == NULL || batch_name(batch) < 0)
-				return -1;
+	for (batch = slab->batches; batch != NULL; batch = batch->next)
+		if (batch->exports == 0)
+			break;
+	if (batch == NULL)
+		return 0;
+	copy = slab_copy(slab);
+	if (copy == NULL)
+		return -1;
+	copy->pins++;
+	for (; batch != NULL && failed == 0; batch = next) {
+		next = batch->next;
+		if (batch->exports > 0)
+			continue;
+		failed = batch_name(batch);
+		if (failed == 0)
 			batch_move(batch, copy);
-		}
-		batch = next;
 	}
-	return 0;
+	copy->pins--;
+	slab_settle(copy);
+	return failed;
 }
 
 /* The same bytes at the same address, but no longer the kernel's. */
