@@ -16,6 +16,7 @@ from .channels import (
     RawProtocol,
     RawTransport,
     Sent,
+    Stamp,
     Stats,
     TunChannel,
 )
@@ -80,6 +81,7 @@ __all__ = (
     "RawTransport",
     "Sent",
     "SpecError",
+    "Stamp",
     "Stats",
     "TunChannel",
     "WireError",

@@ -256,6 +256,7 @@ class PacketSpec:
     ring: bool = False
     latency: Latency = "balanced"
     fanout: Fanout | None = None
+    qdisc_bypass: bool = False
     mark: int | None = None
     priority: int | None = None
     receive_buffer: int | None = None
@@ -270,7 +271,7 @@ class PacketSpec:
         whole_number("protocol", self.protocol, 0, 0xFFFF)
         whole_number("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
-        _flags(self, "promiscuous", "allmulti", "ring")
+        _flags(self, "promiscuous", "allmulti", "ring", "qdisc_bypass")
         if self.latency not in get_args(Latency):
             raise SpecError(f"latency {self.latency!r} is none of {', '.join(get_args(Latency))}")
         if self.fanout is not None and not isinstance(self.fanout, Fanout):
@@ -295,12 +296,13 @@ class TunSpec:
     up: bool = True
     persist: bool = False
     multi_queue: bool = False
+    offload: bool = False
     namespace: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("tun", "tap"):
             raise SpecError(f"mode {self.mode!r} is neither 'tun' nor 'tap'")
-        _flags(self, "up", "persist", "multi_queue")
+        _flags(self, "up", "persist", "multi_queue", "offload")
         if self.name != "":
             _check_interface(self.name)
             if "%" in self.name:

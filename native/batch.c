@@ -5,6 +5,7 @@
 #include "batch.h"
 
 #include "packet.h"
+#include "vnet.h"
 
 #include <string.h>
 
@@ -38,14 +39,27 @@ read_sender(struct receiver *self, struct packet *packet,
 	return 0;
 }
 
-/* What the packet starts with: an IPv4 header that the caller does not want. */
+static int
+take_header(struct packet *packet, const struct virtio_net_hdr *header)
+{
+	/* All others are complete as they are. */
+	if (header->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return 0;
+	packet->ancdata = vnet_ancdata(header);
+	return packet->ancdata == NULL ? -1 : 0;
+}
+
+/*
+ * What the packet starts with and the caller does not want: the header of a
+ * device, or that of IPv4.
+ */
 static size_t
 skipped(const struct receiver *self, const unsigned char *start, size_t length)
 {
 	size_t header;
 
 	if (!self->skip_ip_header || length == 0)
-		return 0;
+		return self->header;
 	/* IHL counts words of four bytes (RFC 791, 3.1). */
 	header = (size_t)(start[0] & 0x0f) * 4;
 	return header < length ? header : length;
@@ -91,6 +105,10 @@ batch_packet(struct receiver *self, struct mmsghdr *slot)
 	if (read_sender(self, packet, message) < 0 ||
 	    control_read(message, packet, &self->overflow,
 			 &self->last_ancdata) < 0) {
+		Py_DECREF(packet);
+		return NULL;
+	}
+	if (self->header > 0 && take_header(packet, message->msg_iov->iov_base) < 0) {
 		Py_DECREF(packet);
 		return NULL;
 	}

@@ -9,6 +9,8 @@
  */
 #include "fill.h"
 
+#include "vnet.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -60,8 +62,14 @@ fill_from_device(struct receiver *self, struct scratch *scratch, int wanted)
 
 	for (filled = 0; filled < wanted; filled++) {
 		struct mmsghdr *slot = &scratch->messages[filled];
-		ssize_t length = read(self->fd, slot->msg_hdr.msg_iov->iov_base,
-				      self->size);
+		ssize_t length =
+			self->header > 0
+				? vnet_read(self->fd, self->header,
+					    slot->msg_hdr.msg_iov->iov_base,
+					    self->size)
+				: read(self->fd,
+				       slot->msg_hdr.msg_iov->iov_base,
+				       self->size);
 
 		if (length <= 0) {
 			self->failure = length < 0 ? errno : END_OF_FILE;

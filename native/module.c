@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * aioprocket._system._native: reading and sending many packets by one system
- * call, the object that a packet becomes, and one system call that Python
- * lacks.
+ * call, the object that a packet becomes, receiving descriptors, and one
+ * system call that Python lacks.
  */
 #include "module.h"
 
@@ -13,6 +13,7 @@
 #include "gatherer.h"
 #include "iterator.h"
 #include "packet.h"
+#include "passing.h"
 #include "reader.h"
 #include "receiver.h"
 #include "ring.h"
@@ -73,7 +74,11 @@ PyDoc_STRVAR(read_block_doc,
 
 static PyMethodDef module_methods[] = {
 	{"read_block", batch_read_block, METH_VARARGS, read_block_doc},
+	{"receive_passed", (PyCFunction)(void (*)(void))passing_receive,
+	 METH_FASTCALL, passing_receive_doc},
 	{"settle", settle, METH_NOARGS, settle_doc},
+	{"socket_kind", (PyCFunction)(void (*)(void))passing_kind,
+	 METH_FASTCALL, passing_kind_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -11,6 +11,7 @@
 #include "batch.h"
 #include "dispatch.h"
 #include "fill.h"
+#include "vnet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +54,9 @@ receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 		return fill_settle(self);
 	while (missing > 0 && self->bytes - start < BATCH_BYTES) {
 		size_t room = BATCH_BYTES - (size_t)(self->bytes - start);
-		int wanted = fill_slots(self, missing, room);
+		/* A device is read by packets, so one slot stays in the cache. */
+		int wanted = self->is_socket ? fill_slots(self, missing, room)
+					     : 1;
 		int filled = receive_some(self, packets, wanted);
 
 		if (filled < 0)
@@ -160,14 +163,16 @@ prepare_device(struct receiver *self)
 static PyObject *
 receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "size", "socket", "skip_ip_header", NULL};
-	Py_ssize_t size = DEFAULT_SIZE;
+	static char *names[] = {"fd", "size", "socket", "skip_ip_header",
+				"header", NULL};
+	Py_ssize_t size = DEFAULT_SIZE, header = 0;
 	int fd, is_socket = 1, skip_ip_header = 0;
 	struct receiver *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$npp:Receiver", names,
-					 &fd, &size, &is_socket,
-					 &skip_ip_header))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$nppn:Receiver",
+					 names, &fd, &size, &is_socket,
+					 &skip_ip_header, &header) ||
+	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (size < 1 || size > SCRATCH_MAX_SIZE) {
 		PyErr_Format(PyExc_ValueError, "size must be 1 to %d, not %zd",
@@ -179,7 +184,8 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->state = PyType_GetModuleState(type);
 	self->fd = fd;
-	self->size = (size_t)size;
+	self->size = (size_t)size + (size_t)header;
+	self->header = (size_t)header;
 	self->typical = 1;
 	self->skip_ip_header = skip_ip_header != 0;
 	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0) {
@@ -214,7 +220,7 @@ get_overflow(PyObject *op, void *closure)
 }
 
 static char receiver_doc[] =
-"Receiver(fd, *, size=65535, socket=True, skip_ip_header=False)\n"
+"Receiver(fd, *, size=65535, socket=True, skip_ip_header=False, header=0)\n"
 "--\n"
 "\n"
 "Packets from a descriptor that belongs to somebody else.\n"
@@ -224,6 +230,10 @@ static char receiver_doc[] =
 "    size: Bytes kept of a packet, 1 to 262144; the rest is cut off.\n"
 "    socket: False for what is read by read(2), as a TUN device.\n"
 "    skip_ip_header: Packets start behind their IPv4 header; raw sockets.\n"
+"    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
+"        of a device: 10 to 64, or 0. A checksum that it leaves open is\n"
+"        filled in; of a packet larger than one on the wire (GSO) the header\n"
+"        is kept in ancdata as (SOL_PACKET, PACKET_VNET_HDR, 10 bytes).\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.\n"

@@ -19,7 +19,8 @@ struct receiver {
 	bool skip_ip_header;
 	int flags;
 	int failure;		/* met after packets; for the next call */
-	size_t size;
+	size_t size;		/* of a slot */
+	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	size_t typical;		/* mean length of the last packets */
 	unsigned long long packets;
 	unsigned long long bytes;

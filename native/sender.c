@@ -13,11 +13,13 @@
 #include "sender.h"
 
 #include "packet.h"
+#include "vnet.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <structmember.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* For each system call; more of them gain nothing. */
@@ -30,6 +32,7 @@ struct group {
 	struct ifindex_cache interface;
 	struct mmsghdr messages[GROUP];
 	struct iovec vectors[GROUP];
+	unsigned char headers[GROUP][VNET_HEADER_MAX];
 	union address names[GROUP];
 	PyObject *held[GROUP];
 	Py_buffer views[GROUP];
@@ -70,7 +73,9 @@ hold_data(struct group *group, PyObject *data, PyTypeObject *packet_type)
 {
 	if (PyBytes_Check(data))
 		return hold_bytes(group, data);
-	if (Py_IS_TYPE(data, packet_type))
+	/* One that lies in a ring is sent from there. */
+	if (Py_IS_TYPE(data, packet_type) &&
+	    ((struct packet *)data)->data != NULL)
 		return hold_bytes(group, ((struct packet *)data)->data);
 	return hold_view(group, data);
 }
@@ -87,6 +92,7 @@ name_sender(const struct sender *self, struct group *group,
 	PyObject *addr;
 
 	*length = 0;
+	packet_load(packet);
 	if (packet->address.family != AF_UNSPEC) {
 		if (packet->address.family != self->family)
 			return false;
@@ -122,7 +128,7 @@ add_item(struct sender *self, struct group *group, PyObject *item,
 {
 	PyTypeObject *packet_type = self->state->packet_type;
 	struct msghdr *message = &group->messages[group->used].msg_hdr;
-	PyObject *data = item, *addr = NULL;
+	PyObject *data = item, *addr = NULL, *ancdata = NULL;
 	socklen_t length = 0;
 
 	if (PyTuple_Check(item)) {
@@ -139,6 +145,11 @@ add_item(struct sender *self, struct group *group, PyObject *item,
 		if (!name_sender(self, group, (struct packet *)data, &length))
 			return false;
 	}
+	if (Py_IS_TYPE(data, packet_type))
+		ancdata = ((struct packet *)data)->ancdata;
+	if (!self->is_socket &&
+	    !vnet_put(group->headers[group->used], self->header, ancdata))
+		return false;
 	if (!hold_data(group, data, packet_type))
 		return false;
 	*message = (struct msghdr){
@@ -198,20 +209,26 @@ transmit_to_socket(struct sender *self, struct group *group)
 }
 
 static int
-transmit_to_device(struct sender *self, const struct group *group)
+transmit_to_device(struct sender *self, struct group *group)
 {
 	int sent;
 
 	for (sent = 0; sent < group->used; sent++) {
-		const struct iovec *vector = &group->vectors[sent];
+		struct iovec parts[2] = {
+			{group->headers[sent], self->header},
+			group->vectors[sent],
+		};
 		ssize_t length =
-			write(self->fd, vector->iov_base, vector->iov_len);
+			self->header > 0
+				? writev(self->fd, parts, 2)
+				: write(self->fd, parts[1].iov_base,
+					parts[1].iov_len);
 
 		if (length < 0) {
 			self->failure = errno;
 			break;
 		}
-		self->bytes += (unsigned long long)length;
+		self->bytes += (unsigned long long)length - self->header;
 	}
 	return sent;
 }
@@ -287,14 +304,16 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 static PyObject *
 sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "socket", NULL};
+	static char *names[] = {"fd", "socket", "header", NULL};
+	Py_ssize_t header = 0;
 	struct sender *self;
 	int fd, is_socket = 1;
 	int family = AF_UNSPEC;
 	socklen_t length = sizeof(family);
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$p:Sender", names,
-					 &fd, &is_socket))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pn:Sender", names,
+					 &fd, &is_socket, &header) ||
+	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (is_socket && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family,
 				    &length) < 0)
@@ -306,6 +325,7 @@ sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->fd = fd;
 	self->family = family;
 	self->is_socket = is_socket != 0;
+	self->header = (size_t)header;
 	return (PyObject *)self;
 }
 
@@ -320,7 +340,7 @@ sender_dealloc(PyObject *op)
 }
 
 static char sender_doc[] =
-"Sender(fd, *, socket=True)\n"
+"Sender(fd, *, socket=True, header=0)\n"
 "--\n"
 "\n"
 "Packets to a descriptor that belongs to somebody else.\n"
@@ -328,6 +348,8 @@ static char sender_doc[] =
 "Args:\n"
 "    fd: Open, and not closed by the sender. If no socket, non-blocking.\n"
 "    socket: False for what is written by write(2), as a TUN device.\n"
+"    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
+"        of a device: 10 to 64, or 0. A Packet's own is in its ancdata.\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.";

@@ -16,6 +16,7 @@ struct sender {
 	int fd;
 	int family;
 	bool is_socket;
+	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	int failure;		/* why the last send() ended early */
 	unsigned long long packets;
 	unsigned long long bytes;

@@ -29,6 +29,7 @@ from .outlet import Outlet
 from .port import Port
 from .receiving import Receiving
 from .sending import Sending
+from .stamping import Stamper
 from .state import ChannelAttribute, Stats
 
 __all__ = ("Channel",)
@@ -65,6 +66,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         intake = Intake(port, link, place)
         super().__init__(port, intake, readiness, read_packets)
         self._outlet = Outlet(port, readiness, intake, link, place)
+        self._stamper = Stamper(port, readiness, intake, self._outlet, place)
 
     @classmethod
     def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":

@@ -16,9 +16,10 @@ from .._system._native import Batch, Delivery, Receiver, Ring, Sender
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
 from ..bpf import Program
+from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
-from .errqueue import read_error_queue
+from .errqueue import TransmitStamp, read_error_queue
 
 __all__ = (
     "MAX_PACKET",
@@ -61,6 +62,7 @@ class Port(ABC):
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
+        on_stamp: Told of each transmit timestamp that `errors` comes across.
     """
 
     sock: socket.socket | None
@@ -72,6 +74,7 @@ class Port(ABC):
     stream: bool
     closes_slowly: bool
     timed: bool = False
+    on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
     @abstractmethod
     def fileno(self) -> int:
@@ -238,7 +241,7 @@ class SocketPort(Port):
 
     def errors(self) -> list[OSError]:
         """Of the families that have an error queue."""
-        return read_error_queue(self.sock)
+        return read_error_queue(self.sock, self.on_stamp)
 
     def dropped(self) -> int:
         """As the kernel counts; after the end, as it did last."""
@@ -301,6 +304,12 @@ class DevicePort(Port):
         self.send = self._write
 
     def _write(self, data: Data) -> int:
+        if type(data) is Packet and data.gso_size:
+            raise SpecError(
+                f"a packet of {len(data)} bytes that has yet to be cut to wire size: "
+                "this device does not take it",
+                hint="send its segments(), or open the device with offload=True",
+            )
         return os.write(self.fileno(), data)
 
     def fileno(self) -> int:

@@ -1,10 +1,12 @@
 """What a channel says of itself: counters, and attributes for anyio's typed look-up."""
 
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import anyio
 
-__all__ = ("ChannelAttribute", "Sent", "Stats")
+__all__ = ("ChannelAttribute", "Sent", "Stamp", "StampSource", "Stats")
+
+StampSource: TypeAlias = Literal["software", "hardware", "sched"]
 
 
 class Sent(int):
@@ -21,6 +23,23 @@ class Sent(int):
         sent = super().__new__(cls, count)
         sent.error = error
         return sent
+
+
+class Stamp(NamedTuple):
+    """When a packet was sent.
+
+    Attributes:
+        timestamp_ns: Nanoseconds of ``clock``.
+        source: ``"software"``: the driver had given the packet to the device, or was about to;
+            ``"hardware"``: the device began to send it; ``"sched"``: it came to the interface's
+            queue.
+        clock: ``"realtime"``: since 1970, as of received packets; ``"hardware"``: of the device's
+            own clock, which starts and runs as whoever rules it wants.
+    """
+
+    timestamp_ns: int
+    source: StampSource
+    clock: Literal["realtime", "hardware"]
 
 
 class Stats(NamedTuple):

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final
 
 from ..errors import SpecError
+from ..packet import Packet
 from .port import Address
 
 __all__ = ("WriteBuffer",)
@@ -23,7 +24,7 @@ class WriteBuffer:
     __slots__ = ("_high", "_low", "_packets", "_pause", "_paused", "_resume", "_size")
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._packets: deque[tuple[bytes, Address | None]] = deque()
+        self._packets: deque[tuple[bytes | Packet, Address | None]] = deque()
         self._size = 0
         self._high = _HIGH
         self._low = _HIGH // 4
@@ -60,13 +61,13 @@ class WriteBuffer:
     def __bool__(self) -> bool:
         return bool(self._packets)
 
-    def append(self, data: bytes, address: Address | None) -> None:
+    def append(self, data: bytes | Packet, address: Address | None) -> None:
         """Keep one more packet."""
         self._packets.append((data, address))
         self._size += len(data) + _OVERHEAD
         self._look()
 
-    def head(self, count: int) -> tuple[tuple[bytes, Address | None], ...]:
+    def head(self, count: int) -> tuple[tuple[bytes | Packet, Address | None], ...]:
         """The packets to be sent next, ``count`` at most; they stay until `drop`."""
         return tuple(islice(self._packets, count))
 

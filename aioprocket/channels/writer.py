@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from .._system._native import Gatherer
+from ..packet import Packet
 from ..readiness import Readiness
 from .intake import Intake
 from .outlet import BATCH, Outlet, no_room, parts
@@ -133,7 +134,9 @@ class Writer:
         address = self._outlet.destination(data, address)
         if address is not None:
             self._port.check(address)  # here, where the caller hears of it
-        self.buffer.append(bytes(memoryview(data)), address)
+        # A Packet says more than its bytes, and does not change.
+        kept = data if type(data) is Packet else bytes(memoryview(data))
+        self.buffer.append(kept, address)
 
     def flush(self) -> None:
         """Send some of what is in the buffer; when that is all, `on_writable` is called no more."""

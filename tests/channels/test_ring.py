@@ -136,6 +136,17 @@ async def test_every_way_to_receive_works(veth: tuple[str, str]) -> None:
 
 
 @pytest.mark.anyio
+async def test_packets_of_a_ring_can_be_sent_on(veth: tuple[str, str]) -> None:
+    with cable(veth, ring=True) as wire, anyio.fail_after(20):
+        send(wire, *range(5))
+        packets = [await wire.channel.receive() for _ in range(5)]
+
+        assert await wire.channel.send_batch(packets) == 5
+        await wire.channel.send(packets[0])
+        assert [number(wire.far.recv(2000)) for _ in range(6)] == [0, 1, 2, 3, 4, 0]
+
+
+@pytest.mark.anyio
 async def test_a_waiting_receive_is_woken(veth: tuple[str, str]) -> None:
     with cable(veth, ring=True) as wire, anyio.fail_after(20):
         got: list[int] = []

@@ -220,3 +220,22 @@ def test_descriptors_are_not_lost_when_memory_is() -> None:
 
         assert failures > 10
         assert descriptors() == before
+
+
+def test_sending_keeps_nothing(looped: socket.socket) -> None:
+    sender = Sender(looped.fileno())
+    address = looped.getsockname()
+    items = (b"bytes", bytearray(b"view"), (b"pair", address), Packet(b"packet", address))
+    wrong = (b"bytes", bytearray(b"view"), bytes(70_000), bytearray(70_000))
+
+    def send_50() -> None:
+        assert sender.send(items * 12, 0, True) == 48
+        assert sender.send(wrong, 0, True) == 2
+        assert sender.send((b"last", "text"), 0, True) == 1
+        while True:
+            try:
+                looped.recv(1, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+
+    assert growth(send_50, PACKETS // 50 // 4) < SLACK
