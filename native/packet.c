@@ -10,7 +10,6 @@
 #include "segment.h"
 
 #include <stddef.h>
-#include <stdio.h>
 
 const char *const packet_directions[DIRECTION_COUNT] = {
 	[DIRECTION_IN] = "in",
@@ -248,32 +247,6 @@ packet_iter(PyObject *op)
 	iterator = PyObject_GetIter(view);
 	Py_DECREF(view);
 	return iterator;
-}
-
-static PyObject *
-packet_repr(PyObject *op)
-{
-	struct packet *self = (struct packet *)op;
-	char whole[24] = "", on[24] = "", vlan[16] = "", at[48] = "";
-	const long long second = 1000000000;
-
-	packet_load(self);
-	if (self->truncated)
-		snprintf(whole, sizeof(whole), " of %u",
-			 (unsigned int)self->wire_len);
-	if (self->ifindex != 0)
-		snprintf(on, sizeof(on), " on %d", self->ifindex);
-	if (self->vlan_tpid != 0)
-		snprintf(vlan, sizeof(vlan), " vlan %d",
-			 self->vlan_tci & 0x0fff);
-	if (self->timestamp_ns > 0)
-		snprintf(at, sizeof(at), " at %lld.%09lld",
-			 (long long)self->timestamp_ns / second,
-			 (long long)self->timestamp_ns % second);
-	return PyUnicode_FromFormat("<Packet %zd%s bytes %s%s%s%s>",
-				    self->length, whole,
-				    packet_directions[self->direction], on,
-				    vlan, at);
 }
 
 static PyObject *

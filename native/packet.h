@@ -80,6 +80,7 @@ int packet_getbuffer(PyObject *op, Py_buffer *view, int flags);
 void packet_releasebuffer(PyObject *op, Py_buffer *view);
 PyObject *packet_compare(PyObject *one, PyObject *other, int operation);
 Py_hash_t packet_hash(PyObject *op);
+PyObject *packet_repr(PyObject *op);
 
 enum direction packet_direction(unsigned char pkttype);
 

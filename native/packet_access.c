@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A packet's bytes as Python's protocols show them, without a copy of them
- * all; and which packets are the same.
+ * all; which packets are the same, and what they look like.
  */
 #include "packet.h"
+
+#include <stdio.h>
 
 static PyObject *
 slice(struct packet *self, PyObject *key)
@@ -97,4 +99,30 @@ packet_hash(PyObject *op)
 		return (Py_hash_t)(serial >> 1);
 	/* As objects have it: addresses are multiples of 16. */
 	return (Py_hash_t)((uintptr_t)op >> 4);
+}
+
+PyObject *
+packet_repr(PyObject *op)
+{
+	struct packet *self = (struct packet *)op;
+	char whole[24] = "", on[24] = "", vlan[16] = "", at[48] = "";
+	const long long second = 1000000000;
+
+	packet_load(self);
+	if (self->truncated)
+		snprintf(whole, sizeof(whole), " of %u",
+			 (unsigned int)self->wire_len);
+	if (self->ifindex != 0)
+		snprintf(on, sizeof(on), " on %d", self->ifindex);
+	if (self->vlan_tpid != 0)
+		snprintf(vlan, sizeof(vlan), " vlan %d",
+			 self->vlan_tci & 0x0fff);
+	if (self->timestamp_ns > 0)
+		snprintf(at, sizeof(at), " at %lld.%09lld",
+			 (long long)self->timestamp_ns / second,
+			 (long long)self->timestamp_ns % second);
+	return PyUnicode_FromFormat("<Packet %zd%s bytes %s%s%s%s>",
+				    self->length, whole,
+				    packet_directions[self->direction], on,
+				    vlan, at);
 }
