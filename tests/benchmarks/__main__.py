@@ -4,40 +4,42 @@
 machine and its neighbours; the ratios are what can be compared.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading
+from . import capture, descriptors, figures, growth, latency, plot, reading
 from .peers import compile_peers
+from .rig import Rig
 
-
-@dataclass(frozen=True)
-class Rig:
-    """What a part may use: the C programs, a veth pair, and whether buffers can be forced."""
-
-    peers: dict[str, Path]
-    pair: tuple[str, str]
-    force_buffer: bool
-
+PICTURE = Path("build/benchmarks.png")
 
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": lambda rig: reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer),
+    "capture": capture.run,
+    "latency": latency.run,
+    "growth": growth.run,
 }
 
 
 def main(wanted: list[str]) -> int:
+    brief = "--brief" in wanted
+    wanted = [name for name in wanted if name != "--brief"]
     unknown = [name for name in wanted if name not in PARTS]
     if unknown:
         print(f"There is no part {' '.join(unknown)}. The parts: {' '.join(PARTS)}")
         return 2
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        print("Benchmarks need two processors: one for the generator, one for who receives")
+        return 1
     try:
         privilege = enter_private()
     except Forbidden as reason:
@@ -49,9 +51,14 @@ def main(wanted: list[str]) -> int:
         links.disable_ipv6(ifname)
         links.set_up(ifname)
     with tempfile.TemporaryDirectory(prefix="aioprocket-bench-") as folder:
-        rig = Rig(compile_peers(Path(folder)), pair, privilege == "root")
+        peers = compile_peers(Path(folder))
+        rig = Rig(peers, pair, privilege == "root", (cores[0], cores[1]), brief)
         for name in wanted or PARTS:
             PARTS[name](rig)
+            os.sched_setaffinity(0, cores)  # a part may have pinned this process
+    if not brief:  # too short to judge
+        figures.summary()
+    plot.save(PICTURE)
     return 0
 
 
