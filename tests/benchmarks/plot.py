@@ -31,6 +31,7 @@ def bars(
         axes.set_xscale("log")
         axes.set_xlabel("ns of the receiver's processor per packet (less is better)")
         axes.set_title(title)
+        axes.grid(visible=False, axis="y")
         for name, ns in zip(names, medians, strict=True):
             axes.annotate(
                 f" {ns:,.0f}", (figures[name][2], name), va="center", ha="left", fontsize=8
@@ -101,5 +102,8 @@ def save(path: Path) -> None:
         panel.set_axisbelow(True)
         draw(panel)
     path.parent.mkdir(parents=True, exist_ok=True)
+    figure.suptitle(
+        "aioprocket (red) and its peers (grey); bars end at medians, whiskers span rounds"
+    )
     figure.savefig(path, dpi=110)
     print(f"\nThe picture: {path}")
