@@ -4,10 +4,13 @@
  * object that a packet becomes, and one system call that Python lacks.
  */
 #include "module.h"
+#include "batch_type.h"
 #include "packet.h"
 #include "receiver.h"
+#include "ring.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -54,23 +57,25 @@ settle(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 	Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(read_block_doc,
+	     "read_block(data, snaplen=4294967295, /)\n--\n\n"
+	     "Return a Batch of what a copy of a TPACKET_V3 block holds.\n\n"
+	     "What does not lie within data ends it: nothing else is read.");
+
 static PyMethodDef module_methods[] = {
+	{"read_block", batch_read_block, METH_VARARGS, read_block_doc},
 	{"settle", settle, METH_NOARGS, settle_doc},
 	{NULL, NULL, 0, NULL},
 };
 
-static PyTypeObject *
-add_type(PyObject *module, PyType_Spec *spec)
+/* Public: others are made here only, and not to be found by name. */
+static int
+add_type(PyObject *module, PyType_Spec *spec, bool public, PyTypeObject **slot)
 {
-	PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-
-	if (type == NULL)
-		return NULL;
-	if (PyModule_AddType(module, (PyTypeObject *)type) < 0) {
-		Py_DECREF(type);
-		return NULL;
-	}
-	return (PyTypeObject *)type;
+	*slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+	if (*slot == NULL)
+		return -1;
+	return public ? PyModule_AddType(module, *slot) : 0;
 }
 
 static int
@@ -80,11 +85,13 @@ module_exec(PyObject *module)
 	PyObject *match_args;
 	int failed;
 
-	state->packet_type = add_type(module, &packet_spec);
-	if (state->packet_type == NULL)
-		return -1;
-	state->receiver_type = add_type(module, &receiver_spec);
-	if (state->receiver_type == NULL)
+	if (add_type(module, &packet_spec, true, &state->packet_type) < 0 ||
+	    add_type(module, &receiver_spec, true, &state->receiver_type) < 0 ||
+	    add_type(module, &ring_spec, true, &state->ring_type) < 0 ||
+	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
+	    add_type(module, &batch_iterator_spec, false,
+		     &state->batch_iterator_type) < 0 ||
+	    add_type(module, &column_spec, false, &state->column_type) < 0)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
@@ -102,6 +109,10 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 
 	Py_VISIT(state->packet_type);
 	Py_VISIT(state->receiver_type);
+	Py_VISIT(state->ring_type);
+	Py_VISIT(state->batch_type);
+	Py_VISIT(state->batch_iterator_type);
+	Py_VISIT(state->column_type);
 	return 0;
 }
 
@@ -112,6 +123,10 @@ module_clear(PyObject *module)
 
 	Py_CLEAR(state->packet_type);
 	Py_CLEAR(state->receiver_type);
+	Py_CLEAR(state->ring_type);
+	Py_CLEAR(state->batch_type);
+	Py_CLEAR(state->batch_iterator_type);
+	Py_CLEAR(state->column_type);
 	return 0;
 }
 
@@ -122,6 +137,7 @@ module_free(void *module)
 
 	module_clear(module);
 	scratch_pool_drain(&state->scratch);
+	columns_free_kept(state);
 }
 
 static PyModuleDef_Slot module_slots[] = {

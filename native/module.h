@@ -5,12 +5,23 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "columns.h"
 #include "scratch.h"
 
 /* One per interpreter.  Types keep their module, and so this, alive. */
 struct module_state {
 	PyTypeObject *packet_type;
 	PyTypeObject *receiver_type;
+	PyTypeObject *ring_type;
+	PyTypeObject *batch_type;
+	PyTypeObject *batch_iterator_type;
+	PyTypeObject *column_type;
+	struct columns *columns;	/* kept to be used again */
+	int columns_kept;
+	uint64_t serial;		/* of the next packet of a batch */
+#ifdef Py_GIL_DISABLED
+	PyMutex columns_lock;
+#endif
 	struct scratch_pool scratch;
 };
 
