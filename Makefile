@@ -4,6 +4,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build
+# Many tests wait for the kernel. A file stays with one process, for what it builds at its start.
+IN_PARALLEL := -n 4 --dist loadfile
 
 C_SOURCES := $(wildcard helper/*.c helper/*.h native/*.c native/*.h)
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -Wconversion -Wshadow -Wswitch-enum -Wvla \
@@ -26,7 +28,7 @@ demo: $(VENV)/.demo
 	@$(PY) demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest $(IN_PARALLEL) $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.bench-libpcap
 	PYTHONPATH=demo:tests $(PY) -m benchmarks $(ONLY)
