@@ -54,7 +54,7 @@ class CountAndRead(Count):
     def packet_received(self, packet: Any) -> None:
         self.received += 1
         packet.timestamp_ns  # noqa: B018
-        bytes(packet)[0]
+        packet.data[0]
 
     def captured(self, header: Any, data: bytes) -> None:
         self.received += 1

@@ -1,6 +1,7 @@
 """Interleaved trials: receivers in processes of their own, one after the other, round for round."""
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -120,6 +121,7 @@ class _Process:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
 
     def trial(self, ifname: str, traffic: Traffic, seconds: float, size: int, rate: int) -> Trial:
