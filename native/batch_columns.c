@@ -11,7 +11,7 @@
 enum { MAX_WIDTH = 64 };
 
 struct packet *
-batch_packet(const struct batch *self, Py_ssize_t at)
+batch_at(const struct batch *self, Py_ssize_t at)
 {
 	return (struct packet *)PyList_GetItem(self->packets, at);
 }
@@ -27,13 +27,13 @@ batch_bytes(struct batch *self)
 	if (self->joined != NULL)
 		return self->joined;
 	for (Py_ssize_t at = 0; at < self->count; at++)
-		total += batch_packet(self, at)->length;
+		total += batch_at(self, at)->length;
 	joined = PyBytes_FromStringAndSize(NULL, total);
 	if (joined == NULL)
 		return NULL;
 	target = PyBytes_AsString(joined);
 	for (Py_ssize_t at = 0; at < self->count; at++) {
-		const struct packet *packet = batch_packet(self, at);
+		const struct packet *packet = batch_at(self, at);
 
 		memcpy(target, packet->bytes, (size_t)packet->length);
 		target += packet->length;
@@ -55,7 +55,7 @@ batch_fill_columns(struct batch *self)
 	if (columns == NULL)
 		return -1;
 	for (Py_ssize_t at = 0; at < self->count; at++) {
-		struct packet *packet = batch_packet(self, at);
+		struct packet *packet = batch_at(self, at);
 
 		packet_load(packet);
 		columns->timestamps_ns[at] = packet->timestamp_ns;

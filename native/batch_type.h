@@ -31,7 +31,7 @@ struct batch *batch_take(struct module_state *state, struct slab *slab,
 int batch_name(struct batch *batch);
 int batch_copy_out(struct batch *batch);
 void batch_move(struct batch *batch, struct slab *slab);
-struct packet *batch_packet(const struct batch *self, Py_ssize_t at);
+struct packet *batch_at(const struct batch *self, Py_ssize_t at);
 int batch_fill_columns(struct batch *self);
 PyObject *batch_bytes(struct batch *self);
 PyObject *batch_field(PyObject *op, PyObject *args);

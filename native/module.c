@@ -4,8 +4,13 @@
  * object that a packet becomes, and one system call that Python lacks.
  */
 #include "module.h"
+
+#include "backlog.h"
 #include "batch_type.h"
+#include "coroutine.h"
+#include "delivery.h"
 #include "packet.h"
+#include "reader.h"
 #include "receiver.h"
 #include "ring.h"
 
@@ -86,12 +91,22 @@ module_exec(PyObject *module)
 	int failed;
 
 	if (add_type(module, &packet_spec, true, &state->packet_type) < 0 ||
+	    add_type(module, &backlog_spec, true, &state->backlog_type) < 0 ||
+	    add_type(module, &delivery_spec, true, &state->delivery_type) < 0 ||
 	    add_type(module, &receiver_spec, true, &state->receiver_type) < 0 ||
+	    add_type(module, &reader_spec, true, &state->reader_type) < 0 ||
 	    add_type(module, &ring_spec, true, &state->ring_type) < 0 ||
 	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
+	    add_type(module, &coroutine_spec, false,
+		     &state->coroutine_type) < 0 ||
+	    add_type(module, &iterator_spec, false, &state->iterator_type) < 0 ||
 	    add_type(module, &batch_iterator_spec, false,
 		     &state->batch_iterator_type) < 0 ||
 	    add_type(module, &column_spec, false, &state->column_type) < 0)
+		return -1;
+	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
+	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
+	if (state->receive_slowly == NULL || state->next_slowly == NULL)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
@@ -108,11 +123,16 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	struct module_state *state = PyModule_GetState(module);
 
 	Py_VISIT(state->packet_type);
+	Py_VISIT(state->backlog_type);
+	Py_VISIT(state->delivery_type);
 	Py_VISIT(state->receiver_type);
 	Py_VISIT(state->ring_type);
 	Py_VISIT(state->batch_type);
 	Py_VISIT(state->batch_iterator_type);
 	Py_VISIT(state->column_type);
+	Py_VISIT(state->reader_type);
+	Py_VISIT(state->coroutine_type);
+	Py_VISIT(state->iterator_type);
 	return 0;
 }
 
@@ -122,11 +142,18 @@ module_clear(PyObject *module)
 	struct module_state *state = PyModule_GetState(module);
 
 	Py_CLEAR(state->packet_type);
+	Py_CLEAR(state->backlog_type);
+	Py_CLEAR(state->delivery_type);
 	Py_CLEAR(state->receiver_type);
 	Py_CLEAR(state->ring_type);
 	Py_CLEAR(state->batch_type);
 	Py_CLEAR(state->batch_iterator_type);
 	Py_CLEAR(state->column_type);
+	Py_CLEAR(state->reader_type);
+	Py_CLEAR(state->coroutine_type);
+	Py_CLEAR(state->iterator_type);
+	Py_CLEAR(state->receive_slowly);
+	Py_CLEAR(state->next_slowly);
 	return 0;
 }
 

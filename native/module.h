@@ -12,6 +12,14 @@
 struct module_state {
 	PyTypeObject *packet_type;
 	PyTypeObject *receiver_type;
+	PyTypeObject *backlog_type;
+	PyTypeObject *delivery_type;
+	PyTypeObject *reader_type;
+	PyTypeObject *coroutine_type;
+	PyTypeObject *iterator_type;
+	/* Methods of a channel, which a Coroutine calls. */
+	PyObject *receive_slowly;
+	PyObject *next_slowly;
 	PyTypeObject *ring_type;
 	PyTypeObject *batch_type;
 	PyTypeObject *batch_iterator_type;

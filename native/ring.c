@@ -5,6 +5,8 @@
  */
 #include "ring.h"
 
+#include "delivery.h"
+
 #include <stddef.h>
 #include <structmember.h>
 #include <unistd.h>
@@ -118,25 +120,22 @@ method_take(PyObject *op, PyObject *argument)
 static PyObject *
 method_dispatch(PyObject *op, PyObject *args)
 {
-	PyObject *callback;
-	double seconds;
-	Py_ssize_t count;
-	int unpack;
+	struct ring *self = (struct ring *)op;
+	PyObject *delivery, *callback;
+	Py_ssize_t budget;
+	long long nanoseconds;
+	int datagrams, failed;
 
-	if (!PyArg_ParseTuple(args, "Opd:dispatch", &callback, &unpack,
-			      &seconds))
+	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch",
+			      self->state->delivery_type, &delivery, &callback,
+			      &budget, &datagrams, &nanoseconds))
 		return NULL;
 	BEGIN(op);
-	count = ring_dispatch((struct ring *)op, callback, unpack, seconds);
+	failed = ring_dispatch(self, (struct delivery *)delivery, callback,
+			       datagrams != 0, nanoseconds);
 	END();
-	return count < 0 ? NULL : PyLong_FromSsize_t(count);
-}
-
-static PyObject *
-method_stop(PyObject *op, PyObject *unused)
-{
-	(void)unused;
-	((struct ring *)op)->stopped = true;
+	if (failed < 0)
+		return NULL;
 	Py_RETURN_NONE;
 }
 
@@ -187,6 +186,18 @@ get_queued(PyObject *op, void *closure)
 	return PyLong_FromUnsignedLongLong(queued);
 }
 
+static PyObject *
+get_filling(PyObject *op, void *closure)
+{
+	Py_ssize_t filling;
+
+	(void)closure;
+	BEGIN(op);
+	filling = ring_filling((struct ring *)op);
+	END();
+	return PyLong_FromSsize_t(filling);
+}
+
 static char ring_doc[] =
 "Ring(fd, *, block_size, blocks, snaplen=4294967295)\n"
 "--\n"
@@ -229,19 +240,17 @@ static char take_doc[] =
 "    OSError: As receive().";
 
 static char dispatch_doc[] =
-"dispatch($self, callback, unpack, seconds, /)\n"
+"dispatch($self, delivery, callback, budget, datagrams, nanoseconds, /)\n"
 "--\n"
 "\n"
-"Call back with each packet that waits, and return with how many.\n"
+"Call back for each packet, as Receiver.dispatch() does.\n"
 "\n"
-"Ends when there is none, after some seconds, with stop(), forget() and\n"
-"close(). What the callback raises ends it as well; its packet is delivered.\n"
-"\n"
-"Args:\n"
-"    callback: Called with a packet; if unpack, with data and address.\n"
+"Time is all that bounds it: budget is not looked at, and what is not delivered\n"
+"stays in the ring.\n"
 "\n"
 "Raises:\n"
-"    OSError: As receive().";
+"    What the callback raises: delivery.calling is true then.\n"
+"    And what receive() raises, if there was no packet before it.";
 
 static PyMemberDef ring_members[] = {
 	{"packets", T_ULONGLONG, offsetof(struct ring, packets), READONLY,
@@ -261,6 +270,8 @@ static PyGetSetDef ring_getset[] = {
 	 "back: a batch, or a view of the memory, keeps them.", NULL},
 	{"queued", get_queued, NULL,
 	 "Bytes that waiting packets take in the ring.", NULL},
+	{"filling", get_filling, NULL,
+	 "Packets in the block that the kernel has not handed over yet.", NULL},
 	{NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -268,8 +279,6 @@ static PyMethodDef ring_methods[] = {
 	{"receive", method_receive, METH_O, receive_doc},
 	{"take", method_take, METH_O, take_doc},
 	{"dispatch", method_dispatch, METH_VARARGS, dispatch_doc},
-	{"stop", method_stop, METH_NOARGS,
-	 "stop($self, /)\n--\n\nEnd a dispatch() with the packet it is at."},
 	{"forget", method_forget, METH_NOARGS,
 	 "forget($self, /)\n--\n\nThrow away what waits; nothing may come "
 	 "meanwhile."},

@@ -26,7 +26,6 @@ struct ring {
 	struct slab *current;	/* the one that is walked, pinned; or NULL */
 	struct walk walk;
 	struct names *names;
-	bool stopped;		/* who dispatches goes on no longer */
 	unsigned long long packets;
 	unsigned long long bytes;
 	unsigned long long truncated;
@@ -41,16 +40,20 @@ void ring_release(struct ring *ring, struct slab *slab);
 void ring_replace(struct ring *ring, struct slab *block);
 Py_ssize_t ring_held(const struct ring *ring);
 unsigned long long ring_queued(const struct ring *ring);
+Py_ssize_t ring_filling(const struct ring *ring);
 void ring_forget(struct ring *ring);
-int ring_open_block(struct ring *ring);
+int ring_open_block(struct ring *ring, bool tell);
 void ring_leave_block(struct ring *ring);
 bool ring_next_frame(struct ring *ring, struct frame *frame);
 
 /* ring_read.c */
 PyObject *ring_receive(struct ring *ring, Py_ssize_t count);
 PyObject *ring_take(struct ring *ring, Py_ssize_t count);
-Py_ssize_t ring_dispatch(struct ring *ring, PyObject *callback, bool unpack,
-			 double seconds);
+
+/* ring_dispatch.c */
+struct delivery;
+int ring_dispatch(struct ring *ring, struct delivery *delivery,
+		  PyObject *callback, bool datagrams, int64_t nanoseconds);
 
 extern PyType_Spec ring_spec;
 

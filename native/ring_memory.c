@@ -83,7 +83,6 @@ ring_map(struct ring *ring)
 void
 ring_unmap(struct ring *ring)
 {
-	ring->stopped = true;
 	if (ring->current != NULL)
 		ring_leave_block(ring);
 	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
@@ -191,6 +190,27 @@ ring_queued(const struct ring *ring)
 	return queued;
 }
 
+/* Packets that the kernel has not handed over yet. */
+Py_ssize_t
+ring_filling(const struct ring *ring)
+{
+	uint32_t at = ring->next, known = ring->skip;
+
+	for (uint32_t seen = 0; ring->slabs != NULL && seen < ring->blocks;
+	     seen++) {
+		const struct slab *slab = ring->slabs[at];
+
+		if (slab->taken)
+			break;
+		if (!is_full(slab))
+			return (Py_ssize_t)block_header(slab)->num_pkts -
+			       (Py_ssize_t)known;
+		known = 0;
+		at = (at + 1) % ring->blocks;
+	}
+	return 0;
+}
+
 /* The block before the next one, which the kernel looks at for poll(2). */
 static struct slab *
 newest(const struct ring *ring)
@@ -242,7 +262,7 @@ free_block_ahead(struct ring *ring)
 
 /* 0: nothing is there now, and what held the socket readable is not. */
 static int
-find_nothing(struct ring *ring)
+find_nothing(struct ring *ring, bool tell)
 {
 	struct slab *slab = newest(ring);
 	socklen_t length = sizeof(int);
@@ -250,6 +270,8 @@ find_nothing(struct ring *ring)
 
 	if (slab->taken && slab_evict(slab, true) < 0)
 		return -1;
+	if (!tell)
+		return 0;
 	if (getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
 		error = errno;
 	if (error == 0)
@@ -261,10 +283,10 @@ find_nothing(struct ring *ring)
 
 /*
  * 1: ring->current has a packet left; 0: there is none now; -1 with an
- * exception.
+ * exception, also for what happened to the socket, if that may be told now.
  */
 int
-ring_open_block(struct ring *ring)
+ring_open_block(struct ring *ring, bool tell)
 {
 	if (ring->slabs == NULL || getpid() != ring->pid) {
 		errno = EBADF;
@@ -281,7 +303,7 @@ ring_open_block(struct ring *ring)
 			return -1;
 		slab = ring->slabs[ring->next];
 		if (!is_full(slab))
-			return find_nothing(ring);
+			return find_nothing(ring, tell);
 		enter_block(ring, slab);
 		if (free_block_ahead(ring) < 0)
 			return -1;
@@ -314,7 +336,6 @@ ring_forget(struct ring *ring)
 {
 	struct slab *slab;
 
-	ring->stopped = true;
 	ring->walk.left = 0;
 	if (ring->current != NULL)
 		ring_leave_block(ring);

@@ -11,9 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from .._system._native import Receiver
+from .._system import options
+from .._system._native import Batch, Delivery, Receiver, Ring
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from ..bpf import Program
 from ..packet import Packet
 from .destination import Destinations
 from .errqueue import read_error_queue
@@ -37,6 +39,7 @@ AncillaryData: TypeAlias = Sequence[tuple[int, int, bytes | bytearray | memoryvi
 Message: TypeAlias = tuple[bytes, list[tuple[int, int, bytes]], int, Any]
 
 MAX_PACKET: Final = 65535
+_BATCH: Final = 64  # packets: more in one list outgrow the allocator's reserve
 
 _CONNECTIONS: Final = {socket.SOCK_STREAM, socket.SOCK_SEQPACKET}
 
@@ -49,17 +52,21 @@ class Port(ABC):
         counters: What was received: ``packets``, ``bytes``, ``truncated``.
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
+        dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
+        timed: A turn of reading is bounded by time alone, and not by a number of packets.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
     """
 
     sock: socket.socket | None
-    counters: Receiver
+    counters: Receiver | Ring
     receive: Callable[[int], list[Packet]]
+    dispatch: Callable[[Delivery, Callable[..., object], int, bool, int], None]
     send: Callable[[Data], int]
     stream: bool
     closes_slowly: bool
+    timed: bool = False
 
     @abstractmethod
     def fileno(self) -> int:
@@ -72,6 +79,11 @@ class Port(ABC):
     @abstractmethod
     def detach(self) -> int:
         """Give the descriptor to the caller."""
+
+    def take(self, count: int | None) -> Batch | None:
+        """Up to so many packets in one piece, or as many as one call gives; None for none."""
+        packets = self.receive(_BATCH if count is None else count)
+        return Batch(packets) if packets else None
 
     @abstractmethod
     def read(self, size: int) -> bytes:
@@ -103,8 +115,24 @@ class Port(ABC):
         """What the error queue holds, which is empty then."""
         return []
 
+    def replace_filter(self, program: Program | None) -> None:
+        """Swap filters, and throw away what passed the one from before."""
+        raise _not_a_socket()
+
+    def try_filter(self, program: Program) -> None:
+        """Attach a filter beside what waits: what the kernel refuses changes nothing."""
+        raise _not_a_socket()
+
     def dropped(self) -> int:
         """Packets that the kernel had no room for; known of sockets only."""
+        return 0
+
+    def freezes(self) -> int:
+        """How often a ring stood still, as of the last `dropped`."""
+        return 0
+
+    def held(self) -> int:
+        """Packets that were read and keep room that the kernel would use."""
         return 0
 
     def queued(self) -> int:
@@ -121,11 +149,14 @@ class SocketPort(Port):
 
     sock: socket.socket
 
-    def __init__(self, sock: socket.socket, *, size: int = MAX_PACKET) -> None:
+    def __init__(
+        self, sock: socket.socket, *, size: int = MAX_PACKET, skip_ip_header: bool = False
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.counters = Receiver(sock.fileno(), size=size)
+        self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
         self.send = sock.send
         self._pid = os.getpid()
@@ -202,6 +233,18 @@ class SocketPort(Port):
             self._drops.update(self.sock)
         return self._drops.dropped
 
+    def replace_filter(self, program: Program | None) -> None:
+        """By `options.replace_filter`."""
+        options.replace_filter(self.sock, program)
+
+    def try_filter(self, program: Program) -> None:
+        """By `options.attach_filter`."""
+        options.attach_filter(self.sock, program)
+
+    def freezes(self) -> int:
+        """Of packet sockets."""
+        return self._drops.freezes if isinstance(self._drops, PacketStatistics) else 0
+
     def queued(self) -> int:
         """With the kernel's overhead for each packet; 0 after the end."""
         return queued_bytes(self.sock) if self.sock.fileno() >= 0 else 0
@@ -211,11 +254,7 @@ class IcmpPort(SocketPort):
     """A raw IPv4 socket whose packets start behind their IP header, as those of the others do."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.receive = self._receive
-
-    def _receive(self, count: int) -> list[Packet]:
-        return [_payload(packet) for packet in self.counters.receive(count)]
+        super().__init__(sock, skip_ip_header=True)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
@@ -232,20 +271,6 @@ def _header_length(data: bytes) -> int:
     return (data[0] & 0x0F) * 4 if data else 0
 
 
-def _payload(packet: Packet) -> Packet:
-    header = _header_length(packet.data)
-    return Packet(
-        packet.data[header:],
-        packet.addr,
-        timestamp_ns=packet.timestamp_ns,
-        wire_len=packet.wire_len - header,
-        truncated=packet.truncated,
-        ifindex=packet.ifindex,
-        direction=packet.direction,
-        ancdata=packet.ancdata,
-    )
-
-
 class DevicePort(Port):
     """A character device, or anything else that is read and written by packets: tun, tap."""
 
@@ -257,6 +282,7 @@ class DevicePort(Port):
         self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.send = self._write
 
     def _write(self, data: Data) -> int:

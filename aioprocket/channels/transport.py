@@ -15,7 +15,7 @@ from typing import Any, Final
 import anyio
 
 from ..errors import ClosedError, LinkDownError
-from ..packet import Packet
+from ..packet import Batch, Packet
 from .channel import Channel
 from .dispatch import Dispatch
 from .modes import Mode
@@ -107,7 +107,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def pause_reading(self) -> None:
         """Deliver nothing until `resume_reading`. The mode, and a count, stay as they are."""
         self._paused = True
-        self._machine.interrupted = True
+        self._machine.delivery.interrupt()
         self._update()
 
     def resume_reading(self) -> None:
@@ -145,12 +145,16 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
 
     def _on_readable(self) -> None:
-        self._read(self._readiness.events())
+        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
+        if self._next_turn is None:
+            self._read(self._readiness.events())
 
     def _on_next_turn(self) -> None:
         self._next_turn = None
-        if self.is_reading():
+        if self.is_reading() and self._machine.backlog:
             self._read(None)
+            if self._next_turn is None and not self._closing:
+                self._next_turn = self._loop.call_soon(self._on_next_turn)
 
     def _on_link_check(self) -> None:
         self._link_check = None
@@ -166,9 +170,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         try:
             if events is not None:
                 self._intake.wake(events)
-            batch = self._intake.next_batch(self._dispatch.budget)
-            if batch:
-                self._dispatch.deliver(batch, self.is_reading)
+            self._dispatch.turn(self._intake)
         except anyio.EndOfStream:
             self._end(None)
         except OSError as error:
@@ -280,7 +282,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _stop(self) -> None:
         self._closing = True
-        self._machine.interrupted = True
+        self._machine.delivery.interrupt()
         self._update()
         for handle in (self._next_turn, self._link_check):
             if handle is not None:
@@ -371,7 +373,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         """As the channel's, while `active` is False."""
         return await self._channel.recvmsg(bufsize, ancbufsize, flags)
 
-    def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
+    def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
         """As the channel's, while `active` is False."""
         return self._channel.batches(max)
 

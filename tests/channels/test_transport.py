@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from aioprocket import (
+    Batch,
     BusyError,
     Channel,
     Packet,
@@ -98,12 +99,12 @@ class Faulty(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.receive = self._receive
+        self.dispatch = self._dispatch
         self.send = self._send
         self.attempts = 0
 
-    def _receive(self, count: int) -> list[Packet]:
-        raise ZeroDivisionError(count)
+    def _dispatch(self, *arguments: object) -> None:
+        raise ZeroDivisionError(arguments)
 
     def _send(self, data: Any) -> int:
         self.attempts += 1
@@ -173,7 +174,7 @@ class Batches(RawProtocol):
         self.batches: list[list[int]] = []
         self.seconds = 0.0
 
-    def packets_received(self, batch: list[Packet]) -> None:
+    def packets_received(self, batch: Batch) -> None:
         self.batches.append([number(packet) for packet in batch])
         time.sleep(self.seconds)
 

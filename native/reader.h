@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOPROCKET_READER_H
+#define AIOPROCKET_READER_H
+
+#include "delivery.h"
+
+/* What the receives of one packet look at, before anything is awaited. */
+struct reader {
+	PyObject_HEAD
+	struct delivery *delivery;
+	PyObject *receive;	/* up to so many packets, as a sequence */
+	int ahead;		/* packets that may be read at once */
+	int streak;		/* packets that were there when asked for */
+	int turns;		/* receives before others get their turn */
+};
+
+PyObject *reader_take(struct reader *self);
+
+extern PyType_Spec reader_spec;
+
+#endif
