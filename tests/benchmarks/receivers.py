@@ -248,10 +248,9 @@ async def scapy(ifname: str, /) -> AsyncIterator[Figures]:
         nonlocal received
         received += 1
 
-    importlib.import_module("scapy.config").conf.bufsize = BUFFER
-    sniffer = importlib.import_module("scapy.sendrecv").AsyncSniffer(
-        iface=ifname, store=False, prn=count
-    )
+    everything = importlib.import_module("scapy.all")
+    everything.conf.bufsize = BUFFER
+    sniffer = everything.AsyncSniffer(iface=ifname, store=False, prn=count)
     sniffer.start()
     await asyncio.sleep(0.3)  # it says nowhere that it has begun
     yield lambda: (received, 0)
