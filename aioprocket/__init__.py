@@ -15,6 +15,7 @@ from .channels import (
     PacketChannel,
     RawProtocol,
     RawTransport,
+    Sent,
     Stats,
     TunChannel,
 )
@@ -77,6 +78,7 @@ __all__ = (
     "PacketChannel",
     "RawProtocol",
     "RawTransport",
+    "Sent",
     "SpecError",
     "Stats",
     "TunChannel",

@@ -207,6 +207,7 @@ static PyType_Slot backlog_slots[] = {
 	{Py_tp_doc, backlog_doc},
 	{Py_tp_dealloc, backlog_dealloc},
 	{Py_tp_methods, backlog_methods},
+	{Py_tp_iter, PySeqIter_New},
 	{Py_sq_length, backlog_length},
 	{Py_sq_item, backlog_item},
 	{0, NULL},

@@ -21,6 +21,7 @@ PyObject *batch_get_lens(PyObject *op, void *closure);
 PyObject *batch_get_offsets(PyObject *op, void *closure);
 PyObject *batch_get_vlan_tcis(PyObject *op, void *closure);
 PyObject *batch_get_buffer(PyObject *op, void *closure);
+PyObject *batch_buffer(PyObject *op, PyObject *flags);
 extern const char batch_field_doc[];
 
 #endif

@@ -96,6 +96,14 @@ batch_get_buffer(PyObject *op, void *closure)
 	return PyMemoryView_FromObject(op);
 }
 
+/* PEP 688.  Python 3.12 and later put a method of their own before this one. */
+PyObject *
+batch_buffer(PyObject *op, PyObject *flags)
+{
+	(void)flags;
+	return PyMemoryView_FromObject(op);
+}
+
 /* Gathering */
 
 const char batch_field_doc[] =

@@ -273,6 +273,8 @@ static PyMethodDef batch_methods[] = {
 	{"field", batch_field, METH_VARARGS, batch_field_doc},
 	{"index", batch_index, METH_VARARGS, batch_index_doc},
 	{"count", batch_count, METH_O, batch_count_doc},
+	{"__buffer__", batch_buffer, METH_O,
+	 "__buffer__($self, flags, /)\n--\n\nAs buffer."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -8,8 +8,6 @@
  */
 #include "coroutine.h"
 
-#include "module.h"
-
 #include <stddef.h>
 #include <structmember.h>
 
@@ -25,23 +23,11 @@ struct coroutine {
 	char running;
 };
 
-struct iterator {
-	PyObject_HEAD
-	struct reader *reader;
-	PyObject *channel;
-};
-
-static struct module_state *
-state_of(struct reader *reader)
-{
-	return PyType_GetModuleState(Py_TYPE((PyObject *)reader));
-}
-
 PyObject *
 coroutine_new(struct reader *reader, PyObject *channel, bool next)
 {
 	struct coroutine *self = PyObject_GC_New(
-		struct coroutine, state_of(reader)->coroutine_type);
+		struct coroutine, reader_state(reader)->coroutine_type);
 
 	if (self == NULL)
 		return NULL;
@@ -78,7 +64,7 @@ take_error(void)
 static int
 go_on_slowly(struct coroutine *self)
 {
-	struct module_state *state = state_of(self->reader);
+	struct module_state *state = reader_state(self->reader);
 	PyObject *error = take_error();
 
 	if (error == NULL)
@@ -357,69 +343,4 @@ PyType_Spec coroutine_spec = {
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
 		 Py_TPFLAGS_DISALLOW_INSTANTIATION,
 	.slots = coroutine_slots,
-};
-
-/* Iteration */
-
-PyObject *
-iterator_new(struct reader *reader, PyObject *channel)
-{
-	struct iterator *self = PyObject_GC_New(
-		struct iterator, state_of(reader)->iterator_type);
-
-	if (self == NULL)
-		return NULL;
-	self->reader = (struct reader *)Py_NewRef((PyObject *)reader);
-	self->channel = Py_NewRef(channel);
-	PyObject_GC_Track((PyObject *)self);
-	return (PyObject *)self;
-}
-
-static PyObject *
-iterator_anext(PyObject *op)
-{
-	struct iterator *self = (struct iterator *)op;
-
-	return coroutine_new(self->reader, self->channel, true);
-}
-
-static int
-iterator_traverse(PyObject *op, visitproc visit, void *arg)
-{
-	struct iterator *self = (struct iterator *)op;
-
-	Py_VISIT(Py_TYPE(op));
-	Py_VISIT((PyObject *)self->reader);
-	Py_VISIT(self->channel);
-	return 0;
-}
-
-static void
-iterator_dealloc(PyObject *op)
-{
-	struct iterator *self = (struct iterator *)op;
-	PyTypeObject *type = Py_TYPE(op);
-
-	PyObject_GC_UnTrack(op);
-	Py_DECREF((PyObject *)self->reader);
-	Py_DECREF(self->channel);
-	PyObject_GC_Del(op);
-	Py_DECREF(type);
-}
-
-static PyType_Slot iterator_slots[] = {
-	{Py_tp_doc, "The packets of a channel. Made by a Reader."},
-	{Py_tp_dealloc, iterator_dealloc},
-	{Py_tp_traverse, iterator_traverse},
-	{Py_am_aiter, itself},
-	{Py_am_anext, iterator_anext},
-	{0, NULL},
-};
-
-PyType_Spec iterator_spec = {
-	.name = "aioprocket._system._native.Iterator",
-	.basicsize = sizeof(struct iterator),
-	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-		 Py_TPFLAGS_DISALLOW_INSTANTIATION,
-	.slots = iterator_slots,
 };

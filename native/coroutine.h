@@ -5,9 +5,7 @@
 #include "reader.h"
 
 PyObject *coroutine_new(struct reader *reader, PyObject *channel, bool next);
-PyObject *iterator_new(struct reader *reader, PyObject *channel);
 
 extern PyType_Spec coroutine_spec;
-extern PyType_Spec iterator_spec;
 
 #endif

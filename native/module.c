@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * aioprocket._system._native: reading many packets by one system call, the
- * object that a packet becomes, and one system call that Python lacks.
+ * aioprocket._system._native: reading and sending many packets by one system
+ * call, the object that a packet becomes, and one system call that Python
+ * lacks.
  */
 #include "module.h"
 
@@ -9,10 +10,13 @@
 #include "batch_type.h"
 #include "coroutine.h"
 #include "delivery.h"
+#include "gatherer.h"
+#include "iterator.h"
 #include "packet.h"
 #include "reader.h"
 #include "receiver.h"
 #include "ring.h"
+#include "sender.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -97,6 +101,8 @@ module_exec(PyObject *module)
 	    add_type(module, &reader_spec, true, &state->reader_type) < 0 ||
 	    add_type(module, &ring_spec, true, &state->ring_type) < 0 ||
 	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
+	    add_type(module, &sender_spec, true, &state->sender_type) < 0 ||
+	    add_type(module, &gatherer_spec, true, &state->gatherer_type) < 0 ||
 	    add_type(module, &coroutine_spec, false,
 		     &state->coroutine_type) < 0 ||
 	    add_type(module, &iterator_spec, false, &state->iterator_type) < 0 ||
@@ -130,6 +136,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->batch_type);
 	Py_VISIT(state->batch_iterator_type);
 	Py_VISIT(state->column_type);
+	Py_VISIT(state->sender_type);
+	Py_VISIT(state->gatherer_type);
 	Py_VISIT(state->reader_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
@@ -149,6 +157,8 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->batch_type);
 	Py_CLEAR(state->batch_iterator_type);
 	Py_CLEAR(state->column_type);
+	Py_CLEAR(state->sender_type);
+	Py_CLEAR(state->gatherer_type);
 	Py_CLEAR(state->reader_type);
 	Py_CLEAR(state->coroutine_type);
 	Py_CLEAR(state->iterator_type);
@@ -178,7 +188,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_definition = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "_native",
-	.m_doc = "Receiving packets in batches.",
+	.m_doc = "Receiving and sending packets in batches.",
 	.m_size = sizeof(struct module_state),
 	.m_methods = module_methods,
 	.m_slots = module_slots,

@@ -12,6 +12,8 @@
 struct module_state {
 	PyTypeObject *packet_type;
 	PyTypeObject *receiver_type;
+	PyTypeObject *sender_type;
+	PyTypeObject *gatherer_type;
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;

@@ -9,13 +9,19 @@
 #include "reader.h"
 
 #include "coroutine.h"
-#include "module.h"
+#include "iterator.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
 /* Packets in a row that did not have to be waited for. */
 enum { STREAK = 8 };
+
+struct module_state *
+reader_state(struct reader *self)
+{
+	return PyType_GetModuleState(Py_TYPE((PyObject *)self));
+}
 
 /* Takes the first of packets and keeps the others. */
 static PyObject *

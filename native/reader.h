@@ -3,6 +3,7 @@
 #define AIOPROCKET_READER_H
 
 #include "delivery.h"
+#include "module.h"
 
 /* What the receives of one packet look at, before anything is awaited. */
 struct reader {
@@ -14,6 +15,7 @@ struct reader {
 	int turns;		/* receives before others get their turn */
 };
 
+struct module_state *reader_state(struct reader *self);
 PyObject *reader_take(struct reader *self);
 
 extern PyType_Spec reader_spec;

@@ -56,6 +56,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         self._origin = origin
         self._helper_pid = helper_pid
         self._filter: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
+        # Packets that were read, and not delivered when the channel ended.
+        self._lost = 0
         # Set by a transport: it ends with its channel.
         self._on_close: Callable[[], None] | None = None
         place = self._place()
@@ -154,7 +156,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             rx_dropped=self._port.dropped(),
             rx_truncated=counters.truncated + intake.extra_truncated,
             rx_queued=self._port.queued(),
-            rx_held=len(self._machine.backlog) + self._port.held(),
+            rx_held=len(self._machine.backlog) + self._lost + self._port.held(),
             tx_packets=outlet.tx_packets,
             tx_bytes=outlet.tx_bytes,
             tx_refused=outlet.tx_refused,
@@ -274,8 +276,9 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     def detach(self) -> int:
         """End the channel, but not the descriptor, which is the caller's from here on.
 
-        Packets of a batch that was broken off are lost; all others wait in the descriptor. A
-        receive that waits gets `ClosedError`.
+        Packets that were read and not delivered, ``stats().rx_held``, are lost: take them before,
+        with `receive_nowait`. All others wait in the descriptor. A receive that waits gets
+        `ClosedError`.
 
         Raises:
             ClosedError: There is no descriptor any more.
@@ -330,7 +333,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
 
     def _end(self) -> None:
         self._closed = True
-        self._machine.forget()
+        self._lost += len(self._machine.forget())
         self._machine.set(False)
         self._settle(0)
         # Before the descriptor goes: the loop must not find the number's next owner under it.

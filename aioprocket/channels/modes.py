@@ -2,8 +2,8 @@
 
 The modes are Erlang's, as OTP 25 behaves: passive (False), active (True), ``"once"``, and a count
 of packets. Nothing is ever read beyond the credit, so what a passive reader should get is still in
-the kernel. There are two exceptions, a delivery that was broken off in its midst, and a receive that
-read ahead: the rest is the backlog, at most one batch, and whoever reads next gets it first.
+the kernel. There are two exceptions, a delivery that was broken off and a receive that read ahead:
+what is left is the backlog, at most one batch, and whoever reads next gets it first.
 """
 
 from collections.abc import Sequence

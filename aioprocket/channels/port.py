@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from .._system import options
-from .._system._native import Batch, Delivery, Receiver, Ring
+from .._system._native import Batch, Delivery, Receiver, Ring, Sender
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
 from ..bpf import Program
@@ -27,6 +27,7 @@ __all__ = (
     "Data",
     "DevicePort",
     "IcmpPort",
+    "Item",
     "Message",
     "Port",
     "SocketPort",
@@ -34,6 +35,8 @@ __all__ = (
 
 Data: TypeAlias = bytes | bytearray | memoryview | Packet
 Address: TypeAlias = tuple[Any, ...] | str | bytes
+# What a batch is made of. Without an address: to where the descriptor is bound or connected.
+Item: TypeAlias = Data | tuple[Data, Address | None]
 AncillaryData: TypeAlias = Sequence[tuple[int, int, bytes | bytearray | memoryview]]
 # What recvmsg gives: data, ancillary data, flags, address.
 Message: TypeAlias = tuple[bytes, list[tuple[int, int, bytes]], int, Any]
@@ -50,6 +53,7 @@ class Port(ABC):
     Attributes:
         sock: The socket; None for a device.
         counters: What was received: ``packets``, ``bytes``, ``truncated``.
+        sender: What was sent by `send_batch`: ``packets``, ``bytes``.
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
@@ -61,6 +65,7 @@ class Port(ABC):
 
     sock: socket.socket | None
     counters: Receiver | Ring
+    sender: Sender
     receive: Callable[[int], list[Packet]]
     dispatch: Callable[[Delivery, Callable[..., object], int, bool, int], None]
     send: Callable[[Data], int]
@@ -100,6 +105,14 @@ class Port(ABC):
     def sendto(self, data: Data, address: Address) -> int:
         """Send to an address: how many bytes were taken."""
         raise _not_a_socket()
+
+    def send_batch(self, items: tuple[Item, ...], start: int, addressed: bool) -> tuple[int, int]:
+        """Send items from ``start`` on: how many were taken, and the errno that ended it.
+
+        That is 0 where all were taken, or where the next is in a form that only `send` and
+        `sendto` know. ``addressed``: a `Packet` goes to the address that it carries.
+        """
+        return self.sender.send(items, start, addressed), self.sender.failure
 
     def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
         """One packet with its ancillary data; descriptors in it are close-on-exec."""
@@ -155,6 +168,7 @@ class SocketPort(Port):
         sock.setblocking(False)
         self.sock = sock
         self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
+        self.sender = Sender(sock.fileno())
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
@@ -281,6 +295,7 @@ class DevicePort(Port):
         self.stream = False
         self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
+        self.sender = Sender(descriptor.fileno(), socket=False)
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write

@@ -53,8 +53,8 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._take = port.receive
         self._closed = False
         self._reading = False
-        # Its ``turns`` are the receives that may do without any check: they count down to the
-        # checkpoint, and are 0 as well while anything is in the way: closed, active, another reader.
+        # Its ``turns`` are the receives that may do without any check. They count down to the
+        # checkpoint, and are 0 while something is in the way: closed, active, another reader.
         ahead = 1 if port.stream else min(_TURN, read_packets)
         self._reader = Reader(self._machine.delivery, port.receive, ahead)
         self._reader.turns = _TURN
@@ -83,7 +83,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         return self._reader.next(self)
 
     async def _receive_slowly(self, error: OSError | EOFError | None) -> Packet:
-        """`receive` goes on here where there was no packet at once, with what was raised instead."""
+        """`receive` goes on here if no packet was there at once; ``error`` is what was instead."""
         if isinstance(error, OSError):
             self._intake.note(error)
         elif error is not None:
@@ -289,9 +289,8 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 
     def _settle(self, unchecked: int) -> None:
         """Something came into the way of unchecked receives, or out of it."""
-        obstacle = (
-            self._closed or self._reading or self._machine.active is not False or self._intake.gone
-        )
+        active = self._machine.active is not False
+        obstacle = self._closed or self._reading or active or self._intake.gone
         self._reader.turns = 0 if obstacle else unchecked
 
     def _left_after(self, packets: int) -> int:

@@ -1,10 +1,26 @@
 """What a channel says of itself: counters, and attributes for anyio's typed look-up."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import anyio
 
-__all__ = ("ChannelAttribute", "Stats")
+__all__ = ("ChannelAttribute", "Sent", "Stats")
+
+
+class Sent(int):
+    """How many packets of a batch the kernel took: a number that can say why it is not larger.
+
+    Attributes:
+        error: What it said of the first that it did not take; None if it took all.
+    """
+
+    error: OSError | None
+
+    def __new__(cls, count: int, error: OSError | None = None) -> Self:
+        """Make one."""
+        sent = super().__new__(cls, count)
+        sent.error = error
+        return sent
 
 
 class Stats(NamedTuple):
@@ -17,8 +33,9 @@ class Stats(NamedTuple):
             other sockets: SO_MEMINFO; a device keeps no count, so 0.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
-        rx_held: Now: packets that were read and keep room: they are not delivered yet, or lie in a
-            block of a ring that somebody keeps a batch or a memoryview of.
+        rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
+            was broken off or for a receive that read ahead (after the end: never), or in a block
+            of a ring that somebody keeps a batch or a view of.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.
         tx_refused: Packets that the kernel had no room for at first, sent later or not.

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from ..errors import SpecError
@@ -65,14 +66,15 @@ class WriteBuffer:
         self._size += len(data) + _OVERHEAD
         self._look()
 
-    def first(self) -> tuple[bytes, Address | None]:
-        """The packet to be sent next; it stays until `drop_first`."""
-        return self._packets[0]
+    def head(self, count: int) -> tuple[tuple[bytes, Address | None], ...]:
+        """The packets to be sent next, ``count`` at most; they stay until `drop`."""
+        return tuple(islice(self._packets, count))
 
-    def drop_first(self) -> None:
-        """It was sent, or never can be."""
-        data, _ = self._packets.popleft()
-        self._size -= len(data) + _OVERHEAD
+    def drop(self, count: int) -> None:
+        """The first so many were sent, or never can be."""
+        for _ in range(count):
+            data, _ = self._packets.popleft()
+            self._size -= len(data) + _OVERHEAD
         self._look()
 
     def clear(self) -> None:

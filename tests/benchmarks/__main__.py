@@ -14,18 +14,25 @@ from typing import Final
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import capture, descriptors, figures, growth, latency, plot, reading
+from . import capture, datagrams, descriptors, figures, growth, latency, plot, reading, udp
 from .peers import compile_peers
 from .rig import Rig
 
 PICTURE = Path("build/benchmarks.png")
 
+
+def _read(rig: Rig) -> None:
+    reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer)
+    datagrams.run(rig.peers)
+
+
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
-    "reading": lambda rig: reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer),
+    "reading": _read,
     "capture": capture.run,
     "latency": latency.run,
     "growth": growth.run,
+    "udp": lambda rig: udp.run(rig.peers),
 }
 
 
@@ -36,10 +43,9 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"There is no part {' '.join(unknown)}. The parts: {' '.join(PARTS)}")
         return 2
-    cores = sorted(os.sched_getaffinity(0))
+    cores = os.sched_getaffinity(0)
     if len(cores) < 2:
-        print("Benchmarks need two processors: one for the generator, one for who receives")
-        return 1
+        print("One processor for the generator and for who receives: the figures are of both")
     try:
         privilege = enter_private()
     except Forbidden as reason:
@@ -52,7 +58,7 @@ def main(wanted: list[str]) -> int:
         links.set_up(ifname)
     with tempfile.TemporaryDirectory(prefix="aioprocket-bench-") as folder:
         peers = compile_peers(Path(folder))
-        rig = Rig(peers, pair, privilege == "root", (cores[0], cores[1]), brief)
+        rig = Rig(peers, pair, privilege == "root", figures.CORES, brief)
         for name in wanted or PARTS:
             PARTS[name](rig)
             os.sched_setaffinity(0, cores)  # a part may have pinned this process

@@ -1,8 +1,11 @@
 """Figures and how they are shown: medians of interleaved runs, and their ratios to a bound."""
 
+import os
 import resource
+from typing import Final
 
 __all__ = (
+    "CORES",
     "Verdict",
     "at_least",
     "cpu_seconds",
@@ -12,6 +15,9 @@ __all__ = (
     "summary",
     "within",
 )
+
+# For the load, and for what is measured. Taken before anything is pinned.
+CORES: Final = tuple((sorted(os.sched_getaffinity(0)) * 2)[:2])
 
 
 def cpu_seconds() -> float:

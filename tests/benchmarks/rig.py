@@ -21,5 +21,5 @@ class Rig:
     peers: dict[str, Path]
     pair: tuple[str, str]
     force_buffer: bool
-    cores: tuple[int, int]
+    cores: tuple[int, ...]
     brief: bool = False

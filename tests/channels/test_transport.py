@@ -101,15 +101,14 @@ class Faulty(SocketPort):
         super().__init__(sock)
         self.dispatch = self._dispatch
         self.send = self._send
-        self.attempts = 0
 
     def _dispatch(self, *arguments: object) -> None:
         raise ZeroDivisionError(arguments)
 
     def _send(self, data: Any) -> int:
-        self.attempts += 1
-        if self.attempts == 1:
-            raise BlockingIOError
+        raise BlockingIOError
+
+    def send_batch(self, items: tuple[Any, ...], start: int, addressed: bool) -> tuple[int, int]:
         raise ZeroDivisionError
 
 
@@ -279,6 +278,55 @@ async def test_no_wakeup_reads_more_than_read_packets(veth: tuple[str, str]) -> 
         await ended(transport)
 
         assert max(seen.count(turn) for turn in set(seen)) <= 64
+
+
+@pytest.mark.asyncio
+async def test_a_backlog_and_new_packets_share_the_packets_of_a_turn(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(250))
+        turns = 0
+        seen: list[int] = []
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+
+        def broken_off(packet: Packet) -> None:
+            seen.append(turns)
+            if len(seen) % 50 == 0:
+                transport.pause_reading()
+                transport.resume_reading()
+
+        protocol.on_packet = broken_off
+        transport.set_active(True)
+        while len(seen) < 250:
+            turns += 1
+            await asyncio.sleep(0)
+        await ended(transport)
+
+        assert [number(packet) for packet in protocol.packets] == list(range(250))
+        assert max(seen.count(turn) for turn in set(seen)) <= 64
+
+
+@pytest.mark.asyncio
+async def test_a_receive_within_a_delivery_gets_the_next_packet(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(6))
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+        received: list[int] = []
+
+        def take_the_next(packet: Packet) -> None:
+            if number(packet) == 1:
+                transport.set_active(False)
+                received.append(number(transport.receive_nowait()))
+                transport.set_active(True)
+
+        protocol.on_packet = take_the_next
+        transport.set_active(True)
+        await until(lambda: len(protocol.packets) == 5)
+        await ended(transport)
+
+        assert received == [2]
+        assert [number(packet) for packet in protocol.packets] == [0, 1, 3, 4, 5]
 
 
 @pytest.mark.asyncio
