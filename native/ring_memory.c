@@ -5,8 +5,13 @@
  * A block is the kernel's until it sets TP_STATUS_USER, which it does when
  * the block is full or its time is over, in the order of the ring; and ours
  * until we set TP_STATUS_KERNEL, which may be in any order.  A socket polls
- * readable as long as the block that was filled last is ours, so before
- * anybody waits, that one has to go back.
+ * readable as long as the block that was filled last, the newest, is ours, so
+ * before anybody waits, that one has to go back.  Whoever iterates over
+ * batches still has the last one then, and a copy would cost more than all
+ * the rest.  So the block before the newest one is a guard: it stays ours, in
+ * use or not, until a newer block has come.  The kernel goes round the ring in
+ * order and does not pass it; the newest block is said to be the kernel's, and
+ * its bytes stay what they are all the same.
  */
 #include "ring.h"
 
@@ -25,6 +30,9 @@ block_header(const struct slab *slab)
 	return &block->hdr.bh1;
 }
 
+/* Below, the guard would be too large a part of the ring. */
+enum { FEWEST_GUARDED = 4 };
+
 static uint32_t
 get_status(const struct slab *slab)
 {
@@ -33,10 +41,46 @@ get_status(const struct slab *slab)
 	return __atomic_load_n(status, __ATOMIC_ACQUIRE);
 }
 
+static void
+set_status(struct slab *slab, uint32_t status)
+{
+	__atomic_store_n(&block_header(slab)->block_status, status,
+			 __ATOMIC_RELEASE);
+}
+
 static bool
 is_full(const struct slab *slab)
 {
 	return (get_status(slab) & TP_STATUS_USER) != 0;
+}
+
+/* The block that was entered last, or the one so many before. */
+static struct slab *
+newest(const struct ring *ring, uint32_t before)
+{
+	uint32_t at = ring->next + ring->blocks - 1 - before;
+
+	return ring->slabs[at % ring->blocks];
+}
+
+static bool
+is_guard(const struct ring *ring, const struct slab *slab)
+{
+	return ring->blocks >= FEWEST_GUARDED &&
+	       slab->index == newest(ring, 1)->index;
+}
+
+/* Enter the next block: the newest one becomes the guard. */
+static void
+advance(struct ring *ring)
+{
+	struct slab *past = newest(ring, 1);
+
+	if (ring->blocks >= FEWEST_GUARDED)
+		set_status(newest(ring, 0), TP_STATUS_USER);
+	ring->next = (ring->next + 1) % ring->blocks;
+	if (ring->blocks >= FEWEST_GUARDED && !past->taken)
+		set_status(past, TP_STATUS_KERNEL);
 }
 
 static unsigned char *
@@ -71,8 +115,11 @@ ring_map(struct ring *ring)
 		slab->index = made;
 		ring->slabs[made++] = slab;
 	}
-	if (made == ring->blocks)
+	if (made == ring->blocks) {
+		if (ring->blocks >= FEWEST_GUARDED)
+			set_status(newest(ring, 1), TP_STATUS_USER);
 		return 0;
+	}
 	munmap(memory + made * ring->block_size,
 	       (ring->blocks - made) * ring->block_size);
 	PyErr_NoMemory();
@@ -140,8 +187,8 @@ ring_release(struct ring *ring, struct slab *slab)
 		return;
 	/* What ring_forget() reads of a block that is not begun. */
 	header->num_pkts = 0;
-	__atomic_store_n(&header->block_status, TP_STATUS_KERNEL,
-			 __ATOMIC_RELEASE);
+	if (!is_guard(ring, slab))
+		set_status(slab, TP_STATUS_KERNEL);
 }
 
 /* Another slab stands for a block now, which nobody has taken. */
@@ -200,7 +247,7 @@ ring_filling(const struct ring *ring)
 	     seen++) {
 		const struct slab *slab = ring->slabs[at];
 
-		if (slab->taken)
+		if (slab->taken || is_guard(ring, slab))
 			break;
 		if (!is_full(slab))
 			return (Py_ssize_t)block_header(slab)->num_pkts -
@@ -209,15 +256,6 @@ ring_filling(const struct ring *ring)
 		at = (at + 1) % ring->blocks;
 	}
 	return 0;
-}
-
-/* The block before the next one, which the kernel looks at for poll(2). */
-static struct slab *
-newest(const struct ring *ring)
-{
-	uint32_t before = ring->next > 0 ? ring->next : ring->blocks;
-
-	return ring->slabs[before - 1];
 }
 
 void
@@ -242,7 +280,7 @@ enter_block(struct ring *ring, struct slab *slab)
 	slab->taken = true;
 	slab->pins++;
 	ring->current = slab;
-	ring->next = (slab->index + 1) % ring->blocks;
+	advance(ring);
 	walk_begin(&ring->walk, slab->memory, slab->used, ring->snaplen);
 	for (; ring->skip > 0; ring->skip--)
 		walk_next(&ring->walk, &frame);
@@ -264,11 +302,13 @@ free_block_ahead(struct ring *ring)
 static int
 find_nothing(struct ring *ring, bool tell)
 {
-	struct slab *slab = newest(ring);
+	struct slab *slab = newest(ring, 0);
 	socklen_t length = sizeof(int);
 	int error = 0;
 
-	if (slab->taken && slab_evict(slab, true) < 0)
+	if (slab->taken && ring->blocks >= FEWEST_GUARDED)
+		set_status(slab, TP_STATUS_KERNEL);
+	else if (slab->taken && slab_evict(slab, true) < 0)
 		return -1;
 	if (!tell)
 		return 0;
@@ -344,8 +384,8 @@ ring_forget(struct ring *ring)
 		if (slab->taken || !is_full(slab))
 			break;
 		slab->taken = true;
+		advance(ring);
 		ring_release(ring, slab);
-		ring->next = (ring->next + 1) % ring->blocks;
 	}
 	slab = ring->slabs[ring->next];
 	ring->skip = 0;

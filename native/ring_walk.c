@@ -12,6 +12,12 @@
 
 #include <stdalign.h>
 
+/*
+ * Headers are fetched so many packets ahead, if all are of one size: where only
+ * columns are filled, a packet takes a tenth of the time that memory does.
+ */
+enum { AHEAD = 8 };
+
 void
 walk_begin(struct walk *walk, const unsigned char *memory, size_t size,
 	   uint32_t snaplen)
@@ -55,6 +61,7 @@ bool
 walk_next(struct walk *walk, struct frame *frame)
 {
 	const struct tpacket3_hdr *header;
+	size_t ahead;
 
 	if (walk->left == 0 || !header_fits(walk))
 		return false;
@@ -73,6 +80,8 @@ walk_next(struct walk *walk, struct frame *frame)
 	/* Not the header that was just read, again and again. */
 	if (header->tp_next_offset < FRAME_HEADER)
 		walk->at = walk->size;
-	__builtin_prefetch(walk->memory + walk->at);
+	ahead = AHEAD * (size_t)header->tp_next_offset;
+	if (walk->at < walk->size && ahead < walk->size - walk->at)
+		__builtin_prefetch(walk->memory + walk->at + ahead);
 	return true;
 }
