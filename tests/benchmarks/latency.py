@@ -97,7 +97,7 @@ _BOUNDS = {
 
 def _show(rate: int, cpu: dict[str, Figures], late: dict[str, Figures]) -> None:
     heading(f"Wire to callback at {rate:,} packets/s, {SIZE}-byte frames, one send() each")
-    row("", "median µs", "99 % µs", "CPU µs/packet", "lost", "latency to peer", "CPU to peer")
+    row("", "median µs", "99 % µs", "CPU µs/packet", "lost")
     both = [name for name in cpu if name in late]
     for name in both:
         row(
@@ -106,8 +106,8 @@ def _show(rate: int, cpu: dict[str, Figures], late: dict[str, Figures]) -> None:
             f"{late[name].latest:.0f}",
             f"{cpu[name].ns / 1e3:.2f}",
             f"{cpu[name].lost:.2%}",
-            *_verdicts(name, cpu, late),
         )
+        _judge(name, cpu, late)
     points(
         f"Latency and its price at {rate:,} packets/s",
         {name: (late[name].latency, cpu[name].ns / 1e3) for name in both},
@@ -115,19 +115,17 @@ def _show(rate: int, cpu: dict[str, Figures], late: dict[str, Figures]) -> None:
     )
 
 
-def _verdicts(name: str, cpu: dict[str, Figures], late: dict[str, Figures]) -> list[str]:
-    """Against the peer under asyncio, and for what runs under uvloop also the peer there."""
+def _judge(name: str, cpu: dict[str, Figures], late: dict[str, Figures]) -> None:
+    """Against the peer under the same loop."""
     mode, loop = name.split(", ")
     if mode not in _BOUNDS:
-        return []
+        return
     peer_mode, latency_bound, cpu_bound = _BOUNDS[mode]
     peer = f"{peer_mode}, {loop}"
-    if peer not in cpu or peer not in late:
-        return []
-    return [
-        within(late[name].latency / late[peer].latency, latency_bound),
-        within(cpu[name].ns / cpu[peer].ns, cpu_bound),
-    ]
+    if peer in cpu and peer in late:
+        latency = late[name].latency / late[peer].latency
+        row(f"  {mode}, {loop}: latency", within(latency, latency_bound))
+        row(f"  {mode}, {loop}: CPU", within(cpu[name].ns / cpu[peer].ns, cpu_bound))
 
 
 def _idle(rig: Rig) -> None:
