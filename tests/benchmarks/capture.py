@@ -141,7 +141,7 @@ def _ratio(figures: dict[str, Figures], name: str, peer: str, bound: float) -> l
 
 
 def _title(traffic: Traffic, size: int, figures: dict[str, Figures], what: str) -> None:
-    offered = median(one.rate for one in figures.values()) / SECONDS
+    offered = median(one.rate for one in figures.values())
     heading(f"{what}, {size}-byte frames, flood of the {traffic.text} (≈ {offered:,.0f}/s)")
     row("", "ns per packet", "least..most", "lost", "ns to peer's")
 

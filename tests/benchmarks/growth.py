@@ -104,7 +104,7 @@ def _show(what: str, measured: dict[int, dict[str, Figures]]) -> None:
         row(name, *(f"{one.ns:.0f}" for one in several), verdict)
         row("  lost", *(f"{one.lost:.2%}" for one in several))
     offered = (
-        sum(one.rate for one in figures.values()) / max(1, len(figures)) / SECONDS
+        sum(one.rate for one in figures.values()) / max(1, len(figures))
         for figures in measured.values()
     )
     row("offered a second", *(f"{rate:,.0f}" for rate in offered))

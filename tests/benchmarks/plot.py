@@ -47,17 +47,16 @@ def points(
     """A panel of latency in microseconds against microseconds of processor time a packet."""
 
     def draw(axes: Any) -> None:
-        for name, (latency, cpu) in figures.items():
-            axes.scatter(latency, cpu, color=OURS if ours(name) else PEERS)
-            axes.annotate(
-                name, (latency, cpu), fontsize=8, xytext=(5, 3), textcoords="offset points"
-            )
+        for number, (name, (latency, cpu)) in enumerate(figures.items()):
+            style = {"color": OURS if ours(name) else PEERS, "marker": "os^vDxP*<>"[number % 10]}
+            axes.scatter(latency, cpu, s=60, label=name, **style)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.margins(x=0.35, y=0.15)
+        axes.margins(x=0.1, y=0.15)
         axes.set_xlabel("µs from wire to callback, median")
         axes.set_ylabel("µs of processor per packet")
         axes.set_title(title)
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
     _panels.append(draw)
 

@@ -78,9 +78,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Figures:
-    """All trials of one receiver."""
+    """All trials of one receiver, each of so many seconds."""
 
     trials: tuple[Trial, ...]
+    seconds: float
 
     @property
     def ns(self) -> float:
@@ -102,8 +103,8 @@ class Figures:
 
     @property
     def rate(self) -> float:
-        """Packets sent in a trial."""
-        return median(trial.sent for trial in self.trials)
+        """Packets offered a second."""
+        return median(trial.sent for trial in self.trials) / self.seconds
 
     @property
     def lost(self) -> float:
@@ -190,4 +191,4 @@ def interleave(
     finally:
         for process in started.values():
             process.end()
-    return {name: Figures(tuple(several)) for name, several in trials.items()}
+    return {name: Figures(tuple(several), seconds) for name, several in trials.items()}
