@@ -112,7 +112,10 @@ module_exec(PyObject *module)
 		return -1;
 	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
 	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
-	if (state->receive_slowly == NULL || state->next_slowly == NULL)
+	state->data = PyUnicode_InternFromString("data");
+	state->timestamp_ns = PyUnicode_InternFromString("timestamp_ns");
+	if (state->receive_slowly == NULL || state->next_slowly == NULL ||
+	    state->data == NULL || state->timestamp_ns == NULL)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
@@ -164,6 +167,8 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->iterator_type);
 	Py_CLEAR(state->receive_slowly);
 	Py_CLEAR(state->next_slowly);
+	Py_CLEAR(state->data);
+	Py_CLEAR(state->timestamp_ns);
 	return 0;
 }
 

@@ -22,6 +22,9 @@ struct module_state {
 	/* Methods of a channel, which a Coroutine calls. */
 	PyObject *receive_slowly;
 	PyObject *next_slowly;
+	/* Attributes of a packet that are found by the address of their name. */
+	PyObject *data;
+	PyObject *timestamp_ns;
 	PyTypeObject *ring_type;
 	PyTypeObject *batch_type;
 	PyTypeObject *batch_iterator_type;

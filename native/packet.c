@@ -5,6 +5,8 @@
  */
 #include "packet.h"
 
+#include "module.h"
+
 #include <stdio.h>
 
 const char *const packet_directions[DIRECTION_COUNT] = {
@@ -129,13 +131,10 @@ packet_addr(struct packet *self)
 	if (addr != NULL)
 		return Py_NewRef(addr);
 	packet_load(self);
-	if (self->slab != NULL && self->ifname == NULL) {
-		self->changed = true;
-		self->ifname = slab_ifname(self->slab, self->ifindex);
-		if (self->ifname == NULL)
-			return NULL;
-	}
-	addr = address_build(&self->address, self->ifname);
+	if (self->slab != NULL && self->address.family == AF_PACKET)
+		addr = slab_addr(self->slab, &self->address);
+	else
+		addr = address_build(&self->address, self->ifname);
 	if (addr == NULL)
 		return NULL;
 	/* Without a GIL another thread may have built it meanwhile. */
@@ -196,6 +195,22 @@ get_ancdata(PyObject *op, void *closure)
 	(void)closure;
 	return self->ancdata != NULL ? Py_NewRef(self->ancdata)
 				     : PyTuple_New(0);
+}
+
+/*
+ * The two that every packet is asked for, without the search for them in the
+ * type, which takes longer than to make the answer.
+ */
+static PyObject *
+packet_getattro(PyObject *op, PyObject *name)
+{
+	const struct module_state *state = PyType_GetModuleState(Py_TYPE(op));
+
+	if (name == state->timestamp_ns)
+		return get_timestamp_ns(op, NULL);
+	if (name == state->data)
+		return packet_data((struct packet *)op);
+	return PyObject_GenericGetAttr(op, name);
 }
 
 /* Protocols */
@@ -347,6 +362,7 @@ static PyType_Slot packet_slots[] = {
 	{Py_tp_new, packet_construct},
 	{Py_tp_dealloc, packet_dealloc},
 	{Py_tp_repr, packet_repr},
+	{Py_tp_getattro, packet_getattro},
 	{Py_tp_iter, packet_iter},
 	{Py_tp_getset, packet_getset},
 	{Py_tp_methods, packet_methods},

@@ -97,12 +97,14 @@ static void
 load_sender(struct packet *self, const struct tpacket3_hdr *header)
 {
 	const struct sockaddr_ll *sender = frame_sender(header);
-	size_t length = sizeof(*sender);
+	size_t length = sizeof(*sender), room = sizeof(self->address);
 
 	/* An InfiniBand address goes on behind the structure. */
-	if (header->tp_mac >= FRAME_SENDER + sizeof(self->address))
-		length = sizeof(self->address);
+	if (sender->sll_halen > sizeof(sender->sll_addr) &&
+	    header->tp_mac >= FRAME_SENDER + room)
+		length = room;
 	memcpy(&self->address, sender, length);
+	memset(self->address.raw + length, 0, room - length);
 	self->ifindex = sender->sll_ifindex;
 	self->direction = (uint8_t)packet_direction(sender->sll_pkttype);
 }

@@ -11,7 +11,7 @@
 #include <time.h>
 
 /* Up to so many packets between two looks at the clock, if they are quick. */
-enum { MOST_UNTIMED = 64, QUICK_NS = 50000 };
+enum { MOST_UNTIMED = 16, QUICK_NS = 50000 };
 
 /*
  * In the stable ABI since Python 3.12, and exported by 3.11, whose limited

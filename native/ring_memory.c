@@ -282,8 +282,9 @@ enter_block(struct ring *ring, struct slab *slab)
 	ring->current = slab;
 	advance(ring);
 	walk_begin(&ring->walk, slab->memory, slab->used, ring->snaplen);
-	for (; ring->skip > 0; ring->skip--)
-		walk_next(&ring->walk, &frame);
+	while (ring->skip > 0 && walk_next(&ring->walk, &frame))
+		ring->skip--;
+	ring->skip = 0;
 }
 
 /* The kernel will come to it soon: it must not find it held. */

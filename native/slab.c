@@ -25,7 +25,7 @@ names_new(int fd)
 	struct names *names = calloc(1, sizeof(*names));
 
 	if (names != NULL) {
-		names->users = 1;
+		atomic_init(&names->users, 1);
 		names->fd = fd;
 	}
 	return names;
@@ -34,16 +34,65 @@ names_new(int fd)
 void
 names_drop(struct names *names)
 {
-	if (--names->users > 0)
+	if (atomic_fetch_sub(&names->users, 1) > 1)
 		return;
 	ifnames_free(names->table);
+	senders_free(names->senders);
 	free(names);
 }
 
+static void
+lock(struct names *names)
+{
+#ifdef Py_GIL_DISABLED
+	PyMutex_Lock(&names->lock);
+#else
+	(void)names;
+#endif
+}
+
+static void
+unlock(struct names *names)
+{
+#ifdef Py_GIL_DISABLED
+	PyMutex_Unlock(&names->lock);
+#else
+	(void)names;
+#endif
+}
+
+/* The name of an interface: a new reference, or NULL. */
 PyObject *
 slab_ifname(struct slab *slab, int ifindex)
 {
-	return ifnames_get(&slab->names->table, slab->names->fd, ifindex);
+	struct names *names = slab->names;
+	PyObject *ifname;
+
+	lock(names);
+	ifname = ifnames_get(&names->table, names->fd, ifindex);
+	unlock(names);
+	return ifname;
+}
+
+/* The address of a packet(7) sender: a new reference, or NULL. */
+PyObject *
+slab_addr(struct slab *slab, const union address *address)
+{
+	struct names *names = slab->names;
+	PyObject **known, *addr = NULL;
+	PyObject *ifname = slab_ifname(slab, address->packet.sll_ifindex);
+
+	if (ifname == NULL)
+		return NULL;
+	lock(names);
+	known = senders_find(&names->senders, address);
+	if (known != NULL && *known == NULL)
+		*known = address_build(address, ifname);
+	if (known != NULL)
+		addr = Py_XNewRef(*known);
+	unlock(names);
+	Py_DECREF(ifname);
+	return addr;
 }
 
 /* Owns memory then, unless it is a ring's; NULL without an exception. */
@@ -60,7 +109,7 @@ slab_new(enum slab_kind kind, unsigned char *memory, size_t size,
 	slab->size = size;
 	slab->used = size;
 	slab->names = names;
-	names->users++;
+	atomic_fetch_add(&names->users, 1);
 	return slab;
 }
 
@@ -144,26 +193,34 @@ slab_copy(const struct slab *slab)
 	return copy;
 }
 
-/* Batches that nobody has a view of go to a copy in the heap. */
+/* Batches that nobody has a view of go to a copy in the heap: 0, or -1. */
 static int
 move_batches(struct slab *slab)
 {
-	struct batch *batch = slab->batches;
-	struct slab *copy = NULL;
+	struct batch *batch, *next;
+	struct slab *copy;
+	int failed = 0;
 
-	while (batch != NULL) {
-		struct batch *next = batch->next;
-
-		if (batch->exports == 0) {
-			if (copy == NULL)
-				copy = slab_copy(slab);
-			if (copy == NULL || batch_name(batch) < 0)
-				return -1;
+	for (batch = slab->batches; batch != NULL; batch = batch->next)
+		if (batch->exports == 0)
+			break;
+	if (batch == NULL)
+		return 0;
+	copy = slab_copy(slab);
+	if (copy == NULL)
+		return -1;
+	copy->pins++;
+	for (; batch != NULL && failed == 0; batch = next) {
+		next = batch->next;
+		if (batch->exports > 0)
+			continue;
+		failed = batch_name(batch);
+		if (failed == 0)
 			batch_move(batch, copy);
-		}
-		batch = next;
 	}
-	return 0;
+	copy->pins--;
+	slab_settle(copy);
+	return failed;
 }
 
 /* The same bytes at the same address, but no longer the kernel's. */

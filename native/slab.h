@@ -6,7 +6,9 @@
 #include <Python.h>
 
 #include "ifnames.h"
+#include "senders.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,11 +22,15 @@ enum slab_kind {
 	SLAB_APART,	/* a copy at the address that the block had */
 };
 
-/* Names of interfaces, for as long as anybody may ask for a sender. */
+/* What senders look like, for as long as anybody may ask for one. */
 struct names {
-	int users;
+	atomic_int users;
 	int fd;			/* -1: closed, nothing more can be found out */
 	struct ifnames *table;
+	struct senders *senders;
+#ifdef Py_GIL_DISABLED
+	PyMutex lock;
+#endif
 };
 
 /*
@@ -56,6 +62,7 @@ struct slab *slab_copy(const struct slab *slab);
 void slab_settle(struct slab *slab);
 int slab_evict(struct slab *slab, bool window);
 PyObject *slab_ifname(struct slab *slab, int ifindex);
+PyObject *slab_addr(struct slab *slab, const union address *address);
 
 struct names *names_new(int fd);
 void names_drop(struct names *names);

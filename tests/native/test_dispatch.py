@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import socket
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aioprocket._system._native import Backlog, Delivery, Packet, Receiver
 
@@ -226,6 +228,78 @@ def test_a_cut_datagram_is_counted(line: Line) -> None:
 
     assert got == [b"hel"]
     assert (receiver.bytes, receiver.truncated) == (3, 1)
+
+
+class Deliveries(RuleBasedStateMachine):
+    """Whatever a callback does in the midst, packets are called back in order, and paid for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = Line(socket.SOCK_DGRAM)
+        self.sent = 0
+
+    def teardown(self) -> None:
+        self.line.near.close()
+        self.line.far.close()
+
+    @rule(count=st.integers(1, 5))
+    def arrive(self, count: int) -> None:
+        self.line.far.setblocking(False)
+        for _ in range(count):
+            with contextlib.suppress(BlockingIOError):  # ten wait, if nobody receives
+                self.line.send(self.sent)
+                self.sent += 1
+
+    @rule(credit=st.integers(-1, 10))
+    def set_credit(self, credit: int) -> None:
+        self.line.delivery.credit = credit
+        self.line.delivery.interrupt()
+
+    @rule(
+        budget=st.integers(1, 20),
+        after=st.integers(0, 10),
+        what=st.sampled_from(["nothing", "interrupt", "raise", "credit", "take"]),
+    )
+    def dispatch(self, budget: int, after: int, what: str) -> None:
+        line, delivery = self.line, self.line.delivery
+        began, credit = len(line.got), delivery.credit
+        taken = 0
+
+        def meddle(number: int) -> None:
+            nonlocal taken
+            if len(line.got) - began - taken != after:
+                return
+            if what == "interrupt":
+                delivery.interrupt()
+            elif what == "raise":
+                raise ZeroDivisionError
+            elif what == "credit":
+                delivery.credit = 0
+            elif what == "take":
+                delivery.interrupt()
+                line.got += line.held()
+                taken = len(delivery.backlog)
+                delivery.backlog.clear()
+
+        line.on_packet = meddle
+        with contextlib.suppress(ZeroDivisionError):
+            line.dispatch(budget)
+        delivered = len(line.got) - began - taken
+        assert delivered <= budget
+        if credit >= 0:
+            assert delivered <= credit
+            assert delivery.credit in (credit - delivered, 0)
+
+    @invariant()
+    def nothing_is_lost_and_nothing_overtakes(self) -> None:
+        line = self.line
+        seen = line.got + line.held()
+        assert seen == list(range(len(seen)))
+        assert line.receiver.packets == len(seen)
+
+
+TestDeliveries = Deliveries.TestCase
+TestDeliveries.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
 # The backlog

@@ -23,7 +23,7 @@ from lab.traffic import ETH_P_LOCAL, frame
 pytestmark = pytest.mark.netns
 
 PROTOCOL = int.from_bytes(ETH_P_LOCAL, "big")
-SMALL = Geometry(block_size=mmap.PAGESIZE, blocks=4, retire_ms=1)
+SMALL = Geometry(block_size=mmap.PAGESIZE, blocks=8, retire_ms=1)
 PER_BLOCK = 20  # frames of 64 bytes that fit into a block of SMALL, and some more
 PATIENCE = 10.0
 

@@ -13,7 +13,7 @@ from lab import must
 NATIVE = Path(__file__).parents[2] / "native"
 HERE = Path(__file__).parent
 # Some are about memory that a sanitizer uses by itself.
-LEFT_OUT = (Path(__file__), HERE / "test_memory.py")
+LEFT_OUT = (Path(__file__), HERE / "test_memory.py", HERE / "test_ring_memory.py")
 FLAGS = (
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
@@ -71,6 +71,7 @@ def run(module: Path, sanitizer: str, *arguments: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.netns
+@pytest.mark.timeout(240)  # a whole folder's tests, checked at every access
 def test_native_module_touches_no_memory_but_its_own(tmp_path: Path) -> None:
     sanitizer = find_sanitizer()
     module = tmp_path / "_native.abi3.so"
