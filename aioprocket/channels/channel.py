@@ -168,6 +168,21 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             rx_freezes=self._port.freezes(),
         )
 
+    @property
+    def on_drop(self) -> Callable[[int], object] | None:
+        """A function that is called at the first drop, with what ``stats().rx_dropped`` is then.
+
+        Once: None from then on. Set anew, it waits for the next drop. While it is set, the kernel
+        is asked each time a read has emptied the queue, or yields to other tasks: one more system
+        call. A channel that nobody reads tells nothing. What it raises, the receive raises, which
+        has taken no packet; with a transport, the loop's exception handler gets it.
+        """
+        return self._intake.on_drop
+
+    @on_drop.setter
+    def on_drop(self, callback: Callable[[int], object] | None) -> None:
+        self._intake.on_drop = callback
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As asyncio's transports.
 

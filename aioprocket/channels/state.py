@@ -45,11 +45,18 @@ class Stamp(NamedTuple):
 class Stats(NamedTuple):
     """Totals since the channel was made, but for the two that say how things are now.
 
+    No reading sets them back. What the kernel has for a channel is received (``rx_packets``),
+    dropped (``rx_dropped``), or still waits; `Channel.set_filter` and the end of a channel throw
+    away what waits, which is counted nowhere.
+
     Attributes:
         rx_packets: Packets read from the kernel.
         rx_bytes: Their bytes, without what was cut off.
-        rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS;
-            other sockets: SO_MEMINFO; a device keeps no count, so 0.
+        rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS.
+            Other sockets: SO_MEMINFO, which counts wrong checksums as well, and of UDP what a
+            filter rejects. Tun and tap: tx_dropped of the interface, for all queues at the first
+            one; 0 where the interface is in another network namespace. Other devices: 0, they
+            keep no count. UNIX sockets drop nothing: their sender waits.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
         rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
