@@ -19,6 +19,7 @@ from .channels import (
     Stamp,
     Stats,
     TunChannel,
+    prometheus,
 )
 from .doors import (
     create_endpoint,
@@ -93,4 +94,5 @@ __all__ = (
     "open_icmp",
     "open_packet",
     "open_tun",
+    "prometheus",
 )

@@ -6,6 +6,7 @@ from .channel import Channel
 from .device import DeviceChannel
 from .endpoint import create_transport
 from .inet import IcmpChannel, InetChannel
+from .metrics import prometheus
 from .netlink import NetlinkChannel
 from .packet import PacketChannel
 from .protocol import RawProtocol
@@ -31,4 +32,5 @@ __all__ = (
     "adopt",
     "build",
     "create_transport",
+    "prometheus",
 )

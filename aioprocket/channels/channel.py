@@ -10,7 +10,7 @@ import socket
 import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
@@ -25,6 +25,7 @@ from .ending import close_elsewhere
 from .explain import channel_error
 from .intake import Intake
 from .link import Link
+from .metrics import enlist
 from .outlet import Outlet
 from .port import Port
 from .receiving import Receiving
@@ -41,6 +42,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     It owns the descriptor until `close`, `detach` or `to_socket`. After a fork the child may close
     its copy, which does not disturb the parent.
     """
+
+    _kind: ClassVar[str] = "socket"
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         super().__init__(port, intake, readiness, read_packets)
         self._outlet = Outlet(port, readiness, intake, link, place)
         self._stamper = Stamper(port, readiness, intake, self._outlet, place)
+        enlist(self)
 
     @classmethod
     def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":

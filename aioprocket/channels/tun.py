@@ -27,6 +27,8 @@ class TunChannel(Channel):
     receives.
     """
 
+    _kind = "tun"
+
     def __init__(self, port: DevicePort, *, name: str, mode: str, **facts: Any) -> None:
         self._name = name
         self._mode = mode
