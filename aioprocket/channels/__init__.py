@@ -10,7 +10,7 @@ from .metrics import prometheus
 from .netlink import NetlinkChannel
 from .packet import PacketChannel
 from .protocol import RawProtocol
-from .state import ChannelAttribute, Sent, Stamp, Stats
+from .state import ChannelAttribute, Sent, Stamp, StampInfo, Stats
 from .transport import RawTransport
 from .tun import TunChannel
 
@@ -27,6 +27,7 @@ __all__ = (
     "RawTransport",
     "Sent",
     "Stamp",
+    "StampInfo",
     "Stats",
     "TunChannel",
     "adopt",

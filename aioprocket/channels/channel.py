@@ -30,8 +30,8 @@ from .outlet import Outlet
 from .port import Port
 from .receiving import Receiving
 from .sending import Sending
-from .stamping import Stamper
-from .state import ChannelAttribute, Stats
+from .stamping import Stamper, stamp_info
+from .state import ChannelAttribute, StampInfo, Stats
 
 __all__ = ("Channel",)
 
@@ -143,6 +143,16 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     def linktype(self) -> int | None:
         """What a packet starts with, as a LINKTYPE_… number of pcap; None: no such thing."""
         return None
+
+    @property
+    def timestamping(self) -> StampInfo:
+        """Which timestamps there are here, and by which clock.
+
+        Raises:
+            OSError: ``ENODEV``: the interface was removed.
+            ClosedError: The channel is closed.
+        """
+        return stamp_info(self._port, self._link)
 
     def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
         sock = self._port.sock

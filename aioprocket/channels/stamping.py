@@ -18,17 +18,19 @@ from typing import Final
 import anyio
 
 from .._system import options
+from .._system.ethtool import driver_stamps
 from .._system.numbers import SocketOption, Timestamping
 from ..errors import ChannelError, ClosedError, SpecError
 from ..readiness import Readiness
 from .errqueue import SENT, TransmitStamp
 from .explain import channel_error
 from .intake import Intake
+from .link import Link
 from .outlet import Outlet
 from .port import Address, Data, Port
-from .state import Stamp, StampSource
+from .state import Stamp, StampInfo, StampSource
 
-__all__ = ("Numbering", "Stamper")
+__all__ = ("Numbering", "Stamper", "stamp_info")
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_PACKET})
 _FLAGS: Final[dict[StampSource, Timestamping]] = {
@@ -40,6 +42,41 @@ _NUMBER: Final = struct.Struct("=I")
 _WRAP: Final = 1 << 32
 # Seconds until a packet whose timestamp did not come counts as dropped on its way.
 _DROPPED: Final = 10.0
+
+
+def stamp_info(port: Port, link: Link | None) -> StampInfo:
+    """What is known of timestamps on a port that is bound to a link, or to none.
+
+    Raises:
+        OSError: ``ENODEV``: the interface was removed.
+        ClosedError: There is no descriptor any more.
+    """
+    sock = port.sock
+    if port.fileno() < 0:
+        raise ClosedError("timestamping: the channel is closed")
+    if sock is None or not _gives_stamps(port):
+        return StampInfo(None, None, frozenset(), None)
+    received = options.timestamps_are_enabled(sock)
+    sources: set[StampSource] | None = None
+    phc = None
+    if link is not None:
+        driver = driver_stamps(sock.fileno(), link.name)
+        sources = {"sched"}
+        if Timestamping.TX_SOFTWARE in driver.flags:
+            sources.add("software")
+        if Timestamping.TX_HARDWARE in driver.flags and driver.switchable:
+            sources.add("hardware")
+        phc = driver.phc if driver.phc >= 0 else None
+    return StampInfo(
+        "software" if received else None,
+        "realtime" if received else None,
+        None if sources is None else frozenset(sources),
+        phc,
+    )
+
+
+def _gives_stamps(port: Port) -> bool:
+    return port.sock is not None and not port.stream and port.sock.family in _FAMILIES
 
 
 class Numbering:
@@ -135,7 +172,7 @@ class Stamper:
         if source not in _FLAGS:
             raise SpecError(f"source is one of {', '.join(_FLAGS)}, not {source!r}")
         sock = self._port.sock
-        if sock is None or self._port.stream or sock.family not in _FAMILIES:
+        if sock is None or not _gives_stamps(self._port):
             raise SpecError(
                 f"{self._place} gives no transmit timestamps: only packets of sockets do"
             )

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 
 import anyio
 
-__all__ = ("ChannelAttribute", "Sent", "Stamp", "StampSource", "Stats")
+__all__ = ("ChannelAttribute", "Sent", "Stamp", "StampInfo", "StampSource", "Stats")
 
 StampSource: TypeAlias = Literal["software", "hardware", "sched"]
 
@@ -40,6 +40,27 @@ class Stamp(NamedTuple):
     timestamp_ns: int
     source: StampSource
     clock: Literal["realtime", "hardware"]
+
+
+class StampInfo(NamedTuple):
+    """Which timestamps there are on a channel, by which clock.
+
+    Attributes:
+        rx_source: Of received packets, ``"software"``: taken by the kernel when it got the packet
+            from the driver, or when it had been sent, for one of this host's. None: they have
+            none. In the first moments after nobody on the machine wanted timestamps, the kernel
+            stamps packets when they come to the socket's ring, or are read.
+        rx_clock: ``"realtime"``: nanoseconds since 1970, as `time.time_ns`; None: no timestamps.
+        tx_sources: What `Channel.send_stamped` can give; None: that depends on the interface that
+            a packet takes, and the channel is not bound to one. ``"hardware"`` is there where
+            the driver can, whether or not root has switched it on.
+        phc: The interface's own clock is ``/dev/ptp`` with this number; None: it has none.
+    """
+
+    rx_source: Literal["software"] | None
+    rx_clock: Literal["realtime"] | None
+    tx_sources: frozenset[StampSource] | None
+    phc: int | None
 
 
 class Stats(NamedTuple):
