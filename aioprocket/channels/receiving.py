@@ -237,7 +237,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 
         Args:
             handler: Called with each packet; what it returns is awaited if it is not None.
-            active: True: for ever. ``"once"`` or a number: that many packets.
+            active: True: for ever. ``"once"`` or a number: that many packets; none from 0 down.
 
         Raises:
             BusyError: Another task receives, or the channel is active already.
