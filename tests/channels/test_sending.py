@@ -169,7 +169,7 @@ async def test_a_frame_without_a_whole_header_is_refused_with_its_length(
     veth: tuple[str, str],
 ) -> None:
     with cable(veth) as wire:
-        with pytest.raises(OSError, match="send 13 bytes on .*Invalid argument") as raised:
+        with pytest.raises(OSError, match=r"send 13 bytes on .*Invalid argument") as raised:
             await wire.channel.send(bytes(13))
         sent = await wire.channel.send_batch([frame(1), b"short"])
 
