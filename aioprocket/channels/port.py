@@ -355,8 +355,12 @@ class DevicePort(Port):
         return os.read(self.fileno(), size)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
-        """By readv(2); what does not fit is lost, and not counted."""
-        length = os.readv(self.fileno(), [buffer])
+        """By readv(2); what does not fit is lost."""
+        room = len(memoryview(buffer).cast("B"))
+        # A tun device says no more than how much it gave: so it may give a byte too many. Of any
+        # other device that byte would be the first of the next read.
+        spill = [bytearray(1)] if self.closes_slowly else []
+        length = os.readv(self.fileno(), [buffer, *spill])
         if length == 0:
             raise EOFError
-        return length, length
+        return min(length, room), length

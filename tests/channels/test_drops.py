@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from aioprocket import Channel, RawProtocol, Stats, create_endpoint
-from channels.rig import cable, tap
+from channels.rig import cable, frame, tap
 from contract import until
 
 pytestmark = pytest.mark.netns
@@ -249,3 +249,20 @@ async def test_an_adopted_socket_counts_from_its_adoption_on(veth: tuple[str, st
             assert second.stats().rx_dropped == 1000 > dropped > 0
         finally:
             second.close()
+
+
+@pytest.mark.anyio
+async def test_a_frame_that_a_buffer_has_no_room_for_counts_as_truncated() -> None:
+    with tap() as wire, anyio.fail_after(20):
+        wire.send(1, 2, 3)
+        buffer = bytearray(64)
+
+        assert await wire.channel.recv_into(memoryview(buffer)[:20]) == 20
+        assert buffer[:20] == frame(1)[:20]
+        assert wire.channel.stats().rx_truncated == 1
+        assert await wire.channel.recv_into(buffer) == 64
+        assert buffer == frame(2)
+        assert (await wire.channel.receive()).data == frame(3)
+        stats = wire.channel.stats()
+
+    assert (stats.rx_packets, stats.rx_bytes, stats.rx_truncated) == (3, 20 + 64 + 64, 1)
