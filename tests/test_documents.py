@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,7 @@ def test_program_of_readme_runs_as_it_stands(
     with subprocess.Popen(
         [sys.executable, str(program)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as running, flood("neighbour", 2000, per_second=400):  # fmt: skip
+    ) as running, _killed_after(40, running), flood("neighbour", 40_000, per_second=800):  # fmt: skip
         shown = _until(running, SHOWN[number]) if SHOWN[number] else _fingered(running)
         if number in ENDLESS:
             running.send_signal(signal.SIGINT)
@@ -68,6 +70,18 @@ def test_program_of_readme_runs_as_it_stands(
         assert "Warning" not in errors
     else:
         assert not errors
+
+
+@contextmanager
+def _killed_after(seconds: float, running: "subprocess.Popen[str]") -> Iterator[None]:
+    """What would print nothing more would have the test wait for its next line."""
+    deadline = threading.Timer(seconds, running.kill)
+    deadline.start()
+    try:
+        yield
+    finally:
+        deadline.cancel()
+        deadline.join()
 
 
 def _until(running: "subprocess.Popen[str]", text: str) -> bool:
