@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -8,20 +9,44 @@
 
 #include "caller.h"
 
-static const uid_t overflow_uid = 65534;
+static const uint32_t overflow_id = 65534;
 static const ino_t initial_users = 0xEFFFFFFD; /* PROC_USER_INIT_INO */
 
 /*
  * In a user namespace the kernel gives this id (kernel.overflowuid) to all
  * that have none there: they are many, and it is nobody's.
  */
-static bool is_identity(uid_t uid)
+static bool is_identity(uint32_t id)
 {
 	struct stat users;
 
-	return uid != overflow_uid ||
+	return id != overflow_id ||
 	       (stat("/proc/self/ns/user", &users) == 0 &&
 		users.st_ino == initial_users);
+}
+
+/*
+ * The process is the caller's and keeps his groups, but for sudo, which
+ * brings root's: then the kernel knows those of the socket's maker.
+ */
+static void find_groups(int session, struct caller *caller)
+{
+	static gid_t groups[NGROUPS_MAX + 1];
+	socklen_t size = NGROUPS_MAX * sizeof(groups[0]);
+	int count;
+
+	groups[0] = caller->gid;
+	if (caller->mode != MODE_SUDO)
+		count = getgroups(NGROUPS_MAX, groups + 1);
+	else if (getsockopt(session, SOL_SOCKET, SO_PEERGROUPS, groups + 1,
+			    &size) == 0)
+		count = (int)(size / sizeof(groups[0]));
+	else
+		count = 0;
+	caller->groups = groups;
+	for (int i = 0; i <= count; i++)
+		if (is_identity(groups[i]))
+			groups[caller->group_count++] = groups[i];
 }
 
 /* Whether the text is this number, as sudo writes it. */
@@ -92,5 +117,7 @@ int caller_identify(int session, const char *sudo_uid, struct caller *caller)
 		caller->known = maker.uid == caller->uid;
 	}
 	caller->known = caller->known && is_identity(caller->uid);
+	caller->pid = maker.pid;
+	find_groups(session, caller);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -21,6 +22,9 @@ struct caller {
 	bool known; /* false: gets nothing but a refusal */
 	uid_t uid;
 	gid_t gid;
+	pid_t pid; /* who made the socket; for the log alone */
+	const gid_t *groups; /* primary and supplementary */
+	size_t group_count;
 	bool file_safe; /* only root can change the helper's file */
 	bool file_for_all; /* everybody can execute it */
 };

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "caller.h"
+#include "policy.h"
 #include "privilege.h"
 #include "serve.h"
 
@@ -102,6 +103,7 @@ static MUST_CHECK int sanitise(void)
 
 int main(int argc, char **argv)
 {
+	static struct policy policy;
 	struct caller caller;
 
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
@@ -112,7 +114,11 @@ int main(int argc, char **argv)
 	    !has(SESSION, SO_ACCEPTCONN, 0) ||
 	    caller_identify(SESSION, getenv("SUDO_UID"), &caller))
 		return STATUS_USAGE;
-	if (sanitise() || privilege_drop(&caller))
+	if (sanitise())
 		return STATUS_SYSTEM;
-	return serve(SESSION, &caller);
+	/* Before the drop, for the file may be root's alone to read. */
+	policy_load(&policy, &caller);
+	if (privilege_drop(&caller))
+		return STATUS_SYSTEM;
+	return serve(SESSION, &caller, &policy);
 }

@@ -10,19 +10,17 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "open.h"
 #include "privilege.h"
 
-enum {
-	PROLOGUE = 4,
-	WHOLE_PACKET = 262144, /* more than any has */
-	SETTLE_NANOSECONDS = 30000000,
-};
+enum { SETTLE_NANOSECONDS = 30000000 };
 
 /* The port lies at the same place in both. */
 union endpoint {
@@ -167,30 +165,13 @@ static MUST_CHECK int bind_address(struct job *job)
 	return 0;
 }
 
-/*
- * Only a filter confines a packet socket to an interface: the receiver can
- * bind it anew at will. Returns the number of instructions.
- */
+/* Returns the number of instructions. */
 static size_t write_filter(const struct job *job, struct sock_filter *code)
 {
 	const struct request *request = &job->request;
-	const struct sock_filter confine[PROLOGUE + 1] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, job->reply.ifindex, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-		/* A filter may count on finding a zero in A. */
-		BPF_STMT(BPF_LD | BPF_IMM, 0),
-		/* Instead of a filter, where there is none. */
-		BPF_STMT(BPF_RET | BPF_K, WHOLE_PACKET),
-	};
-	size_t count = 0;
+	const size_t count = confine_write(request, job->rule,
+					   job->reply.ifindex, code);
 
-	if (request_is_packet(request) && request->flags & FLAG_LOCK &&
-	    request->flags & FLAG_INTERFACE) {
-		memcpy(code, confine, sizeof(confine));
-		count = request->filter_count > 0 ? PROLOGUE : PROLOGUE + 1;
-	}
 	memcpy(code + count, request->filter,
 	       request->filter_count * sizeof(code[0]));
 	return count + request->filter_count;
@@ -251,7 +232,7 @@ static MUST_CHECK int drain(struct job *job)
 /* In place of one that is there, without a moment of none. */
 static MUST_CHECK int set_filter(struct job *job)
 {
-	struct sock_filter code[PROLOGUE + BPF_MAXINSNS];
+	struct sock_filter code[CONFINE_MAX + BPF_MAXINSNS];
 	const size_t count = write_filter(job, code);
 
 	if (count > 0 && attach(job, code, count))
@@ -264,7 +245,7 @@ static MUST_CHECK int set_filter(struct job *job)
 
 static MUST_CHECK int replace_filter(struct job *job)
 {
-	if (job->request.flags & FLAG_FILTER)
+	if (job->request.flags & (FLAG_FILTER | FLAG_LOCK))
 		return set_filter(job);
 	if (set(job, SOL_SOCKET, SO_DETACH_FILTER, 0))
 		return open_fail(job, STAGE_FILTER);
@@ -360,8 +341,8 @@ static int impl_raw(struct job *job)
 static int impl_udp(struct job *job)
 {
 	/* It receives from bind(2) on. */
-	return open_socket(job) || set_filter(job) || share_port(job) ||
-	       bind_to_interface(job) || set_options(job) ||
+	return open_socket(job) || find_interface(job) || set_filter(job) ||
+	       share_port(job) || bind_to_interface(job) || set_options(job) ||
 	       bind_address(job) || verify(job) || verify_port(job);
 }
 
@@ -372,24 +353,37 @@ static int impl_tcp(struct job *job)
 	       verify(job) || verify_port(job);
 }
 
-int open_check_namespace(int fd, const struct caller *caller)
+/* To hold one proves nothing: /run/netns/x is everybody's to open. */
+static bool is_own(int fd, const struct caller *caller)
 {
-	struct statfs system;
-	uid_t owner;
-
-	/* First, for an ioctl on what is not nsfs could do anything. */
-	if (fstatfs(fd, &system) || system.f_type != NSFS_MAGIC ||
-	    ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
-		return -1;
-	if (caller->mode == MODE_PLAIN || caller->uid == 0)
-		return 0;
-	/* To hold it proves nothing: /run/netns/x is everybody's to open. */
 	const int user = ioctl(fd, NS_GET_USERNS);
+	uid_t owner;
 	const int failed = user < 0 || ioctl(user, NS_GET_OWNER_UID, &owner);
 
 	if (user >= 0)
 		close(user);
-	return !failed && owner == caller->uid ? 0 : -1;
+	return !failed && owner == caller->uid;
+}
+
+int open_find_site(int fd, const struct caller *caller,
+		   const struct policy *policy, struct site *site)
+{
+	struct statfs system;
+	struct stat status;
+
+	*site = (struct site){ 0 };
+	/* First, for an ioctl on what is not nsfs could do anything. */
+	if (fstatfs(fd, &system) || system.f_type != NSFS_MAGIC ||
+	    ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET || fstat(fd, &status))
+		return -1;
+	if (is_own(fd, caller))
+		site->places |= PLACE_OWN;
+	for (size_t i = 0; i < policy->namespace_count; i++)
+		if (policy->namespaces[i].fd >= 0 &&
+		    policy->namespaces[i].device == status.st_dev &&
+		    policy->namespaces[i].inode == status.st_ino)
+			site->namespaces |= 1U << i;
+	return 0;
 }
 
 int open_enter_namespace(int fd)

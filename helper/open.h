@@ -4,12 +4,15 @@
 
 #include "caller.h"
 #include "must_check.h"
+#include "policy.h"
 #include "request.h"
 
 /* One request on its way. */
 struct job {
 	struct request request;
 	const struct caller *caller;
+	const struct rule *rule; /* that allows it, or NULL */
+	const struct device *device; /* of the kind device */
 	struct reply reply;
 	int fd; /* -1: none yet */
 };
@@ -27,8 +30,9 @@ int open_fail(struct job *job, enum stage stage);
 MUST_CHECK int impl_device(struct job *job);
 MUST_CHECK int impl_tun(struct job *job);
 
-/* Whether `fd` is a network namespace in which this caller may have sockets. */
-MUST_CHECK int open_check_namespace(int fd, const struct caller *caller);
+/* What `fd` is to this caller and his policy; -1: no network namespace. */
+MUST_CHECK int open_find_site(int fd, const struct caller *caller,
+			      const struct policy *policy, struct site *site);
 
 /* Takes the whole process there, for good. */
 MUST_CHECK int open_enter_namespace(int fd);

@@ -147,29 +147,33 @@ static bool is_name(const char *name, size_t size, const char *marks)
 	return all_zero(name + length, size - length);
 }
 
+bool request_is_interface_name(const char name[INTERFACE_SIZE])
+{
+	return is_name(name, INTERFACE_SIZE, ".-") && name[0] != '-' &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 static bool interface_fits(const struct request *request)
 {
-	const char *name = request->interface;
-
 	return !(request->flags & FLAG_INTERFACE) ||
-	       (is_name(name, sizeof(request->interface), ".-") &&
-		name[0] != '-' && strcmp(name, ".") != 0 &&
-		strcmp(name, "..") != 0);
+	       request_is_interface_name(request->interface);
 }
 
 /* Each part between slashes begins with a letter or digit. */
-static bool device_fits(const struct request *request)
+bool request_is_device_name(const char *name, size_t size)
 {
-	const char *name = request->device;
-
-	if (!(request->flags & FLAG_DEVICE))
-		return true;
-	if (!is_name(name, sizeof(request->device), ".-/") || !is_word(name[0]))
+	if (!is_name(name, size, ".-/") || !is_word(name[0]))
 		return false;
 	for (; *name != '\0'; name++)
 		if (name[0] == '/' && !is_word(name[1]))
 			return false;
 	return true;
+}
+
+static bool device_fits(const struct request *request)
+{
+	return !(request->flags & FLAG_DEVICE) ||
+	       request_is_device_name(request->device, sizeof(request->device));
 }
 
 static bool address_fits(const uint8_t *address, bool ipv4)

@@ -16,6 +16,7 @@ enum {
 	REPLY_SIZE = 96,
 	INTERFACE_SIZE = 16, DEVICE_SIZE = 32, ADDRESS_SIZE = 16,
 	TUN_ADDRESSES = 4,
+	REPLY_BY_FILE = 1 << 8, /* beside a reason of policy, in detail */
 };
 
 enum op { OP_HELLO = 1, OP_OPEN = 2 };
@@ -106,6 +107,10 @@ enum verdict {
 MUST_CHECK enum verdict request_decode(const uint8_t *message, size_t size,
 				       struct request *request,
 				       struct reply *reply);
+
+/* What a name of each may be, in a field of this size padded with NUL. */
+bool request_is_interface_name(const char name[INTERFACE_SIZE]);
+bool request_is_device_name(const char *name, size_t size);
 
 bool request_is_packet(const struct request *request);
 bool request_is_ipv4(const struct request *request);

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "audit.h"
 #include "fdpass.h"
 #include "open.h"
 #include "policy.h"
@@ -13,6 +14,8 @@ struct session {
 	int socket;
 	bool greeted;
 	struct incoming incoming;
+	struct policy *policy;
+	struct audit audit;
 	struct job job;
 };
 
@@ -79,8 +82,6 @@ static MUST_CHECK enum step open_there(struct session *session)
 	pid_t child;
 	int status;
 
-	if (open_check_namespace(namespace, session->job.caller))
-		return refuse(session, STAGE_NAMESPACE, EPERM);
 	child = fork();
 	if (child < 0)
 		return refuse(session, STAGE_INTERNAL, errno);
@@ -96,18 +97,37 @@ static MUST_CHECK enum step open_there(struct session *session)
 	return refuse(session, STAGE_INTERNAL, EIO);
 }
 
+static MUST_CHECK enum step deny(struct session *session, enum reason reason)
+{
+	const uint16_t by = session->policy->source == SOURCE_FILE ?
+				    REPLY_BY_FILE : 0;
+
+	reply_fail(&session->job.reply, STAGE_POLICY, EPERM);
+	session->job.reply.detail = (uint16_t)(reason | by);
+	return answer(session);
+}
+
 static MUST_CHECK enum step open_allowed(struct session *session)
 {
 	struct job *job = &session->job;
-	const enum reason reason = policy_decide(job->caller, &job->request);
+	const bool elsewhere = job->request.flags & FLAG_NAMESPACE;
+	struct site site = { .places = PLACE_HOST };
+	struct verdict_of_policy verdict;
 
-	if (reason != REASON_NONE) {
-		reply_fail(&job->reply, STAGE_POLICY, EPERM);
-		job->reply.detail = (uint16_t)reason;
-		return answer(session);
-	}
-	return job->request.flags & FLAG_NAMESPACE ? open_there(session) :
-						     open_here(session);
+	/* One answer to all that is wrong with a namespace. */
+	if (elsewhere && open_find_site(session->incoming.fd, job->caller,
+					session->policy, &site))
+		return refuse(session, STAGE_NAMESPACE, EPERM);
+	verdict = policy_decide(session->policy, job->caller, &site,
+				&job->request);
+	audit_decision(&session->audit, job->caller, &job->request, &verdict);
+	if (elsewhere && verdict.reason == REASON_NAMESPACE)
+		return refuse(session, STAGE_NAMESPACE, EPERM);
+	if (verdict.reason != REASON_NONE)
+		return deny(session, verdict.reason);
+	job->rule = verdict.rule;
+	job->device = verdict.device;
+	return elsewhere ? open_there(session) : open_here(session);
 }
 
 /* HELLO first and once; a descriptor if and only if it is announced. */
@@ -159,10 +179,14 @@ static MUST_CHECK enum step serve_one(struct session *session)
 	return step;
 }
 
-int serve(int socket, const struct caller *caller)
+int serve(int socket, const struct caller *caller, struct policy *policy)
 {
-	struct session session = { .socket = socket, .job.caller = caller };
+	struct session session = {
+		.socket = socket, .policy = policy, .job.caller = caller,
+	};
 	enum step step;
+
+	audit_begin(&session.audit, caller, policy);
 
 	do
 		step = serve_one(&session);

@@ -45,15 +45,12 @@ static bool is_node(const struct stat *node, const struct device *device)
 }
 
 /* With the caller's own rights to the file. */
-static MUST_CHECK int open_node(struct job *job, const char *name)
+static MUST_CHECK int open_node(struct job *job, const struct device *device)
 {
 	const int flags = O_RDWR | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW |
 			  O_CLOEXEC;
-	const struct device *device = policy_device(name);
 	struct stat node;
 
-	if (device == NULL)
-		return reply_fail(&job->reply, STAGE_DEVICE, ENODEV);
 	/* Before, too: to open a wrong device could do something. */
 	if (lstat(device->path, &node))
 		return open_fail(job, STAGE_DEVICE);
@@ -338,7 +335,7 @@ static MUST_CHECK int configure(struct job *job, int netlink, bool made)
 
 int impl_device(struct job *job)
 {
-	return open_node(job, job->request.device);
+	return open_node(job, job->device);
 }
 
 int impl_tun(struct job *job)
@@ -354,7 +351,7 @@ int impl_tun(struct job *job)
 			socket(AF_NETLINK, type, NETLINK_ROUTE));
 	if (netlink < 0)
 		return open_fail(job, STAGE_INTERNAL);
-	failed = open_node(job, "net/tun") || attach_device(job, &made) ||
+	failed = open_node(job, &policy_tun) || attach_device(job, &made) ||
 		 find_device(job, netlink) ||
 		 (made && check_alone(job, netlink)) ||
 		 configure(job, netlink, made);

@@ -21,7 +21,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from lab import accounts, deadline, helpers, leaks, must, traffic
+from lab import accounts, deadline, helpers, leaks, must, policies, traffic
 from sandbox import kernel, links
 from sandbox.namespaces import Forbidden, Namespace, enter_private, new_network
 from sandbox.reach import interpreter_trees, make_reachable
@@ -221,6 +221,27 @@ def caps_helper(helper_binary: Path, stage: Path) -> Path:
 def sudo_helper(helper_binary: Path, stage: Path) -> Path:
     """A helper that ``sudo -n`` runs for nobody without a password. Needs realroot and sudo."""
     return helpers.install_sudo(helper_binary, stage)
+
+
+@pytest.fixture(scope="session")
+def private_etc() -> Iterator[Path]:
+    """The policy's folder, in a copy of /etc that only this run sees. Needs realroot."""
+    with policies.hide_etc() as folder:
+        yield folder
+
+
+@pytest.fixture
+def policy_file(private_etc: Path) -> Iterator[Path]:
+    """Where the policy's file goes; there is none yet, and none afterwards."""
+    yield private_etc / "policy"
+    shutil.rmtree(private_etc)
+    private_etc.mkdir(mode=0o755)
+
+
+@pytest.fixture(scope="session")
+def everybodys_helper(helper_binary: Path, stage: Path) -> Path:
+    """A setuid helper that everybody may execute: without a policy it denies all. Realroot."""
+    return policies.install_for_everybody(helper_binary, stage)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 __all__ = (
+    "BY_FILE",
     "DROP",
     "Flag",
     "Kind",
@@ -123,6 +124,14 @@ class Reason(IntEnum):
     EVERYBODY = 10
     FILE = 11
     ADDRESS = 12
+    POLICY = 13
+    INTERFACE = 14
+    FILTER = 15
+    LISTEN = 16
+    LIMIT = 17
+
+
+BY_FILE: Final = 1 << 8  # beside the reason: a file decided, not what is built in
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Hostile bytes for everything that reads bytes: ``make fuzz``.
 
-The helper's decoder and policy run under libFuzzer with the sanitizers, from the golden messages
-on. The parsers in Python get damaged golden bytes, and may raise `WireError` and nothing else.
+The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
+messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise `WireError` and nothing else.
 """
 
 import argparse
@@ -21,6 +21,10 @@ from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
+
+# By name of the target in C, the length of its longest input.
+TARGETS = {"request": 33000, "policy": 66000}
+PURE = ("request.c", "policy.c", "policy_parse.c", "confine.c")
 
 Parser = Callable[[bytes], object]
 PARSERS: dict[str, list[Parser]] = {
@@ -42,39 +46,49 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--seconds", type=int, default=60)
     seconds = options.parse_args().seconds
-    with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
-        status = fuzz_helper(Path(folder), seconds)
+    status = 0
+    for target in TARGETS:
+        with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
+            status |= fuzz_helper(target, Path(folder), seconds)
     fuzz_parsers(seconds / 4)
     return status
 
 
-def fuzz_helper(folder: Path, seconds: int) -> int:
-    program = folder / "request"
-    if not build(program):
-        print("The helper's decoder was not fuzzed: that needs clang with libFuzzer.")
+def fuzz_helper(target: str, folder: Path, seconds: int) -> int:
+    program = folder / target
+    if not build(target, program):
+        print(f"The helper's {target} was not fuzzed: that needs clang with libFuzzer.")
         demanded = os.environ.get("AIOPROCKET_MUST_TEST", "").split(",")
         return 1 if {"all", "clang"} & set(demanded) else 0
     corpus = folder / "corpus"
     corpus.mkdir()
-    for message in goldens("request"):
-        (corpus / message.name).write_bytes(message.data)
-    limits = [f"-max_total_time={seconds}", "-max_len=33000"]
+    for name, data in seeds(target):
+        (corpus / name).write_bytes(data)
+    limits = [f"-max_total_time={seconds}", f"-max_len={TARGETS[target]}"]
     fuzzed = subprocess.run(
         [program, *limits, corpus], cwd=folder, stderr=subprocess.PIPE, text=True, check=False
     )
     if fuzzed.returncode:
         print(fuzzed.stderr)  # ends with the input, in base64
     else:
-        print("the helper's decoder and policy:", fuzzed.stderr.splitlines()[-1])
+        print(f"the helper's {target}:", fuzzed.stderr.splitlines()[-1])
     return fuzzed.returncode
 
 
-def build(program: Path) -> bool:
+def seeds(target: str) -> Iterator[tuple[str, bytes]]:
+    """What it begins with: golden messages, or the files of its corpus."""
+    if target == "request":
+        yield from ((message.name, message.data) for message in goldens("request"))
+    for path in sorted((HERE / "corpus" / target).glob("*")):
+        yield path.name, path.read_bytes()
+
+
+def build(target: str, program: Path) -> bool:
     """Whether clang is there, and has libFuzzer."""
     clang = shutil.which("clang")
     if clang is None:
         return False
-    sources = [HERE / "request.c", PROJECT / "helper/request.c", PROJECT / "helper/policy.c"]
+    sources = [HERE / f"{target}.c", *(PROJECT / "helper" / name for name in PURE)]
     command = [clang, "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", f"-I{PROJECT / 'helper'}"]
     command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     command += [*map(str, sources), "-o", str(program)]

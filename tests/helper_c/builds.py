@@ -13,6 +13,7 @@ __all__ = (
     "compile_c",
     "link_options",
     "options",
+    "pure_sources",
     "sources",
     "warnings",
 )
@@ -25,6 +26,12 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"
 def sources() -> list[Path]:
     """The sources that CMakeLists.txt makes the helper of."""
     return [PROJECT / name for name in _listed("add_executable(aioprocket-helper")]
+
+
+def pure_sources() -> list[Path]:
+    """The decoder and the policy: what makes no system call, and is fuzzed."""
+    names = ("request.c", "policy.c", "policy_parse.c", "confine.c")
+    return [HELPER / name for name in names]
 
 
 def warnings() -> list[str]:

@@ -199,6 +199,22 @@ static enum verdict decode(const uint8_t *input, size_t size,
 	return verdict;
 }
 
+/* By the built-in rules, where every namespace is the caller's own. */
+static void print_decision(const struct caller *caller,
+			   struct request *request)
+{
+	static struct policy policy;
+	const struct site site = {
+		.places = request->flags & FLAG_NAMESPACE ? PLACE_OWN :
+							    PLACE_HOST,
+	};
+
+	policy_use_built_in(&policy);
+	policy_begin(&policy, caller);
+	printf("%d\n",
+	       (int)policy_decide(&policy, caller, &site, request).reason);
+}
+
 static void decode_all(const struct caller *caller)
 {
 	static uint8_t input[INPUT_MAX];
@@ -216,7 +232,7 @@ static void decode_all(const struct caller *caller)
 		if (caller == NULL || verdict != VERDICT_GOOD)
 			print_verdict(verdict, &request);
 		else
-			printf("%d\n", (int)policy_decide(caller, &request));
+			print_decision(caller, &request);
 		printf("\n");
 		fflush(stdout);
 	}

@@ -1,0 +1,124 @@
+"""A policy file of the test's own, a log of the test's own, and accounts to try them with.
+
+All of it in this run's mount namespace: the machine's /etc and /dev stay as they are.
+"""
+
+import os
+import pickle
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sandbox import kernel
+
+__all__ = ("FOLDER", "SystemLog", "hide_etc", "install_for_everybody", "run_as", "system_log")
+
+T = TypeVar("T")
+FOLDER = Path("/etc/aioprocket")
+_NODES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+@contextmanager
+def hide_etc() -> Iterator[Path]:
+    """Put a copy over /etc, in which there is an empty folder for the policy."""
+    staging = Path(tempfile.mkdtemp(prefix="aioprocket-etc-"))
+    with ExitStack() as stack:
+        stack.callback(staging.rmdir)
+        kernel.mount("tmpfs", str(staging), "tmpfs", 0, "mode=0755")
+        stack.callback(kernel.unmount, str(staging))
+        # Sockets and what vanishes meanwhile are no loss.
+        subprocess.run(["cp", "-a", "/etc/.", staging], capture_output=True, check=False)
+        shutil.rmtree(staging / FOLDER.name, ignore_errors=True)
+        staging.chmod(0o755)
+        kernel.mount(str(staging), "/etc", None, kernel.MS_BIND)
+        stack.callback(kernel.unmount, "/etc")
+        FOLDER.mkdir(mode=0o755)
+        yield FOLDER
+
+
+def install_for_everybody(helper: Path, folder: Path) -> Path:
+    """A copy that belongs to root, runs as root, and may be executed by everybody: mode 4755."""
+    installed = folder / "everybody" / "aioprocket-helper"
+    installed.parent.mkdir(mode=0o755, exist_ok=True)
+    shutil.copy(helper, installed)
+    os.chown(installed, 0, 0)
+    installed.chmod(0o4755)
+    return installed
+
+
+class SystemLog:
+    """What was sent to /dev/log."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def lines(self) -> list[str]:
+        """Those that have come and were not yet asked for."""
+        found = []
+        while True:
+            try:
+                found.append(self._sock.recv(4096).decode("ascii"))
+            except BlockingIOError:
+                return found
+
+
+@contextmanager
+def system_log() -> Iterator[SystemLog]:
+    """A /dev of the test's own, with a log."""
+    nodes = {name: os.stat(f"/dev/{name}").st_rdev for name in _NODES}
+    kernel.mount("tmpfs", "/dev", "tmpfs", 0, "mode=0755")
+    try:
+        for name, number in nodes.items():
+            os.mknod(f"/dev/{name}", stat.S_IFCHR, number)
+            os.chmod(f"/dev/{name}", 0o666)
+        Path("/dev/shm").mkdir(mode=0o1777)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.bind("/dev/log")
+            os.chmod("/dev/log", 0o666)
+            yield SystemLog(sock)
+    finally:
+        kernel.unmount("/dev")
+
+
+def run_as(function: Callable[[], T], uid: int, gid: int, groups: Sequence[int] = ()) -> T:
+    """Call a function in a child that is this account; its result or exception comes back."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # The child takes no lock that a thread of ours could hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        os._exit(_answer(function, uid, gid, groups, writing))
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        reply = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, f"the child ended with {status}"
+    good, value = pickle.loads(reply)
+    assert good, value
+    return value  # type: ignore[no-any-return]
+
+
+def _answer(
+    function: Callable[[], Any], uid: int, gid: int, groups: Sequence[int], pipe: int
+) -> int:
+    try:
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        kernel.set_dumpable()
+        outcome = (True, function())
+    except BaseException:
+        outcome = (False, traceback.format_exc())
+    with open(pipe, "wb") as stream:
+        stream.write(pickle.dumps(outcome))
+    return 0

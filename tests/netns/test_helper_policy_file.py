@@ -1,0 +1,353 @@
+"""The policy's file: what the setuid helper takes for one, and that any doubt denies everything."""
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from helper_client import BY_FILE, Kind, Reason, Stage, session
+from lab.policies import run_as, system_log
+
+pytestmark = [pytest.mark.netns, pytest.mark.realroot]
+
+ACCOUNT: Final = 61001
+EPERM: Final = 1
+GOOD: Final = "version 1\nallow uid=61001 icmp icmp6 packet\nallow gid=61077 udp port=53\n"
+ICMP: Final = {"protocol": 1}
+
+
+def ask(
+    helper: Path,
+    kind: Kind = Kind.RAW4,
+    *,
+    uid: int = ACCOUNT,
+    gid: int = ACCOUNT,
+    groups: tuple[int, ...] = (),
+    **fields: Any,
+) -> tuple[Stage, int]:
+    """The stage and the reason of the answer to an account of these numbers."""
+
+    def open_one() -> tuple[Stage, int]:
+        with session(helper) as running:
+            reply = running.open(kind, **(fields or ICMP))
+            return reply.stage, reply.detail
+
+    return run_as(open_one, uid, gid, groups)
+
+
+GRANTED: Final = (Stage.OK, 0)
+REFUSED: Final = (Stage.POLICY, int(Reason.POLICY))
+
+
+def install(file: Path, text: str | bytes = GOOD) -> Path:
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    file.chmod(0o644)
+    return file
+
+
+def test_a_file_grants_what_it_says_and_nothing_else(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file)
+
+    assert ask(everybodys_helper) == GRANTED
+    assert ask(everybodys_helper, protocol=2) == (Stage.POLICY, Reason.PROTOCOL | BY_FILE)
+    assert ask(everybodys_helper, Kind.TCP4, port=80) == (Stage.POLICY, Reason.KIND | BY_FILE)
+    assert ask(everybodys_helper, uid=61002) == (Stage.POLICY, Reason.KIND | BY_FILE)
+
+
+@pytest.mark.hostile(96)
+def test_without_a_file_a_helper_for_everybody_denies(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    assert ask(everybodys_helper) == (Stage.POLICY, Reason.EVERYBODY)
+    policy_file.parent.rmdir()
+    try:
+        assert ask(everybodys_helper) == (Stage.POLICY, Reason.EVERYBODY)
+    finally:
+        policy_file.parent.mkdir(mode=0o755)
+
+
+@pytest.mark.hostile(96)
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "version 1\n"])
+def test_a_file_without_rules_denies(everybodys_helper: Path, policy_file: Path, text: str) -> None:
+    install(policy_file, text)
+
+    assert ask(everybodys_helper) == (Stage.POLICY, Reason.KIND | BY_FILE)
+
+
+def test_a_file_ends_the_built_in_grants(setuid_helper: Path, policy_file: Path) -> None:
+    nobody = {"uid": 65534, "gid": 65534}
+    assert ask(setuid_helper, **nobody) == GRANTED
+
+    install(policy_file)
+
+    assert ask(setuid_helper, **nobody) == (Stage.POLICY, Reason.KIND | BY_FILE)
+
+
+@pytest.mark.hostile(101)
+def test_a_group_counts_as_primary_and_as_supplementary(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file)
+
+    assert ask(everybodys_helper, Kind.UDP4, uid=61009, gid=61077, port=53) == GRANTED
+    assert ask(everybodys_helper, Kind.UDP4, uid=61009, groups=(7, 61077), port=53) == GRANTED
+    denied = ask(everybodys_helper, Kind.UDP4, uid=61009, groups=(7,), port=53)
+    assert denied == (Stage.POLICY, Reason.KIND | BY_FILE)
+
+
+@pytest.mark.hostile(102)
+def test_as_many_groups_as_the_kernel_allows(everybodys_helper: Path, policy_file: Path) -> None:
+    install(policy_file)
+    many = tuple(range(100_000, 165_535))
+
+    assert ask(everybodys_helper, Kind.UDP4, uid=61009, groups=(*many, 61077), port=53) == GRANTED
+    denied = ask(everybodys_helper, Kind.UDP4, uid=61009, groups=(*many, 61078), port=53)
+    assert denied == (Stage.POLICY, Reason.KIND | BY_FILE)
+
+
+@pytest.mark.hostile(103)
+def test_a_file_that_only_root_can_read_is_read_before_the_drop(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file).chmod(0o600)
+    policy_file.parent.chmod(0o700)
+
+    assert ask(everybodys_helper) == GRANTED
+
+
+def symlink(file: Path) -> None:
+    file.rename(file.with_name("real"))
+    file.symlink_to("real")
+
+
+def hard_link(file: Path) -> None:
+    file.with_name("other").hardlink_to(file)
+
+
+def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def spoil(file: Path) -> None:
+        file.unlink()
+        make(file)
+
+    spoil.__name__ = str(getattr(make, "__name__", make))
+    return spoil
+
+
+def fifo(file: Path) -> None:
+    os.mkfifo(file, 0o644)
+
+
+def folder(file: Path) -> None:
+    file.mkdir()
+
+
+def device(file: Path) -> None:
+    os.mknod(file, stat.S_IFCHR | 0o644, os.makedev(1, 5))
+
+
+def bound_socket(file: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(file))
+
+
+def other_owner(file: Path) -> None:
+    os.chown(file, ACCOUNT, 0)
+
+
+def group_can_write(file: Path) -> None:
+    file.chmod(0o664)
+
+
+def others_can_write(file: Path) -> None:
+    file.chmod(0o646)
+
+
+def folder_of_another(file: Path) -> None:
+    os.chown(file.parent, ACCOUNT, 0)
+
+
+def folder_for_a_group(file: Path) -> None:
+    file.parent.chmod(0o775)
+
+
+def folder_for_all(file: Path) -> None:
+    file.parent.chmod(0o1777)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(each, marks=pytest.mark.hostile(number), id=each.__name__)
+        for number, each in (
+            (97, symlink),
+            (97, hard_link),
+            (97, replaced_by(fifo)),
+            (97, replaced_by(folder)),
+            (97, replaced_by(device)),
+            (97, replaced_by(bound_socket)),
+            (98, other_owner),
+            (98, group_can_write),
+            (98, others_can_write),
+            (98, folder_of_another),
+            (98, folder_for_a_group),
+            (98, folder_for_all),
+        )
+    ],
+)
+def test_a_file_that_others_may_have_had_a_hand_in_denies_everything(
+    everybodys_helper: Path, setuid_helper: Path, policy_file: Path, spoil: Callable[[Path], None]
+) -> None:
+    install(policy_file)
+    spoil(policy_file)
+
+    assert ask(everybodys_helper) == REFUSED
+    # The built-in grants do not come back either.
+    assert ask(setuid_helper, uid=65534, gid=65534) == REFUSED
+
+
+@pytest.mark.hostile(98)
+def test_a_folder_that_is_a_symbolic_link_denies_everything(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file)
+    real = policy_file.parent.rename("/etc/aioprocket-real")
+    policy_file.parent.symlink_to(real)
+    try:
+        assert ask(everybodys_helper) == REFUSED
+    finally:
+        policy_file.parent.unlink()
+        real.rename(policy_file.parent)
+
+
+def test_a_grandparent_that_others_can_write_denies_everything(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file)
+    os.chmod("/etc", 0o775)
+    try:
+        assert ask(everybodys_helper) == REFUSED
+    finally:
+        os.chmod("/etc", 0o755)
+
+
+@pytest.mark.hostile(97)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(GOOD + "#" * 66_000 + "\n", id="65 KiB"),
+        pytest.param(GOOD + "#\0\n", id="NUL"),
+        pytest.param(GOOD.replace("\n", "\r\n"), id="CRLF"),
+        pytest.param("\ufeff" + GOOD, id="byte order mark"),
+        pytest.param(GOOD[:-1], id="no newline at the end"),
+        pytest.param(GOOD + "#" * 513 + "\n", id="513 bytes"),
+        pytest.param(GOOD + "allow all icmp\n" * 255, id="257 rules"),
+        pytest.param(GOOD + "allow all icmp color=red\n", id="unknown key"),
+    ],
+)
+def test_a_fault_anywhere_denies_everything(
+    everybodys_helper: Path, policy_file: Path, text: str
+) -> None:
+    install(policy_file, text)
+
+    assert ask(everybodys_helper) == REFUSED
+
+
+def test_the_most_of_everything_is_still_good(everybodys_helper: Path, policy_file: Path) -> None:
+    rules = GOOD + "allow uid=7 icmp\n" * 254
+    comments = ("#" * 512 + "\n") * ((65536 - len(rules)) // 513)
+    text = rules + comments
+    install(policy_file, text + "#" * (65535 - len(text)) + "\n")
+    assert policy_file.stat().st_size == 65536
+
+    assert ask(everybodys_helper) == GRANTED
+
+
+@pytest.mark.hostile(99)
+def test_a_file_replaced_while_it_is_read_is_the_old_or_the_new_one(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file)
+    other = GOOD.replace("icmp icmp6 packet", "udp port=1-9")
+    pid = os.fork()
+    if pid == 0:
+        while os.getppid() != 1:
+            for text in (other, GOOD):
+                new = install(policy_file.with_name("new"), text)
+                os.rename(new, policy_file)
+        os._exit(0)
+    try:
+        answers = {ask(everybodys_helper) for _ in range(100)}
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        policy_file.with_name("new").unlink(missing_ok=True)
+
+    assert answers <= {GRANTED, (Stage.POLICY, Reason.KIND | BY_FILE)}
+
+
+def test_a_session_keeps_the_policy_that_it_began_with(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file)
+    reading, writing = os.pipe()
+    ready, told = os.pipe()
+
+    def two() -> list[Stage]:
+        with session(everybodys_helper) as running:
+            first = running.open(Kind.RAW4, **ICMP)
+            os.write(told, b"x")
+            os.read(reading, 1)
+            return [first.stage, running.open(Kind.RAW4, **ICMP).stage]
+
+    pid = os.fork()
+    if pid == 0:
+        os.read(ready, 1)
+        policy_file.write_text("version 1\n")
+        os.write(writing, b"x")
+        os._exit(0)
+    try:
+        assert run_as(two, ACCOUNT, ACCOUNT) == [Stage.OK, Stage.OK]
+    finally:
+        os.waitpid(pid, 0)
+        for fd in (reading, writing, ready, told):
+            os.close(fd)
+    assert ask(everybodys_helper)[0] is Stage.POLICY
+
+
+def test_an_invalid_file_is_told_to_the_log_with_its_line(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    install(policy_file, GOOD + "allow uid=1 icmp colour=red\n")
+
+    with system_log() as log:
+        assert ask(everybodys_helper) == REFUSED
+        invalid, denied = log.lines()
+
+    assert invalid.startswith("<84>aioprocket-helper[")
+    assert f"uid={ACCOUNT} " in invalid
+    assert invalid.endswith("nobody gets anything: the policy is invalid, line 4: unknown word")
+    assert " denied reason=policy kind=raw4 proto=1" in denied
+
+
+def test_root_is_not_subject_to_it(everybodys_helper: Path, policy_file: Path) -> None:
+    install(policy_file, "nonsense\n")
+
+    assert ask(everybodys_helper, Kind.TCP4, uid=0, gid=0, port=80) == GRANTED
+
+
+def test_by_capabilities_the_file_must_be_readable_by_its_caller(
+    caps_helper: Path, policy_file: Path
+) -> None:
+    nobody = {"uid": 65534, "gid": 65534}
+    install(policy_file, GOOD.replace("61001", "65534"))
+    assert ask(caps_helper, **nobody) == GRANTED
+
+    policy_file.chmod(0o600)
+
+    assert ask(caps_helper, **nobody) == REFUSED
