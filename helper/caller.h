@@ -14,7 +14,10 @@ enum mode {
 	MODE_PLAIN = 1, MODE_SETUID, MODE_CAPABILITIES, MODE_SUDO, MODE_BROKER,
 };
 
-enum state { STATE_NO_NEW_PRIVS = 1 << 0, STATE_SECURE = 1 << 1 };
+enum state {
+	STATE_NO_NEW_PRIVS = 1 << 0, STATE_SECURE = 1 << 1,
+	STATE_SECCOMP = 1 << 2, STATE_LANDLOCK = 1 << 3,
+};
 
 struct caller {
 	enum mode mode;

@@ -17,6 +17,7 @@
 #include "caller.h"
 #include "policy.h"
 #include "privilege.h"
+#include "sandbox.h"
 #include "serve.h"
 
 enum {
@@ -118,7 +119,9 @@ int main(int argc, char **argv)
 		return STATUS_SYSTEM;
 	/* Before the drop, for the file may be root's alone to read. */
 	policy_load(&policy, &caller);
-	if (privilege_drop(&caller))
+	if (privilege_drop(&caller) ||
+	    sandbox_files(&policy, &caller.state) ||
+	    sandbox_calls(&caller.state))
 		return STATUS_SYSTEM;
 	return serve(SESSION, &caller, &policy);
 }
