@@ -23,13 +23,16 @@ struct caller {
 	enum mode mode;
 	uint16_t state; /* enum state */
 	bool known; /* false: gets nothing but a refusal */
+	bool lost; /* as above: nobody can tell, or reach, his network */
+	bool foreign; /* his network is not the broker's; we are in his */
 	uid_t uid;
 	gid_t gid;
 	pid_t pid; /* who made the socket; for the log alone */
 	const gid_t *groups; /* primary and supplementary */
 	size_t group_count;
-	bool file_safe; /* only root can change the helper's file */
-	bool file_for_all; /* everybody can execute it */
+	/* The file of the helper or, in its place, of the broker's socket. */
+	bool file_safe; /* only root can change it */
+	bool file_for_all; /* everybody can execute it, or connect to it */
 };
 
 /*
@@ -38,3 +41,6 @@ struct caller {
  */
 MUST_CHECK int caller_identify(int session, const char *sudo_uid,
 			       struct caller *caller);
+
+/* Who is at the other end of a broker's connection: his ids and groups. */
+MUST_CHECK int caller_identify_peer(int connection, struct caller *caller);

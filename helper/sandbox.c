@@ -33,8 +33,9 @@
 
 #ifndef ARCHITECTURE
 
-static MUST_CHECK int filter_enter(void)
+static MUST_CHECK int filter_enter(enum sandbox whose)
 {
+	(void)whose;
 	return 0;
 }
 
@@ -44,6 +45,7 @@ static MUST_CHECK int filter_enter(void)
 enum { TO_ALLOW = 255, TO_KILL = 254, TO_NEXT = 253 };
 
 /* The low half, on machines like ours; the kernel looks at no more of them. */
+#define NUMBER offsetof(struct seccomp_data, nr)
 #define ARGUMENT(n) offsetof(struct seccomp_data, args[n])
 #define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
 #define IF(value, then, otherwise) \
@@ -76,7 +78,7 @@ static const struct sock_filter begin[] = {
 	 */
 	LOAD(ARGUMENT(1)), KEEP_IN_X,
 	LOAD(offsetof(struct seccomp_data, arch)), IF(ARCHITECTURE, 0, TO_KILL),
-	LOAD(offsetof(struct seccomp_data, nr)),
+	LOAD(NUMBER),
 };
 
 static const struct sock_filter session[] = {
@@ -131,6 +133,27 @@ static const struct sock_filter session[] = {
 	LOAD(ARGUMENT(0)), MAY_BE(AF_INET), MAY_BE(AF_INET6), KILL,
 };
 
+/* With children that still have to become their callers. */
+static const struct sock_filter broker[] = {
+	CALL(accept4), CALL(ppoll), CALL(read), CALL(dup3), CALL(kill),
+	CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid),
+	CALL(getresuid), CALL(getresgid), CALL(setresuid), CALL(setresgid),
+	CALL(setgroups), CALL(rt_sigaction), CALL(rt_sigreturn),
+	CALL(landlock_create_ruleset), CALL(landlock_add_rule),
+	CALL(landlock_restrict_self),
+
+	/* The rest of ioctl(2) is the session's. */
+	IF(SYS_ioctl, 0, 3), SECOND_ARGUMENT, MAY_BE(SIOCGSKNS), LOAD(NUMBER),
+
+	OF(prlimit64), LOAD(ARGUMENT(0)), MAY_BE(0), KILL,
+
+	OF(prctl), LOAD(ARGUMENT(0)), MAY_BE(PR_SET_KEEPCAPS),
+	MAY_BE(PR_CAPBSET_DROP), MAY_BE(PR_GET_SECUREBITS),
+	MAY_BE(PR_SET_SECUREBITS), MAY_BE(PR_CAP_AMBIENT),
+	MAY_BE(PR_SET_NO_NEW_PRIVS), MAY_BE(PR_GET_NO_NEW_PRIVS),
+	MAY_BE(PR_SET_DUMPABLE), MAY_BE(PR_GET_DUMPABLE), KILL,
+};
+
 static const struct sock_filter end[] = {
 	KILL, BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
@@ -165,9 +188,11 @@ static uint8_t way(const struct program *program, size_t from, uint8_t mark)
 	return (uint8_t)(to - from);
 }
 
-static void put_together(struct program *program)
+static void put_together(enum sandbox whose, struct program *program)
 {
 	append(program, begin, sizeof(begin));
+	if (whose == SANDBOX_BROKER)
+		append(program, broker, sizeof(broker));
 	append(program, session, sizeof(session));
 	append(program, end, sizeof(end));
 	for (size_t i = 0; i < program->count; i++) {
@@ -180,12 +205,12 @@ static void put_together(struct program *program)
 	}
 }
 
-static MUST_CHECK int filter_enter(void)
+static MUST_CHECK int filter_enter(enum sandbox whose)
 {
 	struct program program = { 0 };
 	struct sock_fprog given = { .filter = program.code };
 
-	put_together(&program);
+	put_together(whose, &program);
 	given.len = program.count;
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &given, 0, 0) == 0)
 		return 1;
@@ -195,9 +220,9 @@ static MUST_CHECK int filter_enter(void)
 
 #endif
 
-int sandbox_calls(uint16_t *state)
+int sandbox_calls(enum sandbox whose, uint16_t *state)
 {
-	const int entered = filter_enter();
+	const int entered = filter_enter(whose);
 
 	if (entered > 0)
 		*state |= STATE_SECCOMP;

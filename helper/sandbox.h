@@ -19,5 +19,8 @@
 /* Files: the devices of the caller's rules, and settings of the network. */
 MUST_CHECK int sandbox_files(const struct policy *policy, uint16_t *state);
 
-/* System calls. Nothing but serve() goes on from there. */
-MUST_CHECK int sandbox_calls(uint16_t *state);
+/* A broker's children are in its sandbox, and have more to do at first. */
+enum sandbox { SANDBOX_SESSION, SANDBOX_BROKER };
+
+/* System calls. Nothing but serve() and broker.c goes on from there. */
+MUST_CHECK int sandbox_calls(enum sandbox whose, uint16_t *state);

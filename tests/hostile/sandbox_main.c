@@ -124,7 +124,7 @@ static int judge(uint32_t architecture)
 	struct program program = { 0 };
 	struct line line;
 
-	put_together(&program);
+	put_together(SANDBOX_SESSION, &program);
 	while (read_line(&line)) {
 		struct seccomp_data data = {
 			.nr = (int)line.number,
@@ -146,7 +146,7 @@ static int live(bool by_another_door)
 	long result;
 
 	if (!read_line(&line) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    sandbox_calls(&state) || !(state & STATE_SECCOMP))
+	    sandbox_calls(SANDBOX_SESSION, &state) || !(state & STATE_SECCOMP))
 		return 3;
 #ifdef __x86_64__
 	if (by_another_door)
