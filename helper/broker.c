@@ -20,6 +20,7 @@
 
 #include "broker.h"
 #include "caller.h"
+#include "fdpass.h"
 #include "privilege.h"
 #include "sandbox.h"
 #include "serve.h"
@@ -347,6 +348,18 @@ static size_t count_of(uid_t uid)
 	return count;
 }
 
+/* Without having heard the question, which may never come. */
+static void send_away(int connection)
+{
+	struct reply reply = { .op = OP_HELLO };
+	uint8_t bytes[REPLY_SIZE];
+
+	reply_fail(&reply, STAGE_POLICY, EUSERS);
+	reply.detail = REASON_LIMIT;
+	reply_encode(&reply, bytes);
+	(void)!fdpass_send(connection, bytes, sizeof(bytes), -1);
+}
+
 /* 1 in the child, 0 in the broker, -1: there is no process to be had. */
 static MUST_CHECK int give_child(int connection, struct caller *caller)
 {
@@ -354,9 +367,12 @@ static MUST_CHECK int give_child(int connection, struct caller *caller)
 	socklen_t size = sizeof(client);
 	pid_t pid;
 
-	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &client, &size) ||
-	    count_of(client.uid) >= CHILDREN_OF_ONE_MAX)
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &client, &size))
 		return 0;
+	if (count_of(client.uid) >= CHILDREN_OF_ONE_MAX) {
+		send_away(connection);
+		return 0;
+	}
 	pid = fork();
 	if (pid == 0)
 		return become_child(connection, caller) ? 2 : 1;

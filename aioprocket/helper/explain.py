@@ -126,6 +126,21 @@ def hello_refused(reply: Reply, by: str) -> AioprocketError:
             step="identity",
             hint="the process that made the session's socket must be the one that uses it",
         )
+    if reply.stage is Stage.POLICY:
+        return NotPermittedError(
+            f"{by} has too many connections of this account: {errno_text(reply.errno)}",
+            errno=reply.errno,
+            step="policy",
+            hint="close some, or share one: async with aioprocket.Helper() as helper",
+        )
+    if reply.stage is Stage.NAMESPACE:
+        return NotPermittedError(
+            f"{by} does not know in which network this process is: {errno_text(reply.errno)}",
+            errno=reply.errno,
+            step="namespace",
+            hint="in another network than the broker's it needs Linux 6.5; process and socket "
+            "must be of one network",
+        )
     if reply.stage is Stage.VERSION:
         return HelperProtocolError(
             f"{by} speaks versions {reply.lowest} to {reply.highest}, this library {VERSION}",

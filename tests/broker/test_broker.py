@@ -122,8 +122,13 @@ def test_what_is_served_is_in_the_network_of_the_client(
 def test_a_device_does_not_reach_another_network_by_accident(
     broker: Broker, namespace: Namespace, tun_device: Path
 ) -> None:
+    devices: list[tuple[Kind, dict[str, Any]]] = [
+        (Kind.TUN, {}),
+        (Kind.TAP, {}),
+        (Kind.DEVICE, {"device": "net/tun"}),
+    ]
     with namespace.entered(), broker.session() as client:
-        for kind, fields in ((Kind.TUN, {}), (Kind.TAP, {}), (Kind.DEVICE, {"device": "net/tun"})):
+        for kind, fields in devices:
             denied = client.open(kind, **fields)
             assert (denied.refusal, denied.detail) == (POLICY_REFUSED, Reason.KIND)
 
@@ -214,6 +219,9 @@ def test_one_account_has_so_many_connections_and_others_are_served(
         silent = [stack.enter_context(connect(broker.path)) for _ in range(OF_ONE)]
         wait_for(lambda: len(broker.children()) == OF_ONE)
         with connect(broker.path) as one_more:
+            reply = one_more.recv(96)
+            assert struct.unpack_from("<HH", reply, 8) == (1, Stage.POLICY)
+            assert struct.unpack_from("<IH", reply, 16) == (errno.EUSERS, Reason.LIMIT)
             assert _is_closed(one_more)
         if is_root:
             os.chown(broker.path, 0, NOBODY)
@@ -344,7 +352,7 @@ def test_a_path_that_is_none_is_refused_in_words(helper_binary: Path, path: str)
 
 
 def _start_in_vain(helper: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    command = [helper, "--broker", *arguments]
+    command = [str(helper), "--broker", *arguments]
     return subprocess.run(command, env={}, capture_output=True, timeout=20, check=False)
 
 
