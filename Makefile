@@ -7,7 +7,7 @@ BUILD := build
 # Many tests wait for the kernel. A file stays with one process, for what it builds at its start.
 IN_PARALLEL := -n 4 --dist loadfile
 
-C_SOURCES := $(wildcard helper/*.c helper/*.h native/*.c native/*.h)
+C_SOURCES := $(wildcard helper/*.c helper/*.h native/*.c native/*.h native/*/*.c)
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -Wconversion -Wshadow -Wswitch-enum -Wvla \
 	-Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wundef
 
@@ -101,7 +101,7 @@ types: $(VENV)/.lint $(VENV)/.test
 PYTHON_INCLUDE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 compile_c = for source in helper/*.c; do \
 	    $(1) $(C_WARNINGS) -D_GNU_SOURCE -O2 -c -o /dev/null $$source || exit 1; done; \
-	for source in native/*.c; do \
+	for source in native/*.c native/*/*.c; do \
 	    $(1) $(C_WARNINGS) -isystem $(PYTHON_INCLUDE) -DPy_LIMITED_API=0x030b0000 -fPIC -O2 \
 	        -c -o /dev/null $$source || exit 1; done
 

@@ -30,6 +30,7 @@ struct caller {
 	pid_t pid; /* who made the socket; for the log alone */
 	const gid_t *groups; /* primary and supplementary */
 	size_t group_count;
+	bool stays; /* no rule lets him into another network namespace */
 	/* The file of the helper or, in its place, of the broker's socket. */
 	bool file_safe; /* only root can change it */
 	bool file_for_all; /* everybody can execute it, or connect to it */

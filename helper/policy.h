@@ -142,7 +142,7 @@ MUST_CHECK struct verdict_of_policy policy_decide(struct policy *policy,
 						  struct request *request);
 
 /* From the file that is compiled in; with the rights to read it. */
-void policy_load(struct policy *policy, const struct caller *caller);
+void policy_load(struct policy *policy, struct caller *caller);
 
 /* As policy_load(), of any file that lies below folders of root alone. */
 void policy_load_from(struct policy *policy, const char *path);

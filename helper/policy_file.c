@@ -196,17 +196,21 @@ static void pin(struct namespace *namespace)
 	namespace->inode = status.st_ino;
 }
 
-void policy_load(struct policy *policy, const struct caller *caller)
+void policy_load(struct policy *policy, struct caller *caller)
 {
-	uint32_t named = 0;
+	uint32_t named = 0, places = 0;
 
 	/* A plain helper has nothing to give that is not its caller's. */
 	if (!caller->known || caller->mode == MODE_PLAIN)
 		return;
 	policy_load_from(policy, AIOPROCKET_POLICY);
 	policy_begin(policy, caller);
-	for (size_t i = 0; i < policy->own_count; i++)
+	for (size_t i = 0; i < policy->own_count; i++) {
 		named |= policy->rules[policy->own[i]].namespaces;
+		places |= policy->rules[policy->own[i]].places;
+	}
+	caller->stays = caller->uid != 0 &&
+			!(places & (PLACE_OWN | PLACE_NAMED));
 	for (size_t i = 0; i < policy->namespace_count; i++)
 		if (named & 1U << i)
 			pin(&policy->namespaces[i]);

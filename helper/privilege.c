@@ -127,6 +127,7 @@ int privilege_drop(const struct caller *caller)
 		return -1;
 	/* An unknown caller gets an answer from a process without any. */
 	held &= caller->known ? keep : 0;
+	held &= ~(uint32_t)(caller->stays ? MAY_ENTER : 0);
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) ||
 	    put_sets(held, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))

@@ -21,10 +21,12 @@ ROWS = (
     ("_system",),
     ("packet",),
     ("readiness",),
+    ("policy",),
     ("helper", "channels"),
     ("opening",),
     ("doors",),
     ("__init__", "testing"),
+    ("cli",),
 )
 ROW_OF = {group: number for number, row in enumerate(ROWS) for group in row}
 

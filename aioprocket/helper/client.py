@@ -7,6 +7,7 @@ from .._system.descriptor import Descriptor, Opened
 from ..errors import ClosedError, HelperDiedError, NotPermittedError, SpecError
 from ..spec import DeviceSpec, Spec
 from ..wire.reply import Mode, Reason, Reply
+from .ask import how_to_ask
 from .diagnose import Diagnosis, why_partial, why_unprivileged
 from .direct import opened_namespace
 from .install import how_to_install, how_to_permit_sudo
@@ -189,7 +190,7 @@ async def _explained(
     except NotPermittedError as error:
         if error.step == "policy":
             raise _explained_by_policy(error, spec, way) from None
-        raise _explained_by_privilege(error, session, way) from None
+        raise _explained_by_privilege(error, spec, session, way) from None
     except HelperDiedError as error:
         if session.facts is None:
             raise _explained_death(error, way) from None
@@ -197,12 +198,12 @@ async def _explained(
 
 
 def _explained_by_privilege(
-    error: NotPermittedError, session: Session, way: Way
+    error: NotPermittedError, spec: Spec, session: Session, way: Way
 ) -> NotPermittedError:
     """The kernel refused a helper: the question is whether it lacks privilege, and why."""
     if session.facts is None:
         return error
-    found = _why_refused(error.step, session.facts, way.program)
+    found = _why_refused(error.step, spec, session.facts, way.program)
     if found is None:
         return error
     reason, hint = found
@@ -211,13 +212,14 @@ def _explained_by_privilege(
     )
 
 
-def _why_refused(step: str, facts: Facts, program: str) -> Diagnosis | None:
+def _why_refused(step: str, spec: Spec, facts: Facts, program: str) -> Diagnosis | None:
     if not program:
         return None
     if facts.mode is Mode.PLAIN:
         return why_unprivileged(program)
     if facts.mode is not Mode.CAPABILITIES:
-        return None
+        # One answer to all that can be wrong with a namespace: most often it is the policy.
+        return ("its policy may not grant it", how_to_ask(spec)) if step == "namespace" else None
     if step == "namespace":
         # Entering one needs CAP_SYS_ADMIN, which is too much to give to a file.
         return (

@@ -22,7 +22,8 @@ from ..errors import (
 from ..spec import DeviceSpec, PacketSpec, SocketSpec, Spec, TunSpec, describe
 from ..wire.kinds import Flag
 from ..wire.message import VERSION
-from ..wire.reply import Reason, Reply, Stage
+from ..wire.reply import BY_FILE, Reason, Reply, Stage
+from .ask import how_to_ask
 from .install import how_to_install
 
 __all__ = ("hello_refused", "open_failed", "open_refused", "policy_hint")
@@ -63,6 +64,30 @@ _REASONS: Final = {
     Reason.EVERYBODY: "everybody may execute the helper, and there is no policy",
     Reason.FILE: "the helper's file is not root's, or others can write it",
     Reason.ADDRESS: "only addresses that no real network has are granted",
+}
+_INVALID: Final = "its policy is invalid, and nobody gets anything until it is mended"
+# The same, where an administrator has written the rules.
+_FILE_REASONS: Final = {
+    Reason.KIND: "its policy grants you nothing of this kind",
+    Reason.PROTOCOL: "its policy grants you other protocols",
+    Reason.PORT: "its policy grants you other ports",
+    Reason.NAME: "its policy grants you devices of other names",
+    Reason.DEVICE: "its policy does not grant you this device",
+    Reason.MARK: "its policy does not grant you this mark",
+    Reason.BUFFER: "its policy grants you smaller buffers",
+    Reason.PRIORITY: "its policy grants you lower priorities",
+    Reason.NAMESPACE: "its policy grants you other network namespaces",
+    Reason.FILE: _REASONS[Reason.FILE],
+    Reason.ADDRESS: "its policy grants you other addresses",
+    Reason.INTERFACE: "its policy grants you another interface",
+    Reason.FILTER: "its policy grants it with a filter only",
+    Reason.LISTEN: "its policy grants it with a backlog only",
+    Reason.LIMIT: "this session has as many as its policy grants",
+}
+_FILE_HINTS: Final = {
+    Reason.FILTER: "give it a filter: it will be locked",
+    Reason.LISTEN: "give backlog=",
+    Reason.LIMIT: "a new session begins to count anew",
 }
 _ROOT_ONLY: Final = "the helper's built-in policy does not grant it: run the program as root"
 _REASON_HINTS: Final = {
@@ -158,17 +183,27 @@ def policy_hint(reason: Reason) -> str:
 
 def _policy(spec: Spec, reply: Reply, by: str) -> NotPermittedError:
     try:
-        reason = Reason(reply.detail)
+        reason = Reason(reply.detail & ~BY_FILE)
     except ValueError:
         words, hint = f"reason {reply.detail}", ""
     else:
-        words, hint = _REASONS[reason], policy_hint(reason)
+        words, hint = _explained(spec, reason, by_file=bool(reply.detail & BY_FILE))
     return NotPermittedError(
         f"{by} does not open the {describe(spec)}: {words}",
         errno=reply.errno,
         step="policy",
         hint=hint,
     )
+
+
+def _explained(spec: Spec, reason: Reason, *, by_file: bool) -> tuple[str, str]:
+    """The words and the hint."""
+    if reason is Reason.POLICY:
+        return _INVALID, "what is wrong with it: aioprocket policy check"
+    if by_file and reason in _FILE_REASONS:
+        hint = how_to_install() if reason is Reason.FILE else how_to_ask(spec)
+        return _FILE_REASONS[reason], _FILE_HINTS.get(reason, hint)
+    return _REASONS.get(reason, f"reason {int(reason)}"), policy_hint(reason)
 
 
 def _option(reply: Reply) -> str:

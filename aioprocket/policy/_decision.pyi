@@ -1,4 +1,4 @@
-"""The helper's decision, by the helper's own code. In ``native/decision.c``; docstrings are there."""
+"""The helper's decision. Written in C, in ``native/decision/``; the docstrings are there."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -12,6 +12,7 @@ from ..errors import WireError
 from .message import INTERFACE_NAME, MAGIC, VERSION, Layout, Op, decode_name
 
 __all__ = (
+    "BY_FILE",
     "REPLY_SIZE",
     "Mode",
     "Reason",
@@ -46,7 +47,7 @@ class Stage(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why policy refused: `Reply.detail` where the stage is POLICY."""
+    """Why policy refused: the low byte of `Reply.detail` where the stage is POLICY."""
 
     KIND = 1
     PROTOCOL = 2
@@ -60,6 +61,15 @@ class Reason(IntEnum):
     EVERYBODY = 10
     FILE = 11
     ADDRESS = 12
+    POLICY = 13
+    INTERFACE = 14
+    FILTER = 15
+    LISTEN = 16
+    LIMIT = 17
+
+
+BY_FILE: Final = 1 << 8
+"""Beside the reason: a policy file refused, not what is built in."""
 
 
 class Mode(IntEnum):
@@ -101,10 +111,11 @@ _NUMBERS: Final = (
 class Reply:
     """One answer; what does not apply is zero or empty.
 
-    ``errno`` is Linux's number. ``detail`` is a `Reason` where the stage is POLICY, and the bit
-    number of a `kinds.Flag` where it is OPTION. ``domain``, ``type`` and ``protocol`` are what the
-    socket itself says (SO_DOMAIN…). ``lowest`` to ``uid`` are HELLO's: the versions that the helper
-    speaks, how it was started, for whom. ``capabilities`` is its permitted set, one bit each.
+    ``errno`` is Linux's number. ``detail`` is a `Reason`, perhaps with `BY_FILE`, where the stage
+    is POLICY, and the bit number of a `kinds.Flag` where it is OPTION. ``domain``, ``type`` and
+    ``protocol`` are what the socket itself says (SO_DOMAIN…). ``lowest`` to ``uid`` are HELLO's:
+    the versions that the helper speaks, how it was started, for whom. ``capabilities`` is its
+    permitted set, one bit each.
     """
 
     op: Op

@@ -1,7 +1,8 @@
 """Hostile bytes for everything that reads bytes: ``make fuzz``.
 
 The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
-messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise `WireError` and nothing else.
+messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise
+`WireError` and nothing else.
 """
 
 import argparse

@@ -19,7 +19,7 @@ BUDGET = {
 }
 FUNCTION_LINES = 50
 WIDTH = 80
-FUZZER = Path(__file__).parents[1] / "fuzz" / "request.c"
+FUZZERS = Path(__file__).parents[1] / "fuzz"
 
 # What has no place where there is privilege: heap, standard I/O, names that others resolve,
 # locales, numbers without a check, other programs, the terminal.
@@ -120,9 +120,7 @@ def test_descriptors_are_opened_by_way_of_the_decision_only(objects: dict[str, s
     assert _users(objects, "impl_tun") == {"open.c"}
 
 
-@pytest.mark.parametrize(
-    "name", ["request.c", "policy.c", "policy_parse.c", "confine.c", "link.c"]
-)
+@pytest.mark.parametrize("name", ["request.c", "policy.c", "policy_parse.c", "confine.c", "link.c"])
 def test_decoder_and_policy_make_no_system_call(objects: dict[str, set[str]], name: str) -> None:
     assert objects[name] <= PURE | PURE_OF_OURS
 
@@ -161,9 +159,10 @@ def test_it_is_hardened(binary: Path) -> None:
     assert "__stack_chk_fail" in _readelf("--syms", binary)
 
 
-def test_the_decoder_survives_a_moment_of_fuzzing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["request", "policy"])
+def test_the_pure_half_survives_a_moment_of_fuzzing(tmp_path: Path, target: str) -> None:
     compiler = require("clang")
-    files = [FUZZER, *pure_sources()]
+    files = [FUZZERS / f"{target}.c", *pure_sources()]
     program = compile_c(
         compiler, files, tmp_path / "fuzzer", "-g", "-O1",
         "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all",
@@ -172,6 +171,8 @@ def test_the_decoder_survives_a_moment_of_fuzzing(tmp_path: Path) -> None:
     corpus.mkdir()
     for message in golden.good("request") + golden.faulty("request"):
         (corpus / message.name).write_bytes(message.data)
+    for path in (FUZZERS / "corpus" / target).glob("*"):
+        (corpus / path.name).write_bytes(path.read_bytes())
     run = subprocess.run(
         [program, "-runs=20000", "-seed=1", "-max_len=33000", corpus],
         cwd=tmp_path,

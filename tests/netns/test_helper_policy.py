@@ -163,7 +163,7 @@ def test_a_packet_socket_of_one_interface_reads_no_other_however_it_is_bound(
             bind_to_all(opened)
             for number, ifname in enumerate((*veth, *veth)):
                 sender.sendto(frame(number), (ifname, 0))
-            found = []
+            found: list[tuple[bytes, int]] = []
             while not found or found[-1][0] != frame(3):
                 assert select.select([opened], [], [], PATIENCE)[0]
                 data, (ifname, *_) = opened.recvfrom(2048)
@@ -274,9 +274,7 @@ def test_a_tcp_port_keeps_its_interface_when_it_is_disconnected(
 
 
 @pytest.mark.hostile(50)
-def test_a_rule_with_a_locked_filter_demands_one_and_locks_it(
-    policy: Policy, asked: Asked
-) -> None:
+def test_a_rule_with_a_locked_filter_demands_one_and_locks_it(policy: Policy, asked: Asked) -> None:
     policy(f"uid={ACCOUNT} packet filter=locked")
 
     def locked(helper: Session) -> int:

@@ -1,5 +1,6 @@
 """The policy's file: what the setuid helper takes for one, and that any doubt denies everything."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -9,15 +10,21 @@ from typing import Any, Final
 
 import pytest
 
+import aioprocket
+from aioprocket.errors import NotPermittedError
 from helper_client import BY_FILE, Kind, Reason, Stage, session
+from lab.must import require
 from lab.policies import run_as, system_log
+from sandbox import kernel
 
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
 ACCOUNT: Final = 61001
 EPERM: Final = 1
+SYS_ADMIN: Final = 1 << 21  # linux/capability.h
 GOOD: Final = "version 1\nallow uid=61001 icmp icmp6 packet\nallow gid=61077 udp port=53\n"
-ICMP: Final = {"protocol": 1}
+ICMP: Final[dict[str, Any]] = {"protocol": 1}
+NOBODY: Final[dict[str, Any]] = {"uid": 65534, "gid": 65534}
 
 
 def ask(
@@ -81,12 +88,11 @@ def test_a_file_without_rules_denies(everybodys_helper: Path, policy_file: Path,
 
 
 def test_a_file_ends_the_built_in_grants(setuid_helper: Path, policy_file: Path) -> None:
-    nobody = {"uid": 65534, "gid": 65534}
-    assert ask(setuid_helper, **nobody) == GRANTED
+    assert ask(setuid_helper, **NOBODY) == GRANTED
 
     install(policy_file)
 
-    assert ask(setuid_helper, **nobody) == (Stage.POLICY, Reason.KIND | BY_FILE)
+    assert ask(setuid_helper, **NOBODY) == (Stage.POLICY, Reason.KIND | BY_FILE)
 
 
 @pytest.mark.hostile(101)
@@ -344,10 +350,78 @@ def test_root_is_not_subject_to_it(everybodys_helper: Path, policy_file: Path) -
 def test_by_capabilities_the_file_must_be_readable_by_its_caller(
     caps_helper: Path, policy_file: Path
 ) -> None:
-    nobody = {"uid": 65534, "gid": 65534}
     install(policy_file, GOOD.replace("61001", "65534"))
-    assert ask(caps_helper, **nobody) == GRANTED
+    assert ask(caps_helper, **NOBODY) == GRANTED
 
     policy_file.chmod(0o600)
 
-    assert ask(caps_helper, **nobody) == REFUSED
+    assert ask(caps_helper, **NOBODY) == REFUSED
+
+
+def test_without_a_rule_about_namespaces_the_right_to_enter_one_is_not_kept(
+    everybodys_helper: Path, policy_file: Path
+) -> None:
+    def held() -> int:
+        with session(everybodys_helper, greet=False) as running:
+            return running.greeted().capabilities
+
+    install(policy_file, "version 1\nallow uid=61001 packet\nallow uid=61002 packet netns=own\n")
+
+    assert run_as(held, 61001, 61001) & SYS_ADMIN == 0
+    assert run_as(held, 61002, 61002) & SYS_ADMIN != 0
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [
+        pytest.param(False, marks=pytest.mark.hostile(70)),
+        pytest.param(True, marks=pytest.mark.hostile(71)),
+    ],
+)
+def test_ones_own_user_namespace_makes_no_privilege_even_with_a_policy_of_ones_own(
+    everybodys_helper: Path, policy_file: Path, fake: bool
+) -> None:
+    def ask_inside() -> tuple[Stage, int]:
+        uid = os.getuid()
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {uid} 1")
+        if fake:
+            kernel.mount("tmpfs", "/etc/aioprocket", "tmpfs", 0, "mode=0755")
+            install(policy_file, "version 1\nallow all raw4 proto=0-255\n")
+        with session(everybodys_helper) as running:
+            reply = running.open(Kind.RAW4, protocol=2)
+            return reply.stage, reply.errno
+
+    install(policy_file)
+    # The kernel's answer, not the policy's: root of a namespace has no right to this network.
+    assert run_as(ask_inside, ACCOUNT, ACCOUNT) == (Stage.SOCKET, EPERM)
+
+
+def test_by_sudo_the_groups_are_those_of_the_caller(sudo_helper: Path, policy_file: Path) -> None:
+    install(policy_file)
+
+    def asked() -> tuple[Stage, int]:
+        with session([require("sudo"), "-n", sudo_helper]) as running:
+            reply = running.open(Kind.UDP4, port=53)
+            return reply.stage, reply.detail
+
+    assert run_as(asked, 65534, 65534, (61077,)) == GRANTED
+    # Root's groups, which sudo brought, are nobody's here.
+    assert run_as(asked, 65534, 65534) == (Stage.POLICY, Reason.KIND | BY_FILE)
+
+
+def test_a_denial_tells_the_line_to_ask_for(setuid_helper: Path, policy_file: Path) -> None:
+    install(policy_file)
+
+    async def denied() -> tuple[str, str]:
+        with pytest.raises(NotPermittedError) as caught:
+            async with aioprocket.open(79, ip="127.0.0.1", helper=str(setuid_helper)):
+                pass
+        return str(caught.value), caught.value.hint
+
+    text, hint = run_as(lambda: asyncio.run(denied()), 65534, 65534)
+    assert "its policy grants you nothing of this kind" in text
+    assert "allow uid=65534 tcp port=79 addr=127.0.0.1\n" in hint
+    assert "aioprocket policy add uid=65534 tcp port=79 addr=127.0.0.1" in hint

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "../helper/policy.h"
+#include "../../helper/policy.h"
 
 /* Too large for the stack; each call has its own. */
 struct trial {

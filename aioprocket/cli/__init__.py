@@ -1,0 +1,5 @@
+"""The command ``aioprocket``."""
+
+from .app import main
+
+__all__ = ("main",)

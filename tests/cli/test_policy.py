@@ -1,0 +1,318 @@
+"""``aioprocket policy``: the command as it is typed, on a policy file of the test's own."""
+
+import grp
+import io
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aioprocket.cli import main
+from aioprocket.policy import find_fault
+from lab.policies import run_as
+
+pytestmark = [pytest.mark.netns, pytest.mark.realroot]
+
+DAEMON = pwd.getpwnam("daemon")
+Completed = subprocess.CompletedProcess[str]
+
+
+def aioprocket(*words: str) -> Completed:
+    """In this process: another Python for each would take most of the time."""
+    command = ["aioprocket", "policy", *words]
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = command
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+    return Completed(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def good(*words: str) -> str:
+    done = aioprocket(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def report(*words: str) -> tuple[int, dict[str, Any]]:
+    done = aioprocket("check", "--json", *words)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_add_writes_numbers_and_keeps_the_name_as_a_comment(policy_file: Path) -> None:
+    good("add", "daemon", "tcp", "port=80")
+    good("add", "@nogroup", "icmp", "icmp6")
+    good("add", "uid=61001", "tun", "name=vpn*")
+
+    nogroup = grp.getgrnam("nogroup").gr_gid
+    assert policy_file.read_text().splitlines()[-4:] == [
+        "version 1",
+        f"allow uid={DAEMON.pw_uid} tcp port=80  # daemon",
+        f"allow gid={nogroup} icmp icmp6  # nogroup",
+        "allow uid=61001 tun name=vpn*",
+    ]
+    status = policy_file.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o644)
+    assert os.listdir(policy_file.parent) == ["policy"]
+
+
+def test_the_first_rule_says_what_it_ends(policy_file: Path) -> None:
+    assert "is over for" in good("add", "daemon", "icmp")
+    assert "is over for" not in good("add", "daemon", "icmp6")
+
+
+def test_the_folder_is_made_where_it_is_missing(policy_file: Path) -> None:
+    policy_file.parent.rmdir()
+
+    good("add", "all", "icmp")
+
+    assert policy_file.parent.stat().st_mode & 0o7777 == 0o755
+
+
+def test_add_twice_is_add_once(policy_file: Path) -> None:
+    good("add", "daemon", "tcp", "port=80", "if=lo")
+    before = policy_file.read_text()
+    good("add", "daemon", "tcp", "if=lo", "port=80")
+
+    assert policy_file.read_text() == before
+
+
+def test_remove_takes_one_rule_or_all_and_leaves_comments(policy_file: Path) -> None:
+    policy_file.write_text(
+        "# Head.\nversion 1\n# Web:\nallow uid=1 tcp port=80 # x\n"
+        "allow uid=1 icmp\nallow uid=2 icmp\n"
+    )
+    policy_file.chmod(0o640)
+    os.chown(policy_file, 0, DAEMON.pw_gid)
+
+    good("remove", "daemon", "tcp", "port=80")
+    assert (
+        policy_file.read_text()
+        == "# Head.\nversion 1\n# Web:\nallow uid=1 icmp\nallow uid=2 icmp\n"
+    )
+    good("remove", "daemon")
+    assert policy_file.read_text() == "# Head.\nversion 1\n# Web:\nallow uid=2 icmp\n"
+    status = policy_file.stat()
+    assert (status.st_gid, status.st_mode & 0o7777) == (DAEMON.pw_gid, 0o640)
+
+
+def test_what_is_not_there_cannot_be_removed(policy_file: Path) -> None:
+    good("add", "daemon", "icmp")
+    done = aioprocket("remove", "daemon", "icmp6")
+
+    assert done.returncode == 1
+    assert "there is no such rule" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", [["tcp"], ["tcp", "port=0"], ["frobnicate"], ["icmp", "port=1"]])
+def test_no_rule_that_is_none_is_ever_written(policy_file: Path, what: list[str]) -> None:
+    good("add", "daemon", "icmp")
+    before = policy_file.read_bytes()
+    done = aioprocket("add", "daemon", *what)
+
+    assert done.returncode == 1
+    assert "invalid" in done.stderr
+    assert policy_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("who", ["no-such-user", "@no-such-group", "uid=x", "gid=-1", ""])
+def test_nobody_of_that_name_gets_anything(policy_file: Path, who: str) -> None:
+    assert aioprocket("add", who, "icmp").returncode == 1
+    assert not policy_file.exists()
+
+
+def owned_by_another(file: Path) -> None:
+    os.chown(file, 61001, 61001)
+
+
+def for_everybody_to_write(file: Path) -> None:
+    file.chmod(0o666)
+
+
+def behind_a_link(file: Path) -> None:
+    file.rename(file.with_name("real"))
+    file.symlink_to("real")
+
+
+def with_a_second_name(file: Path) -> None:
+    file.with_name("other").hardlink_to(file)
+
+
+def in_a_folder_of_another(file: Path) -> None:
+    os.chown(file.parent, 61001, 61001)
+
+
+@pytest.mark.hostile(98)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        owned_by_another, for_everybody_to_write, behind_a_link, with_a_second_name,
+        in_a_folder_of_another,
+    ],
+    ids=lambda function: function.__name__,
+)  # fmt: skip
+def test_a_file_that_is_not_roots_alone_is_never_adopted(
+    policy_file: Path, spoil: Callable[[Path], None]
+) -> None:
+    policy_file.write_text("version 1\nallow uid=61001 packet\n")
+    policy_file.chmod(0o644)
+    spoil(policy_file)
+
+    def facts() -> list[object]:
+        status = policy_file.lstat()
+        owners = (status.st_ino, status.st_uid, status.st_mode, policy_file.parent.stat().st_uid)
+        return [policy_file.read_bytes(), owners]
+
+    before = facts()
+    done = aioprocket("add", "daemon", "icmp")
+
+    assert done.returncode == 1
+    assert "left as it is" in done.stderr
+    assert facts() == before
+
+
+def test_a_file_that_is_invalid_is_not_made_worse(policy_file: Path) -> None:
+    policy_file.write_text("version 1\nallow nonsense\n")
+    policy_file.chmod(0o644)
+
+    assert aioprocket("add", "daemon", "icmp").returncode == 1
+    assert policy_file.read_text() == "version 1\nallow nonsense\n"
+
+
+def test_many_at_once_lose_nothing(policy_file: Path) -> None:
+    program = "import sys; from aioprocket.cli import main; sys.argv[0] = 'x'; main()"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, "policy", "add", f"uid={number}", "icmp"],
+            stdout=subprocess.DEVNULL,
+        )
+        for number in range(61001, 61007)
+    ]
+    assert [process.wait() for process in running] == [0] * len(running)
+
+    text = policy_file.read_text()
+    assert all(f"allow uid={number} icmp\n" in text for number in range(61001, 61007))
+    assert text.count("version 1") == 1
+
+
+def test_an_ordinary_user_is_told_the_commands_and_they_do_it(policy_file: Path) -> None:
+    good("add", "daemon", "icmp")
+
+    done = run_as(lambda: aioprocket("add", "daemon", "packet"), 61001, 61001)
+
+    assert done.returncode == 1
+    commands = re.findall(r"^  sudo (.*)$", done.stderr, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["install", "mv"]
+    assert "packet" not in policy_file.read_text()
+    draft = next(word for word in commands[0].split() if "aioprocket-policy-" in word)
+    for command in commands:
+        subprocess.run(command, shell=True, check=True)
+    Path(draft).unlink()
+    assert policy_file.read_text().endswith("icmp  # daemon\nallow uid=1 packet  # daemon\n")
+    assert report()[0] == 0
+
+
+def test_check_without_a_file_says_what_holds(policy_file: Path) -> None:
+    assert "there is none; what is built in holds" in good("check")
+    status, found = report()
+    assert (status, found["exists"], found["valid"]) == (0, False, True)
+
+
+def test_check_tells_where_a_text_is_wrong(policy_file: Path) -> None:
+    policy_file.write_text("version 1\n\nallow daemon icmp\n")
+    policy_file.chmod(0o644)
+    done = aioprocket("check")
+
+    assert done.returncode == 1
+    assert "nobody gets anything until it is mended" in done.stdout
+    assert "line 3: unknown word" in done.stdout
+
+
+def test_check_tells_how_to_mend_owner_and_mode(policy_file: Path) -> None:
+    policy_file.write_text("version 1\n")
+    policy_file.chmod(0o664)
+    os.chown(policy_file, 61001, 0)
+    done = aioprocket("check")
+
+    assert done.returncode == 1
+    assert "nobody gets anything" in done.stdout
+    for command in re.findall(r"^ +sudo (.*)$", done.stdout, re.MULTILINE):
+        subprocess.run(command, shell=True, check=True)
+    good("check")
+
+
+def test_check_explains_a_decision(policy_file: Path) -> None:
+    good("add", "daemon", "packet", "if=eth0")
+
+    status, granted = report("--as", "daemon", "packet")
+    assert (status, granted["granted"], granted["imposed"]) == (
+        0, True, ["the rule's interface", "a locked filter"],
+    )  # fmt: skip
+    assert granted["rule"] == "allow uid=1 packet if=eth0  # daemon"
+    assert "by line 3: allow uid=1" in good("check", "--as", "daemon", "packet")
+
+    status, denied = report("--as", "daemon", "packet", "if=lo")
+    assert (status, denied["granted"], denied["reason"]) == (1, False, "interface")
+    assert "allow uid=1 packet if=lo" in denied["ask"]
+
+    assert report("--as", "61009", "packet")[1]["reason"] == "kind"
+    assert report("--as", "root", "raw4", "proto=255")[0] == 0
+
+
+def test_check_knows_the_groups_of_an_account(policy_file: Path) -> None:
+    good("add", f"gid={DAEMON.pw_gid}", "icmp")
+
+    assert report("--as", "daemon", "icmp")[0] == 0
+    assert report("--as", "nobody", "icmp")[1]["reason"] == "kind"
+
+
+def test_check_grants_nothing_by_a_file_that_is_not_trusted(policy_file: Path) -> None:
+    good("add", "daemon", "icmp")
+    policy_file.chmod(0o646)
+
+    assert report("--as", "daemon", "icmp")[1]["reason"] == "policy"
+
+
+@pytest.mark.parametrize(
+    "words", [["frob"], ["tcp", "port=x"], ["icmp", "port=3"], ["packet", "x"]]
+)
+def test_check_does_not_guess_what_is_asked_for(policy_file: Path, words: list[str]) -> None:
+    done = aioprocket("check", *words)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_show_prints_rules_with_the_names_of_now(policy_file: Path) -> None:
+    good("add", "uid=1", "icmp")
+
+    assert re.search(r"uid=1 daemon +icmp", good("show"))
+    assert json.loads(good("show", "--json"))["rules"] == [
+        {"line": 3, "who": "uid=1", "what": "icmp", "comment": "", "name": "daemon"}
+    ]
+
+
+def test_the_command_is_a_program(policy_file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aioprocket.cli", "policy", "add", "daemon", "nonsense"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("aioprocket: that would make the policy invalid: unknown word")
+    assert "Traceback" not in done.stderr
+
+
+def test_show_prints_what_is_built_in_as_a_policy() -> None:
+    assert find_fault(good("show", "--built-in").encode()) is None
