@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import socket
 import struct
@@ -253,6 +254,34 @@ def test_a_child_that_is_killed_counts_no_more(broker: Broker) -> None:
         assert all(_is_closed(line) for line in lines)
         wait_for(lambda: broker.children() == [])
         assert _greets(broker)
+
+
+@pytest.mark.realroot
+@pytest.mark.hostile(88)
+def test_without_a_descriptor_to_spare_it_waits_and_goes_on(broker: Broker) -> None:
+    pid = broker.process.pid
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, usual[1]))  # those that it has
+    with connect(broker.path) as line:
+        line.send(hello())
+        line.settimeout(0.3)  # three of its moments
+        with pytest.raises(TimeoutError):
+            line.recv(96)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        line.settimeout(20)
+        assert len(line.recv(96)) == 96
+
+
+@pytest.mark.realroot
+@pytest.mark.hostile(80)
+@pytest.mark.hostile(81)
+@pytest.mark.hostile(82)
+def test_a_session_stays_with_the_account_that_connected(
+    broker: Broker, as_nobody: Unprivileged
+) -> None:
+    with broker.session(greet=False) as client:
+        assert as_nobody(lambda: client.greeted().uid) == 0
+        client.granted(Kind.PACKET)
 
 
 @pytest.mark.hostile(79)

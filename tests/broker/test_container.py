@@ -6,6 +6,7 @@ What it has of its own network there is what the broker opened for it.
 import asyncio
 import errno
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +18,14 @@ import aioprocket
 from aioprocket.helper import obtain
 from aioprocket.spec import SocketSpec
 from lab.brokers import Broker, running_broker
+from lab.must import require
 from lab.policies import hide_etc, run_as
 from sandbox import kernel, links
 from sandbox.accounts import NOBODY
 
 pytestmark = pytest.mark.netns
 
+PROJECT: Final = Path(__file__).parents[2]
 LOCAL: Final = "127.0.0.1"
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 MANY: Final = 16
@@ -32,10 +35,15 @@ Unprivileged = Callable[[Callable[[], Any]], Any]
 
 @pytest.fixture
 def broker(helper_binary: Path, stage: Path, is_root: bool) -> Iterator[Broker]:
+    """With the capabilities that packaging/systemd gives it, and no more."""
     folder = stage / "containers"
     folder.mkdir(mode=0o755)
+    unit = (PROJECT / "packaging/systemd/aioprocket.service").read_text()
+    [names] = re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    kept = ",".join(name.replace("CAP_", "+").lower() for name in names.split())
+    command = [require("setpriv"), f"--bounding-set=-all,{kept}", str(helper_binary)]
     try:
-        with running_broker(helper_binary, folder / "socket") as running:
+        with running_broker(command, folder / "socket") as running:
             if is_root:
                 os.chown(running.path, 0, NOBODY)
             yield running
