@@ -422,10 +422,11 @@ static MUST_CHECK enum end take_clients(struct caller *caller,
 
 	while (!told_to_end) {
 		/* While it can have none, clients wait, as the queue lets. */
-		const bool full = taken < 0 || child_count == CHILDREN_MAX;
+		const bool failed = taken < 0;
+		const nfds_t ready = !failed && child_count < CHILDREN_MAX;
 
 		taken = 0;
-		if (ppoll(&listener, full ? 0 : 1, taken < 0 ? &moment : NULL,
+		if (ppoll(&listener, ready, failed ? &moment : NULL,
 			  outside) > 0)
 			taken = take_client(caller);
 		if (taken > 0)

@@ -38,7 +38,8 @@ def test_systemd_understands_the_units(helper_binary: Path, tmp_path: Path) -> N
     for unit in (PACKAGING / "systemd").iterdir():
         text = unit.read_text().replace(installed, str(helper_binary))
         (tmp_path / unit.name).write_text(text)
-    command = [require("systemd-analyze"), "verify", "--man=no", *sorted(tmp_path.iterdir())]
+    units = [str(unit) for unit in sorted(tmp_path.iterdir())]
+    command = [require("systemd-analyze"), "verify", "--man=no", *units]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
 
