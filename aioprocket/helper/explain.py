@@ -63,8 +63,8 @@ _REASONS: Final = {
     Reason.NAMESPACE: "namespaces other than your own are not granted",
     Reason.EVERYBODY: "everybody may execute the helper, or connect to the broker, and there is no "
     "policy",
-    Reason.FILE: "the file of the helper, or the socket of the broker, is not root's, or others can "
-    "write there",
+    Reason.FILE: "the file of the helper, or the socket of the broker, is not root's, or others "
+    "can write there",
     Reason.ADDRESS: "only addresses that no real network has are granted",
 }
 _INVALID: Final = "its policy is invalid, and nobody gets anything until it is mended"
