@@ -15,6 +15,8 @@ from .channels import (
     PacketChannel,
     RawProtocol,
     RawTransport,
+    Sent,
+    Stamp,
     Stats,
     TunChannel,
 )
@@ -74,7 +76,9 @@ __all__ = (
     "PacketChannel",
     "RawProtocol",
     "RawTransport",
+    "Sent",
     "SpecError",
+    "Stamp",
     "Stats",
     "TunChannel",
     "WireError",

@@ -126,6 +126,7 @@ def open_packet(
     filter: bpf.ProgramLike | None = None,
     lock_filter: bool = False,
     snaplen: int = 65535,
+    qdisc_bypass: bool = False,
     namespace: str | None = None,
     mark: int | None = None,
     priority: int | None = None,
@@ -148,6 +149,9 @@ def open_packet(
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
         snaplen: Bytes kept of each packet.
+        qdisc_bypass: What is sent goes to the driver past the interface's queue, and past ``tc``,
+            shaping and other packet sockets with it. Where the driver has no room, a send fails
+            with ``ENOBUFS``, and the frame may be counted as dropped there.
         namespace: As `open`, and so are the rest.
 
     Raises:
@@ -162,6 +166,7 @@ def open_packet(
         filter=arguments.program(filter),
         lock_filter=lock_filter,
         snaplen=snaplen,
+        qdisc_bypass=qdisc_bypass,
         namespace=namespace,
         mark=mark,
         priority=priority,
@@ -242,6 +247,7 @@ def open_tun(
     addresses: Iterable[str | IpInterface] = (),
     up: bool = True,
     persist: bool = False,
+    offload: bool = False,
     namespace: str | None = None,
     helper: HelperLike = None,
     timeout: float = 5.0,
@@ -255,10 +261,17 @@ def open_tun(
         mode: ``"tun"`` or ``"tap"``.
         queues: How many queues. The channel is the first; ``channel.queues`` has all of them,
             and each must be read, for the kernel spreads flows over them.
-        mtu: In bytes.
+        mtu: In bytes. Below 1280 the device has no IPv6, and the helper makes such devices for root
+            and in namespaces of the caller's own only.
         addresses: Up to four, with prefix length: ``"10.9.0.1/24"``.
         up: Bring the link up.
         persist: The device outlives its channel.
+        offload: Packets of up to 64 KiB, which the kernel has not cut to the MTU yet (TSO, USO,
+            GRO): many times the bytes per second. Such a packet has a ``gso_size``, and an open
+            checksum. Sent to another channel with offload it goes on as it is; for all else there
+            are its `Packet.segments`, which are complete, as is any packet without a ``gso_size``.
+            What is sent otherwise (bytes, a packet from elsewhere) must be complete, too. Bytes
+            alone do not say all this: receive packets, not by ``recv`` or ``datagram_received``.
         namespace: As `open`, and so are the rest.
 
     Raises:
@@ -274,6 +287,7 @@ def open_tun(
         up=up,
         persist=persist,
         multi_queue=queues > 1,
+        offload=offload,
         namespace=namespace,
     )
 
@@ -282,7 +296,12 @@ def open_tun(
         try:
             for _ in range(queues - 1):
                 more = TunSpec(
-                    name=channel.name, mode=mode, up=False, multi_queue=True, namespace=namespace
+                    name=channel.name,
+                    mode=mode,
+                    up=False,
+                    multi_queue=True,
+                    offload=offload,
+                    namespace=namespace,
                 )
                 channel.add_queue(
                     await open_channel(more, TunChannel, helper, timeout, read_packets)

@@ -211,6 +211,7 @@ class PacketSpec:
     promiscuous: bool = False
     allmulti: bool = False
     snaplen: int = 65535
+    qdisc_bypass: bool = False
     mark: int | None = None
     priority: int | None = None
     receive_buffer: int | None = None
@@ -225,7 +226,7 @@ class PacketSpec:
         whole_number("protocol", self.protocol, 0, 0xFFFF)
         whole_number("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
-        _flags(self, "promiscuous", "allmulti")
+        _flags(self, "promiscuous", "allmulti", "qdisc_bypass")
         if (self.promiscuous or self.allmulti) and self.interface is None:
             raise SpecError("promiscuous and allmulti need an interface")
         if self.lock_filter and self.filter is None and self.interface is None:
@@ -246,12 +247,13 @@ class TunSpec:
     up: bool = True
     persist: bool = False
     multi_queue: bool = False
+    offload: bool = False
     namespace: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("tun", "tap"):
             raise SpecError(f"mode {self.mode!r} is neither 'tun' nor 'tap'")
-        _flags(self, "up", "persist", "multi_queue")
+        _flags(self, "up", "persist", "multi_queue", "offload")
         if self.name != "":
             _check_interface(self.name)
             if "%" in self.name:

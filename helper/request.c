@@ -52,7 +52,8 @@ enum {
 	TAKES_UDP = TAKES_RAW | FLAG_PORT | FLAG_REUSE_PORT,
 	TAKES_TCP = (TAKES_UDP | FLAG_BACKLOG) & ~(FLAG_FILTER | FLAG_LOCK),
 	TAKES_TUN = FLAG_INTERFACE | FLAG_MTU | FLAG_ADDRESSES | FLAG_UP |
-		    FLAG_PERSIST | FLAG_QUEUES | FLAG_NAMESPACE,
+		    FLAG_PERSIST | FLAG_QUEUES | FLAG_OFFLOAD |
+		    FLAG_NAMESPACE,
 };
 
 static const uint32_t takes[] = {
@@ -230,7 +231,8 @@ static struct reply reply_to(uint16_t op, uint32_t id)
 enum verdict request_decode(const uint8_t *message, size_t size,
 			    struct request *request, struct reply *reply)
 {
-	*request = (struct request){ 0 };
+	/* The instructions, most of it, are as many as filter_count says. */
+	memset(request, 0, REQUEST_SIZE);
 	memcpy(request, message, size < REQUEST_MAX ? size : REQUEST_MAX);
 	if (size < REQUEST_SIZE || request->magic != MAGIC)
 		return VERDICT_UNREADABLE;

@@ -137,25 +137,87 @@ keep(struct cmsghdr *item, PyObject **list)
 	return failed;
 }
 
+static PyObject *
+build_ancdata(struct cmsghdr *item)
+{
+	PyObject *list = NULL, *ancdata = NULL;
+
+	if (keep(item, &list) == 0)
+		ancdata = PyList_AsTuple(list);
+	Py_XDECREF(list);
+	return ancdata;
+}
+
+/* Of a packet with one message: a time to live, say. */
+static PyObject *
+find_ancdata(struct cmsghdr *item, struct last_ancdata *last)
+{
+	if (item->cmsg_len > sizeof(last->message) ||
+	    (item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS))
+		return build_ancdata(item);
+	/* The length is part of what is compared. */
+	if (last->ancdata == NULL ||
+	    memcmp(last->message, item, item->cmsg_len) != 0) {
+		Py_XDECREF(last->ancdata);
+		last->ancdata = build_ancdata(item);
+		memcpy(last->message, item, item->cmsg_len);
+	}
+	Py_XINCREF(last->ancdata);
+	return last->ancdata;
+}
+
 /* 0, or -1 with an exception set; descriptors in it are still open then. */
 int
 control_read(struct msghdr *message, struct packet *packet,
-	     struct overflow *overflow)
+	     struct overflow *overflow, struct last_ancdata *last)
 {
+	struct cmsghdr *first = NULL;
 	PyObject *list = NULL;
 	int failed = 0;
 
 	for (struct cmsghdr *item = CMSG_FIRSTHDR(message);
 	     item != NULL && failed == 0; item = CMSG_NXTHDR(message, item)) {
-		if (!consume(item, packet, overflow))
+		if (consume(item, packet, overflow))
+			continue;
+		if (first == NULL) {
+			first = item;
+			continue;
+		}
+		if (list == NULL)
+			failed = keep(first, &list);
+		if (failed == 0)
 			failed = keep(item, &list);
 	}
-	if (failed == 0 && list != NULL) {
-		packet->ancdata = PyList_AsTuple(list);
+	if (failed == 0 && first != NULL) {
+		packet->ancdata = list != NULL ? PyList_AsTuple(list)
+					       : find_ancdata(first, last);
 		failed = packet->ancdata == NULL ? -1 : 0;
 	}
 	Py_XDECREF(list);
 	return failed;
+}
+
+/*
+ * For who will not see the messages: what there was of a packet, if they say
+ * that it was more than wire_len, and the overflow.
+ */
+size_t
+control_skim(struct msghdr *message, size_t wire_len, struct overflow *overflow)
+{
+	struct tpacket_auxdata aux;
+
+	for (struct cmsghdr *item = CMSG_FIRSTHDR(message); item != NULL;
+	     item = CMSG_NXTHDR(message, item)) {
+		if (item->cmsg_level == SOL_SOCKET &&
+		    item->cmsg_type == SO_RXQ_OVFL)
+			read_overflow(item, overflow);
+		if (item->cmsg_level == SOL_PACKET &&
+		    item->cmsg_type == PACKET_AUXDATA &&
+		    read_payload(item, &aux, sizeof(aux)) &&
+		    aux.tp_len > wire_len)
+			wire_len = aux.tp_len;
+	}
+	return wire_len;
 }
 
 /*

@@ -25,6 +25,7 @@ __all__ = (
     "Membership",
     "PacketOption",
     "SocketOption",
+    "Timestamping",
     "TunFlag",
     "TunRequest",
 )
@@ -38,10 +39,25 @@ class SocketOption(IntEnum):
     SNDBUFFORCE = 32
     RCVBUFFORCE = 33
     TIMESTAMPNS = 35  # SO_TIMESTAMPNS_OLD: what 64-bit user space gets
+    TIMESTAMPING = 37  # SO_TIMESTAMPING_OLD, as well
     RXQ_OVFL = 40
     LOCK_FILTER = 44
     MEMINFO = 55
     BINDTOIFINDEX = 62
+    TS_OPT_ID = 81  # SCM_TS_OPT_ID, a control message: Linux 6.13
+
+
+class Timestamping(IntFlag):
+    """``SOF_TIMESTAMPING_…``: linux/net_tstamp.h."""
+
+    TX_HARDWARE = 1 << 0
+    TX_SOFTWARE = 1 << 1
+    SOFTWARE = 1 << 4
+    RAW_HARDWARE = 1 << 6
+    OPT_ID = 1 << 7
+    TX_SCHED = 1 << 8
+    OPT_TSONLY = 1 << 11
+    OPT_RX_FILTER = 1 << 17  # Linux 6.12
 
 
 SOL_PACKET: Final = 263  # linux/socket.h
@@ -54,6 +70,9 @@ class PacketOption(IntEnum):
     DROP_MEMBERSHIP = 2
     STATISTICS = 6
     AUXDATA = 8
+    VNET_HDR = 15
+    TX_TIMESTAMP = 16
+    QDISC_BYPASS = 20
     IGNORE_OUTGOING = 23
 
 
@@ -111,7 +130,10 @@ class TunRequest(IntEnum):
     TUNSETIFF = 0x400454CA
     TUNSETPERSIST = 0x400454CB
     TUNSETOWNER = 0x400454CC
+    TUNSETOFFLOAD = 0x400454D0
     TUNGETIFF = 0x800454D2
+    TUNGETVNETHDRSZ = 0x800454D7
+    TUNSETVNETHDRSZ = 0x400454D8
 
 
 class TunFlag(IntFlag):
@@ -121,7 +143,22 @@ class TunFlag(IntFlag):
     TAP = 0x0002
     MULTI_QUEUE = 0x0100
     NO_PI = 0x1000
+    VNET_HDR = 0x4000
     EXCL = 0x8000
+
+
+class TunOffload(IntFlag):
+    """What TUNSETOFFLOAD takes, each a kind of packet that the reader can make wire-size itself.
+
+    Source: ``TUN_F_…`` of linux/if_tun.h.
+    """
+
+    CSUM = 0x01
+    TSO4 = 0x02
+    TSO6 = 0x04
+    TSO_ECN = 0x08
+    USO4 = 0x20  # from Linux 6.2 on, and only with USO6
+    USO6 = 0x40
 
 
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h

@@ -1,8 +1,10 @@
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +15,16 @@ import trio
 from aioprocket import (
     BusyError,
     Channel,
+    InetChannel,
     Packet,
     RawProtocol,
     RawTransport,
     SpecError,
+    TunChannel,
     create_endpoint,
 )
+from aioprocket._system.descriptor import Descriptor
+from aioprocket.channels.offload import OffloadPort
 from aioprocket.channels.port import SocketPort
 from aioprocket.errors import ChannelError
 from channels.rig import Cable, cable, frame, number, pair, tap
@@ -98,17 +104,16 @@ class Faulty(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.receive = self._receive
+        self.dispatch = self._dispatch
         self.send = self._send
-        self.attempts = 0
 
-    def _receive(self, count: int) -> list[Packet]:
-        raise ZeroDivisionError(count)
+    def _dispatch(self, *arguments: object) -> None:
+        raise ZeroDivisionError(arguments)
 
     def _send(self, data: Any) -> int:
-        self.attempts += 1
-        if self.attempts == 1:
-            raise BlockingIOError
+        raise BlockingIOError
+
+    def send_batch(self, items: tuple[Any, ...], start: int, addressed: bool) -> tuple[int, int]:
         raise ZeroDivisionError
 
 
@@ -278,6 +283,55 @@ async def test_no_wakeup_reads_more_than_read_packets(veth: tuple[str, str]) -> 
         await ended(transport)
 
         assert max(seen.count(turn) for turn in set(seen)) <= 64
+
+
+@pytest.mark.asyncio
+async def test_a_backlog_and_new_packets_share_the_packets_of_a_turn(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(250))
+        turns = 0
+        seen: list[int] = []
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+
+        def broken_off(packet: Packet) -> None:
+            seen.append(turns)
+            if len(seen) % 50 == 0:
+                transport.pause_reading()
+                transport.resume_reading()
+
+        protocol.on_packet = broken_off
+        transport.set_active(True)
+        while len(seen) < 250:
+            turns += 1
+            await asyncio.sleep(0)
+        await ended(transport)
+
+        assert [number(packet) for packet in protocol.packets] == list(range(250))
+        assert max(seen.count(turn) for turn in set(seen)) <= 64
+
+
+@pytest.mark.asyncio
+async def test_a_receive_within_a_delivery_gets_the_next_packet(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(6))
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+        received: list[int] = []
+
+        def take_the_next(packet: Packet) -> None:
+            if number(packet) == 1:
+                transport.set_active(False)
+                received.append(number(transport.receive_nowait()))
+                transport.set_active(True)
+
+        protocol.on_packet = take_the_next
+        transport.set_active(True)
+        await until(lambda: len(protocol.packets) == 5)
+        await ended(transport)
+
+        assert received == [2]
+        assert [number(packet) for packet in protocol.packets] == [0, 1, 3, 4, 5]
 
 
 @pytest.mark.asyncio
@@ -456,6 +510,28 @@ async def test_an_unexpected_exception_ends_the_transport_once(doing: str) -> No
 
 
 @pytest.mark.asyncio
+async def test_a_packet_that_had_to_wait_goes_to_the_address_that_it_carries() -> None:
+    class FullAtFirst(SocketPort):
+        def sendto(self, data: Any, address: Any) -> int:
+            raise BlockingIOError(errno.EAGAIN, "no room")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        far.settimeout(5)
+        channel = InetChannel(FullAtFirst(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
+        transport, protocol = await create_endpoint(Typed, channel, active=False)
+
+        transport.sendto(Packet(b"reply", far.getsockname()))
+        transport.sendto(b"behind", far.getsockname())
+        await until(lambda: not transport.get_write_buffer_size())
+
+        assert [far.recv(100), far.recv(100)] == [b"reply", b"behind"]
+        assert transport.stats().tx_refused == 1
+        transport.abort()
+        await until(lambda: protocol.lost)
+
+
+@pytest.mark.asyncio
 async def test_a_host_name_is_refused_where_it_is_given_also_behind_a_full_buffer() -> None:
     class Full(SocketPort):
         def sendto(self, data: Any, address: Any) -> int:
@@ -544,3 +620,29 @@ async def test_set_filter_in_a_callback_takes_the_rest_of_the_batch_with_it(
         await ended(transport)
 
         assert [number(packet) for packet in protocol.packets] == [0, 10]
+
+
+@pytest.mark.asyncio
+async def test_a_large_packet_that_waits_for_room_keeps_its_header() -> None:
+    # In place of a device, which hardly ever has no room: a pipe that keeps packets apart.
+    reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC)
+    header = struct.pack("=BBHHHH", 1, 5, 28, 100, 20, 6)  # struct virtio_net_hdr
+    large = Packet(bytes(300), ancdata=[(263, 15, header)])  # SOL_PACKET, PACKET_VNET_HDR
+    channel = TunChannel(OffloadPort(Descriptor(writer), header=10), name="tun0", mode="tun")
+    transport, _ = await create_endpoint(RawProtocol, channel, active=False)
+    try:
+        sent = 0
+        while sent < 1000 and not transport.get_write_buffer_size():
+            transport.sendto(large)
+            sent += 1
+        assert transport.get_write_buffer_size()
+        found: list[bytes] = []
+        while len(found) < sent:
+            with contextlib.suppress(BlockingIOError):
+                found.append(os.read(reader, 4096))
+            await asyncio.sleep(0)
+    finally:
+        transport.abort()
+        os.close(reader)
+
+    assert found == [header + large.data] * sent
