@@ -55,10 +55,17 @@ def test_program_of_readme_runs_as_it_stands(
     program.write_text(PROGRAMS[number])
     environment = os.environ | {"AIOPROCKET_HELPER": str(helper_binary), "PYTHONUNBUFFERED": "1"}
 
-    with subprocess.Popen(
-        [sys.executable, str(program)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as running, _killed_after(40, running), flood("neighbour", 40_000, per_second=800):  # fmt: skip
+    with (
+        subprocess.Popen(
+            [sys.executable, str(program)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running,
+        _killed_after(40, running),
+        flood("neighbour", 40_000, per_second=800),
+    ):
         shown = _until(running, SHOWN[number]) if SHOWN[number] else _fingered(running)
         if number in ENDLESS:
             running.send_signal(signal.SIGINT)
