@@ -4,6 +4,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build
+# Many tests wait for the kernel. A file stays with one process, for what it builds at its start.
+IN_PARALLEL := -n 4 --dist loadfile
 
 C_SOURCES := $(wildcard helper/*.c helper/*.h native/*.c native/*.h native/*/*.c)
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -Wconversion -Wshadow -Wswitch-enum -Wvla \
@@ -16,7 +18,7 @@ help:
 	@echo 'make demo   an unprivileged process pings and sniffs, in a network of its own'
 	@echo 'make test   the tests (arguments to pytest: make test ARGS="-k ping")'
 	@echo 'make check  lint, types, C warnings and analysis, budgets'
-	@echo 'make bench  figures against plain Python and plain C, as ratios'
+	@echo 'make bench  figures against plain Python and plain C, as ratios (ONLY=descriptors: a part)'
 	@echo 'make fuzz   hostile bytes for the parsers, one minute (SECONDS=60)'
 	@echo 'make docs   reference pages in $(BUILD)/docs'
 	@echo 'make clean  removes what make has made, .venv included'
@@ -25,10 +27,10 @@ demo: $(VENV)/.demo
 	@$(PY) demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest $(IN_PARALLEL) $(ARGS)
 
 bench: $(VENV)/.test
-	PYTHONPATH=demo:tests $(PY) -m benchmarks
+	PYTHONPATH=demo:tests $(PY) -m benchmarks $(ONLY)
 
 # The environment has a stamp in .venv for each set of packages.
 

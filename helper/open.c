@@ -124,9 +124,11 @@ static MUST_CHECK int find_interface(struct job *job)
 	return 0;
 }
 
-/* To 0, none, where no interface was asked for: as it is from birth. */
 static MUST_CHECK int bind_to_interface(struct job *job)
 {
+	/* It is bound to none from birth, which verify() sees to. */
+	if (!(job->request.flags & FLAG_INTERFACE))
+		return 0;
 	if (find_interface(job))
 		return -1;
 	if (set(job, SOL_SOCKET, SO_BINDTOIFINDEX, (int)job->reply.ifindex))
@@ -230,12 +232,18 @@ static MUST_CHECK int drain(struct job *job)
 }
 
 /* In place of one that is there, without a moment of none. */
-static MUST_CHECK int set_filter(struct job *job)
+static MUST_CHECK int attach_filter(struct job *job)
 {
 	struct sock_filter code[CONFINE_MAX + BPF_MAXINSNS];
 	const size_t count = write_filter(job, code);
 
-	if (count > 0 && attach(job, code, count))
+	return count > 0 ? attach(job, code, count) : 0;
+}
+
+static MUST_CHECK int set_filter(struct job *job)
+{
+	if (job->request.flags & (FLAG_FILTER | FLAG_LOCK) &&
+	    attach_filter(job))
 		return -1;
 	if (job->request.flags & FLAG_LOCK &&
 	    set(job, SOL_SOCKET, SO_LOCK_FILTER, 1))

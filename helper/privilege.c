@@ -12,6 +12,8 @@ static const uint32_t may_set_pcap = 1 << CAP_SETPCAP;
 static const struct __user_cap_header_struct this_process = {
 	.version = _LINUX_CAPABILITY_VERSION_3,
 };
+/* What can be raised: none before privilege_drop(), and never more after. */
+static uint32_t kept;
 
 /* capget(2): in two words, of which the second is of no use to us. */
 static MUST_CHECK int get_sets(struct __user_cap_data_struct words[2])
@@ -28,7 +30,7 @@ static MUST_CHECK int put_sets(uint32_t permitted, uint32_t effective)
 	return (int)syscall(SYS_capset, &this_process, words);
 }
 
-int privilege_held(uint32_t *held)
+static MUST_CHECK int get_held(uint32_t *held)
 {
 	struct __user_cap_data_struct words[2] = { 0 };
 	const int failed = get_sets(words);
@@ -37,11 +39,14 @@ int privilege_held(uint32_t *held)
 	return failed;
 }
 
+uint32_t privilege_held(void)
+{
+	return kept;
+}
+
 int privilege_raise(uint32_t wanted)
 {
-	uint32_t held;
-
-	return privilege_held(&held) || put_sets(held, held & wanted);
+	return put_sets(kept, kept & wanted);
 }
 
 int privilege_lower(int result)
@@ -119,7 +124,7 @@ int privilege_drop(const struct caller *caller)
 {
 	uint32_t held;
 
-	if (privilege_held(&held) || become_caller(caller) || lock_bounds(held))
+	if (get_held(&held) || become_caller(caller) || lock_bounds(held))
 		return -1;
 	/* An unknown caller gets an answer from a process without any. */
 	held &= caller->known ? keep : 0;
@@ -128,5 +133,8 @@ int privilege_drop(const struct caller *caller)
 	    put_sets(held, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return -1;
-	return has_dropped(caller, held) ? 0 : -1;
+	if (!has_dropped(caller, held))
+		return -1;
+	kept = held;
+	return 0;
 }

@@ -22,7 +22,7 @@ enum {
 MUST_CHECK int privilege_drop(const struct caller *caller);
 
 /* The capabilities that can be raised, by bit. */
-MUST_CHECK int privilege_held(uint32_t *held);
+uint32_t privilege_held(void);
 
 /*
  * Those of `wanted` that are held take effect; the lack of others is the

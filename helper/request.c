@@ -230,7 +230,8 @@ static struct reply reply_to(uint16_t op, uint32_t id)
 enum verdict request_decode(const uint8_t *message, size_t size,
 			    struct request *request, struct reply *reply)
 {
-	*request = (struct request){ 0 };
+	/* The instructions, most of it, are as many as filter_count says. */
+	memset(request, 0, REQUEST_SIZE);
 	memcpy(request, message, size < REQUEST_MAX ? size : REQUEST_MAX);
 	if (size < REQUEST_SIZE || request->magic != MAGIC)
 		return VERDICT_UNREADABLE;

@@ -54,7 +54,8 @@ struct tun_address {
 
 /*
  * Just as PROTOCOL.md lays the message out. Once decoded, a field is zero
- * unless its flag is set, and a name ends in NUL.
+ * unless its flag is set, a name ends in NUL, and of `filter` there is as much
+ * as filter_count says: the rest may be another request's.
  */
 struct request {
 	uint32_t magic;

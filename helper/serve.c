@@ -54,13 +54,10 @@ static MUST_CHECK enum step hello(struct session *session)
 {
 	const struct caller *caller = session->job.caller;
 	struct reply *reply = &session->job.reply;
-	uint32_t held;
 
 	if (!caller->known)
 		return dismiss(session, STAGE_IDENTITY, EPERM);
-	if (privilege_held(&held))
-		return dismiss(session, STAGE_INTERNAL, errno);
-	reply->capabilities = held;
+	reply->capabilities = privilege_held();
 	reply->mode = (uint16_t)caller->mode;
 	reply->state = caller->state;
 	reply->uid = caller->uid;
@@ -167,7 +164,8 @@ static MUST_CHECK enum step handle(struct session *session,
 static MUST_CHECK enum step serve_one(struct session *session)
 {
 	struct incoming *incoming = &session->incoming;
-	uint8_t message[REQUEST_MAX];
+	/* Not on the stack, where all of it would be cleared each time. */
+	static uint8_t message[REQUEST_MAX];
 	enum step step = STEP_END;
 
 	if (fdpass_receive(session->socket, message, sizeof(message), incoming))

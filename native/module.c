@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * aioprocket._system._native: reading many packets by one system call, the
- * object that a packet becomes, and one system call that Python lacks.
+ * object that a packet becomes, receiving descriptors, and one system call that
+ * Python lacks.
  */
 #include "module.h"
 #include "packet.h"
+#include "passing.h"
 #include "receiver.h"
 
 #include <errno.h>
@@ -55,7 +57,11 @@ settle(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef module_methods[] = {
+	{"receive_passed", (PyCFunction)(void (*)(void))passing_receive,
+	 METH_FASTCALL, passing_receive_doc},
 	{"settle", settle, METH_NOARGS, settle_doc},
+	{"socket_kind", (PyCFunction)(void (*)(void))passing_kind,
+	 METH_FASTCALL, passing_kind_doc},
 	{NULL, NULL, 0, NULL},
 };
 

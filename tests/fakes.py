@@ -134,6 +134,9 @@ class FakePeer:
     def __str__(self) -> str:
         return "fake helper"
 
+    def wait_briefly(self) -> None:
+        """It is no process that could end."""
+
     def kill(self) -> None:
         self.killed = True
 

@@ -33,6 +33,9 @@ class Broker:
     def __str__(self) -> str:
         return f"broker {self._name}"
 
+    def wait_briefly(self) -> None:
+        """Nothing: it runs on."""
+
     def kill(self) -> None:
         """Nothing: it serves others, too."""
 

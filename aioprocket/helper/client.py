@@ -162,9 +162,11 @@ class Helper:
             await self._session.aclose(because)
 
 
-async def open_through(session: Session, way: Way, spec: Spec, timeout: float) -> Opened:
+async def open_through(
+    session: Session, way: Way, spec: Spec, timeout: float, *, last: bool = False
+) -> Opened:
     """One descriptor through a session; what it raises is explained by the way that was taken."""
-    descriptor, reply = await _explained(session, way, spec, timeout)
+    descriptor, reply = await _explained(session, way, spec, timeout, last)
     return Opened(
         descriptor,
         spec,
@@ -176,15 +178,15 @@ async def open_through(session: Session, way: Way, spec: Spec, timeout: float) -
 
 
 async def _explained(
-    session: Session, way: Way, spec: Spec, timeout: float
+    session: Session, way: Way, spec: Spec, timeout: float, last: bool = False
 ) -> tuple[Descriptor, Reply]:
     try:
         namespace = None if isinstance(spec, DeviceSpec) else spec.namespace
         if namespace is None:
-            return await session.open(spec, None, timeout)
+            return await session.open(spec, None, timeout, last=last)
         place = opened_namespace(spec, namespace)
         try:
-            return await session.open(spec, place, timeout)
+            return await session.open(spec, place, timeout, last=last)
         finally:
             place.close()
     except NotPermittedError as error:

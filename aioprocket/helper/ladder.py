@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from .._system.descriptor import Opened
 from ..errors import AioprocketError, HelperNotFoundError, NotPermittedError, SpecError
+from ..readiness import checkpoint
 from ..spec import SocketSpec, Spec, describe
 from .client import Helper, open_through
 from .diagnose import why_none_can_help, why_not_executable
@@ -59,8 +60,8 @@ async def obtain(spec: Spec, *, helper: HelperLike = None, timeout: float = 5.0)
             timeout is none.
     """
     check_timeout(timeout)
-    check_helper(helper)
     if isinstance(spec, SocketSpec) and spec.family in _UNPRIVILEGED:
+        check_helper(helper)
         return open_directly(spec)
     if isinstance(helper, Helper):
         return await helper.open_descriptor(spec, min(timeout, helper.timeout))
@@ -90,9 +91,11 @@ class _Refusal:
 
 async def _once(way: Way, spec: Spec, timeout: float) -> Opened:
     """A session for one descriptor."""
+    # A prompt helper is waited for without the loop, and it shall have its turn.
+    await checkpoint()
     session = await way.reach(timeout)
     try:
-        opened = await open_through(session, way, spec, timeout)
+        opened = await open_through(session, way, spec, timeout, last=True)
     except BaseException as error:
         await session.aclose(error)
         raise

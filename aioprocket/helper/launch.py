@@ -18,7 +18,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
@@ -35,6 +35,8 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 # for it ends its own session first, and is not ours to kill.
 _EXIT: Final = 0.25
 _EXIT_OF_SUDO: Final = 2.0
+# A helper for one descriptor is started, has answered and is gone within less.
+_BRIEFLY_MS: Final = 2
 # What was killed has no more to do; what could not be killed is not waited for any longer.
 _EXIT_KILLED: Final = 0.1
 _KILLED: Final = 0.5
@@ -71,10 +73,17 @@ class Process:
         # Nothing can be awaited here; what was killed is gone within a millisecond.
         if not self._pidfd.closed:
             self.kill()
-            poll = select.poll()
-            poll.register(self._pidfd.fileno(), select.POLLIN)
-            poll.poll(_EXIT_KILLED * 1000)
+            self._poll(_EXIT_KILLED * 1000)
             self._release()
+
+    def wait_briefly(self) -> None:
+        """Block until it has ended, for two milliseconds at most."""
+        self._poll(_BRIEFLY_MS)
+
+    def _poll(self, milliseconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._pidfd.fileno(), select.POLLIN)
+        poll.poll(milliseconds)
 
     def kill(self) -> None:
         """SIGKILL, if it still runs and is ours to kill. The pidfd cannot hit a later process."""
@@ -180,8 +189,9 @@ def launch(argv: Sequence[str], source: str = "") -> tuple[socket.socket, Proces
         source: Where the caller did not name it: a word in brackets on who did, for messages.
 
     The caller closes the socket, and then awaits `Process.end`. The program gets an empty
-    environment, a session of its own (a terminal's Ctrl-C is not for it), and stdin, stdout
-    (/dev/null) and stderr (kept for messages).
+    environment, a process group of its own (a terminal's Ctrl-C is not for it), and stdin, stdout
+    (/dev/null) and stderr (kept for messages). One with arguments, which may be sudo, gets a
+    session of its own, and so no terminal at all.
 
     Raises:
         HelperNotFoundError: There is no such program, or it cannot be executed.
@@ -198,43 +208,64 @@ def launch(argv: Sequence[str], source: str = "") -> tuple[socket.socket, Proces
 
 
 def _launch(path: str, argv: Sequence[str], source: str) -> tuple[socket.socket, Process]:
-    with ExitStack() as undo, ExitStack() as theirs:
-        session, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        undo.callback(session.close)
-        theirs.callback(stdin.close)
-        # Non-blocking at both ends: a program that says too much must not stop over it.
-        reading, writing = map(Descriptor, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
-        undo.callback(reading.close)
-        theirs.callback(writing.close)
-        pid = _spawn(path, argv, stdin.fileno(), writing.fileno())
-        undo.callback(_kill_and_reap, pid)
-        name = f"helper {' '.join(argv)}{source}"
-        process = Process(name, pid, Descriptor(os.pidfd_open(pid)), reading)
-        undo.pop_all()
-        return session, process
+    session, stdin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with stdin:
+            return session, _start(path, argv, source, stdin)
+    except BaseException:
+        session.close()
+        raise
+
+
+def _start(path: str, argv: Sequence[str], source: str, stdin: socket.socket) -> Process:
+    # Non-blocking at both ends: a program that says too much must not stop over it.
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        try:
+            pid = _spawn(path, argv, stdin.fileno(), writing)
+        finally:
+            os.close(writing)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except BaseException:
+            _kill_and_reap(pid)
+            raise
+    except BaseException:
+        os.close(reading)
+        raise
+    name = f"helper {' '.join(argv)}{source}"
+    return Process(name, pid, Descriptor(pidfd), Descriptor(reading))
 
 
 def _spawn(path: str, argv: Sequence[str], stdin: int, stderr: int) -> int:
-    # Numbers below 3 would get in each other's way while they are moved. All the others are
-    # close-on-exec, as Python makes them.
-    high: list[int] = []
+    # Leading a session of its own keeps a wrapper, as sudo or doas, from asking at the terminal for
+    # a password. A helper asks for nothing, and where the machine is busy a new session is made to
+    # wait, for the scheduler shares the processor out between sessions (sched(7), autogroup).
+    place: dict[str, Any] = {"setsid": True} if len(argv) > 1 else {"setpgroup": 0}
     with ExitStack() as moved:
-        for fd in (stdin, stderr):
-            high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
-            moved.callback(os.close, high[-1])
+        # All other descriptors are close-on-exec, as Python makes them.
         return os.posix_spawn(
             path,
             list(argv),
             {},
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, high[0], _STDIN),
+                (os.POSIX_SPAWN_DUP2, _above_standard(stdin, moved), _STDIN),
                 (os.POSIX_SPAWN_OPEN, _STDOUT, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, high[1], _STDERR),
+                (os.POSIX_SPAWN_DUP2, _above_standard(stderr, moved), _STDERR),
             ],
-            setsid=True,
             setsigmask=[],
             setsigdef=[signal.SIGPIPE],  # Python ignores it, and exec would hand that on
+            **place,
         )
+
+
+def _above_standard(fd: int, moved: ExitStack) -> int:
+    """Numbers below 3 would get in each other's way while they are moved there."""
+    if fd > _STDERR:
+        return fd
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    moved.callback(os.close, high)
+    return high
 
 
 def _kill_and_reap(pid: int) -> None:

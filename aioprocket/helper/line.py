@@ -7,12 +7,12 @@ not as it must be is closed before the error is raised.
 import array
 import errno
 import os
-import select
 import socket
-from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from .._system._native import receive_passed
 from .._system.descriptor import Descriptor
 from ..errors import HelperProtocolError, OpenError, WireError
 from ..wire.message import Op
@@ -20,11 +20,8 @@ from ..wire.reply import REPLY_SIZE, Reply, Stage, decode_reply
 
 __all__ = ("Answer", "Line")
 
-# CMSG_SPACE is padded, and the kernel would put two into it.
-_ONE_DESCRIPTOR: Final = socket.CMSG_LEN(4)
-# Bare numbers: an enum of flags takes microseconds to combine.
-_CTRUNC: Final = int(socket.MSG_CTRUNC)
-_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+# One byte more than a reply, so that a longer one is seen.
+_ROOM: Final = REPLY_SIZE + 1
 _ID: Final = slice(12, 16)  # in a reply, PROTOCOL.md
 _NO_ID: Final = bytes(4)
 
@@ -55,8 +52,6 @@ class Line:
         sock.setblocking(False)
         self._sock = sock
         self._name = name
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
 
     def fileno(self) -> int:
         """-1 once it is closed."""
@@ -65,10 +60,6 @@ class Line:
     def close(self) -> None:
         """Idempotent. The helper sees it as the end of the session."""
         self._sock.close()
-
-    def wait_briefly(self) -> None:
-        """Block until there is something to receive, for a millisecond at most."""
-        self._poll.poll(1)
 
     def send(self, message: bytes, namespace: Descriptor | None = None) -> bool:
         """Send a request, with a namespace's descriptor beside it; False: there is no room.
@@ -87,8 +78,15 @@ class Line:
             pass
         return True
 
-    def receive(self) -> Answer | None:
+    def finish(self) -> None:
+        """Send nothing more: the helper answers what it has been asked, and ends."""
+        with suppress(OSError):  # the other end is gone: as `send`
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def receive(self, wait_ms: int = 0) -> Answer | None:
         """The next reply and the descriptor that it must have; None: nothing has come yet.
+
+        The calling thread, and so the loop, is blocked for ``wait_ms`` at most.
 
         Raises:
             ConnectionResetError: The other end is gone.
@@ -96,38 +94,32 @@ class Line:
             OpenError: ``EMFILE``: this process has no room for the descriptor.
         """
         try:
-            data, control, flags, _ = self._receive()
-        except BlockingIOError:
-            return None
-        found = _descriptors(control)
-        try:
-            reply = self._checked(data, flags, len(found))
-        except BaseException:
-            for descriptor in found:
-                descriptor.close()
-            raise
-        id = int.from_bytes(data[_ID], "little")
-        return Answer(id, reply, found[0] if found else None)
-
-    def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
-        # One byte more than a reply, so that a longer one is seen.
-        room = REPLY_SIZE + 1
-        try:
-            return self._sock.recvmsg(room, _ONE_DESCRIPTOR, _CLOEXEC)
+            received = receive_passed(self._sock.fileno(), _ROOM, wait_ms)
         except ConnectionResetError:
             # The helper closed with requests unread: that is told once, before what it said last.
-            return self._sock.recvmsg(room, _ONE_DESCRIPTOR, _CLOEXEC)
+            received = receive_passed(self._sock.fileno(), _ROOM, 0)
+        if received is None:
+            return None
+        data, fd, lost = received
+        descriptor = Descriptor(fd) if fd >= 0 else None
+        try:
+            reply = self._checked(data, descriptor is not None, lost)
+        except BaseException:
+            if descriptor is not None:
+                descriptor.close()
+            raise
+        return Answer(int.from_bytes(data[_ID], "little"), reply, descriptor)
 
-    def _checked(self, data: bytes, flags: int, descriptors: int) -> Reply:
+    def _checked(self, data: bytes, one: bool, lost: bool) -> Reply:
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if flags & _CTRUNC and descriptors:
+        if lost and one:
             raise HelperProtocolError(f"{self._name} sent more than one descriptor")
         try:
             reply = _decoded(data[: _ID.start] + _NO_ID + data[_ID.stop :])
         except WireError as error:
             raise HelperProtocolError(f"{self._name} sent what is no reply: {error}") from error
-        if flags & _CTRUNC:
+        if lost:
             # The message has come whole; it was here that the descriptor was lost (unix(7)).
             raise OpenError(
                 f"no room in this process for the descriptor that {self._name} sent: "
@@ -136,17 +128,8 @@ class Line:
                 step="verify",
                 hint="close some, or raise the limit: ulimit -n",
             )
-        wanted = reply.op is Op.OPEN and reply.stage is Stage.OK
-        if descriptors != wanted:
+        if one != (reply.op is Op.OPEN and reply.stage is Stage.OK):
             raise HelperProtocolError(
-                f"{self._name} sent {descriptors} descriptors with stage {reply.stage.name}"
+                f"{self._name} sent {int(one)} descriptors with stage {reply.stage.name}"
             )
         return reply
-
-
-def _descriptors(control: Iterable[tuple[int, int, bytes]]) -> list[Descriptor]:
-    numbers = array.array("i")
-    for level, kind, data in control:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-    return [Descriptor(number) for number in numbers]

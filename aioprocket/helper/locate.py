@@ -6,8 +6,11 @@ The bundled helper came with the package and has no privilege; it is what gets i
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +38,7 @@ def helper_path() -> Path:
         HelperNotFoundError: The package was not built: it is run from its sources.
     """
     packaged = resources.files("aioprocket").joinpath(*_BUNDLED[1:])
-    candidates = [Path(str(packaged)), *_recorded()]
-    for candidate in candidates:
+    for candidate in chain([Path(str(packaged))], _recorded()):
         if candidate.is_file():
             return candidate
     raise HelperNotFoundError(
@@ -45,13 +47,12 @@ def helper_path() -> Path:
     )
 
 
-def _recorded() -> list[Path]:
+def _recorded() -> Iterator[Path]:
     """Where the installer says it is: an editable install keeps it apart from the sources."""
-    try:
-        files = distribution("aioprocket").files or ()
-    except PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())) for file in files if file.parts[-3:] == _BUNDLED]
+    with suppress(PackageNotFoundError):
+        for file in distribution("aioprocket").files or ():
+            if file.parts[-3:] == _BUNDLED:
+                yield Path(str(file.locate()))
 
 
 def installed_helper() -> str | None:

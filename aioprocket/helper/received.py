@@ -6,14 +6,14 @@ import stat
 from typing import Final
 
 from .._system import options
-from .._system.descriptor import Descriptor
+from .._system._native import socket_kind
+from .._system.descriptor import Descriptor, borrowed
 from ..errors import HelperProtocolError
 from ..spec import DeviceSpec, PacketSpec, SocketSpec, Spec, TunSpec, describe
 
 __all__ = ("check_received",)
 
-# CPython's own class: the numbers as they are, without the search for their enum's member.
-_Socket: Final = socket.SocketType
+_PACKET: Final = int(socket.AF_PACKET)
 
 
 def check_received(descriptor: Descriptor, spec: Spec, by: str) -> None:
@@ -25,43 +25,46 @@ def check_received(descriptor: Descriptor, spec: Spec, by: str) -> None:
     fd = descriptor.fileno()
     match spec:
         case SocketSpec():
-            wanted = (int(spec.family), int(spec.type), spec.protocol)
+            _check_socket(fd, spec, (spec.family, spec.type, spec.protocol), by)
         case PacketSpec():
             # Protocol 0 receives nothing until its receiver binds it.
-            wanted = (int(socket.AF_PACKET), int(spec.type), 0)
+            _check_socket(fd, spec, (_PACKET, spec.type, 0), by)
         case TunSpec() | DeviceSpec():
             if not stat.S_ISCHR(os.fstat(fd).st_mode):
                 raise HelperProtocolError(f"{by} sent what is no device for the {describe(spec)}")
-            os.set_blocking(fd, False)
-            return
+    os.set_blocking(fd, False)
+
+
+def _check_socket(
+    fd: int, spec: SocketSpec | PacketSpec, wanted: tuple[int, int, int], by: str
+) -> None:
     try:
-        sock = _Socket(fileno=fd)
+        found = socket_kind(fd)
     except OSError as error:
         raise HelperProtocolError(
             f"{by} sent what is no socket for the {describe(spec)}"
         ) from error
-    try:
-        found = (sock.family, sock.type, sock.proto)
-        if found != wanted:
-            raise HelperProtocolError(
-                f"{by} sent something else for the {describe(spec)}: "
-                f"family, type and protocol are {found}, not {wanted}"
-            )
-        missing = _missing_restriction(sock, spec)
-        if missing:
-            raise HelperProtocolError(f"{by} sent the {describe(spec)} without its {missing}")
-    finally:
-        sock.detach()
-    os.set_blocking(fd, False)
+    if found != wanted:
+        raise HelperProtocolError(
+            f"{by} sent something else for the {describe(spec)}: "
+            f"family, type and protocol are {found}, not {tuple(map(int, wanted))}"
+        )
+    missing = _missing_restriction(fd, spec)
+    if missing:
+        raise HelperProtocolError(f"{by} sent the {describe(spec)} without its {missing}")
 
 
-def _missing_restriction(sock: socket.SocketType, spec: SocketSpec | PacketSpec) -> str:
+def _missing_restriction(fd: int, spec: SocketSpec | PacketSpec) -> str:
     """What was asked for, and is not there: an unrestricted socket must not pass for another."""
-    if spec.lock_filter and not options.filter_is_locked(sock):
-        return "lock"
-    if isinstance(spec, SocketSpec):
-        if spec.interface is not None and options.bound_ifindex(sock) == 0:
-            return "interface"
-        if spec.port and sock.getsockname()[1] != spec.port:
-            return "port"
+    confined = isinstance(spec, SocketSpec) and (spec.interface is not None or spec.port)
+    if not confined and not spec.lock_filter:
+        return ""
+    with borrowed(fd) as sock:
+        if spec.lock_filter and not options.filter_is_locked(sock):
+            return "lock"
+        if isinstance(spec, SocketSpec):
+            if spec.interface is not None and options.bound_ifindex(sock) == 0:
+                return "interface"
+            if spec.port and sock.getsockname()[1] != spec.port:
+                return "port"
     return ""

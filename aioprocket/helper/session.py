@@ -18,7 +18,6 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 import anyio
-import anyio.lowlevel
 
 from .._system.descriptor import Descriptor
 from ..errors import (
@@ -31,7 +30,7 @@ from ..errors import (
     NotPermittedError,
     OpenError,
 )
-from ..readiness import Readiness
+from ..readiness import Readiness, checkpoint
 from ..spec import Spec, describe
 from ..wire.message import Op
 from ..wire.reply import Mode, Reply, Stage, State
@@ -48,9 +47,9 @@ _AHEAD: Final = 16
 # Seconds that a cancelled caller stays to receive, and close, what it had asked for. A helper
 # answers in microseconds; one that hangs must not hold up the cancellation.
 _GRACE: Final = 0.1
-# Seconds. A helper that answered its last request within this is waited for in the kernel, as long
-# at most: that takes the loop less time than a turn through its selector. A slow one is not.
-_PROMPT: Final = 0.001
+# A helper that answered its last request within this is waited for in the kernel, as long at most:
+# that takes the loop less time than a turn through its selector. A slow one is not.
+_PROMPT_MS: Final = 1
 # Most answers are there before the loop is asked for anything. Every so often it gets its turn.
 _BETWEEN_CHECKPOINTS: Final = 16
 
@@ -61,6 +60,7 @@ _NO_ANSWER: Final = "the helper was stopped, or the machine is busy: timeout= gi
 _NO_ANSWER_EVER: Final = f"it has not even said HELLO: {_NO_HELPER}; or timeout= is too short"
 
 _HELLO_ID: Final = 0
+_HELLO: Final = encode_hello(_HELLO_ID)
 _LAST_ID: Final = 0xFFFFFFFF
 _ID: Final = slice(12, 16)  # in a request, PROTOCOL.md
 
@@ -71,6 +71,9 @@ class Peer(Protocol):
     @property
     def pid(self) -> int | None:
         """Its process, where that is known."""
+
+    def wait_briefly(self) -> None:
+        """Block until it has ended, some milliseconds at most, if its end can be waited for."""
 
     def kill(self) -> None:
         """End it at once, if it is ours to end."""
@@ -102,11 +105,6 @@ def _template(spec: Spec) -> bytes:
     return encode_open(spec)
 
 
-def _open_message(spec: Spec, id: int) -> bytes:
-    template = _template(spec)
-    return template[: _ID.start] + id.to_bytes(4, "little") + template[_ID.stop :]
-
-
 class Session:
     """Owns the socket to one helper, and asks for descriptors over it.
 
@@ -123,6 +121,8 @@ class Session:
         self._greeting = False
         self._prompt = False
         self._last_id = _HELLO_ID
+        self._last_spec: Spec | None = None
+        self._last_template = b""
         self._over: AioprocketError | None = None
 
     @property
@@ -145,7 +145,7 @@ class Session:
         return self.facts
 
     async def open(
-        self, spec: Spec, namespace: Descriptor | None, timeout: float
+        self, spec: Spec, namespace: Descriptor | None, timeout: float, *, last: bool = False
     ) -> tuple[Descriptor, Reply]:
         """Ask for one descriptor; the caller owns it. Cancelled, it leaves none behind.
 
@@ -153,6 +153,8 @@ class Session:
             spec: What to open.
             namespace: Where: goes along with the request, and stays the caller's.
             timeout: Seconds for the answer, from the moment it is this task's turn.
+            last: Nothing else will be asked: the helper need not wait for that, and ends while
+                its answer is on the way.
 
         Raises:
             SpecError: The helper does not open such a thing.
@@ -161,14 +163,19 @@ class Session:
             HelperError: No answer, or one that cannot be understood; the session is over.
         """
         id = self._next_id()
-        message = _open_message(spec, id)
+        message = self._open_message(spec, id)
         if id % _BETWEEN_CHECKPOINTS == 0:
-            await anyio.lowlevel.checkpoint()
+            await checkpoint()
         async with self._turns:
             self._say_hello()
             while len(self._unanswered) >= _AHEAD or not self._line.send(message, namespace):
                 await self._make_room(timeout)
             self._unanswered.append(id)
+            if last:
+                self._line.finish()
+                # When it has ended, its answers are there: that wakes this process once, not for
+                # each of them, and takes no turn of the loop. A slow one is waited for as any.
+                self.peer.wait_briefly()
             _, reply, descriptor = await self._answer(id, timeout, spec)
         if descriptor is None:
             raise open_refused(spec, reply, str(self.peer))
@@ -220,18 +227,22 @@ class Session:
         self._last_id = self._last_id % _LAST_ID + 1
         return self._last_id
 
+    def _open_message(self, spec: Spec, id: int) -> bytes:
+        if spec is not self._last_spec:  # to hash one takes microseconds
+            self._last_spec, self._last_template = spec, _template(spec)
+        template = self._last_template
+        return template[: _ID.start] + id.to_bytes(4, "little") + template[_ID.stop :]
+
     def _say_hello(self) -> None:
         self._check_not_over()
         if not self._greeting:
             self._greeting = True
-            self._line.send(encode_hello(_HELLO_ID))
+            self._line.send(_HELLO)
             self._unanswered.append(_HELLO_ID)
 
     async def _answer(self, id: int, timeout: float, spec: Spec | None) -> Answer:
         try:
-            if self._prompt:
-                self._line.wait_briefly()
-            answer = self._take(id)
+            answer = self._take(id, _PROMPT_MS if self._prompt else 0)
             return answer or await self._wait_for(id, timeout, spec)
         except (HelperProtocolError, NotPermittedError) as error:
             self._end(error)
@@ -241,11 +252,11 @@ class Session:
                 raise
             raise await self._died(spec) from gone
 
-    def _take(self, wanted: int) -> Answer | None:
+    def _take(self, wanted: int, wait_ms: int = 0) -> Answer | None:
         """The answer to one request, if it has come; descriptors that nobody wants are closed."""
         while True:
             try:
-                answer = self._line.receive()
+                answer = self._line.receive(wait_ms)
             except OpenError:
                 if self._unanswered.popleft() == wanted:
                     raise
@@ -282,7 +293,7 @@ class Session:
             await self._abandon(id)
             raise
         finally:
-            self._prompt = not self._prompt and time.monotonic() - began < _PROMPT
+            self._prompt = not self._prompt and time.monotonic() - began < _PROMPT_MS / 1000
         error = HelperTimeoutError(
             f"{self.peer} did not answer within {timeout:g} s: {_request(spec)}",
             hint=_NO_ANSWER_EVER if self.facts is None else _NO_ANSWER,

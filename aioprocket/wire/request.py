@@ -62,6 +62,8 @@ _NUMBERS: Final = {
     Flag.BACKLOG: ("backlog", 0, 0xFFFF),
     Flag.MTU: ("mtu", 68, 65521),
 }
+# Each flag is set by the field of its name in a Request.
+_ATTRIBUTES: Final = {flag: str(flag.name).lower() for flag in Flag}
 _FIELDS: Final = {flag: (name,) for flag, (name, _, _) in _NUMBERS.items()} | {
     Flag.ADDRESS: ("address",),
     Flag.INTERFACE: ("interface",),
@@ -106,16 +108,12 @@ class Request:
     def flags(self) -> Flag:
         """The flags of all that is set."""
         found = Flag(0)
-        for flag in Flag:
-            value = getattr(self, _attribute(flag))
+        for flag, name in _ATTRIBUTES.items():
+            value = getattr(self, name)
             # Not "in (None, False, ())": a mark of 0 is set, and equals False.
             if value is not None and value is not False and value != ():
                 found |= flag
         return found
-
-
-def _attribute(flag: Flag) -> str:
-    return str(flag.name).lower()
 
 
 def encode_hello(id: int = 0) -> bytes:
@@ -218,7 +216,7 @@ def _check_expressible(spec: Spec, request: Request) -> None:
     assert kind is not None
     strange = request.flags & ~TAKES[kind]
     if strange:
-        names = ", ".join(_attribute(flag) for flag in strange)
+        names = ", ".join(_ATTRIBUTES[flag] for flag in strange)
         raise SpecError(f"the helper does not set {names} on this: {describe(spec)}")
     if request.interface is not None and not INTERFACE_NAME.fullmatch(request.interface):
         raise SpecError(
@@ -281,7 +279,7 @@ def decode_request(data: bytes) -> Request:
         filter=_decode_filter(flags, header, data),
         addresses=tuple(_decode_tun_addresses(flags, header)),
         **numbers,
-        **{_attribute(flag): True for flag in flags if flag not in _FIELDS},
+        **{_ATTRIBUTES[flag]: True for flag in flags if flag not in _FIELDS},
     )
 
 

@@ -1,11 +1,15 @@
 """Figures in a network of their own, every one beside its peer in the same run: ``make bench``.
 
-Absolute figures move with the machine and its neighbours; the ratios are what can be compared.
+``make bench ONLY="descriptors reading"`` runs some parts of it. Absolute figures move with the
+machine and its neighbours; the ratios are what can be compared.
 """
 
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
@@ -14,7 +18,26 @@ from . import descriptors, reading
 from .peers import compile_peers
 
 
-def main() -> int:
+@dataclass(frozen=True)
+class Rig:
+    """What a part may use: the C programs, a veth pair, and whether buffers can be forced."""
+
+    peers: dict[str, Path]
+    pair: tuple[str, str]
+    force_buffer: bool
+
+
+PARTS: Final[dict[str, Callable[[Rig], None]]] = {
+    "descriptors": lambda rig: descriptors.run(rig.peers),
+    "reading": lambda rig: reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer),
+}
+
+
+def main(wanted: list[str]) -> int:
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        print(f"There is no part {' '.join(unknown)}. The parts: {' '.join(PARTS)}")
+        return 2
     try:
         privilege = enter_private()
     except Forbidden as reason:
@@ -26,11 +49,11 @@ def main() -> int:
         links.disable_ipv6(ifname)
         links.set_up(ifname)
     with tempfile.TemporaryDirectory(prefix="aioprocket-bench-") as folder:
-        peers = compile_peers(Path(folder))
-        descriptors.run(peers)
-        reading.run(peers, pair, force_buffer=privilege == "root")
+        rig = Rig(compile_peers(Path(folder)), pair, privilege == "root")
+        for name in wanted or PARTS:
+            PARTS[name](rig)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -6,7 +6,8 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,9 @@ SESSION_BOUND = 1.5
 ONE_SHOT_BOUND = 1.3
 IDLE_CHANNEL_BOUND = 20  # KiB
 
-ROUNDS = 41  # short ones: what disturbs the machine disturbs few of them, and no median
+# Short ones, of which every single time counts: what disturbs the machine disturbs all alike, and
+# no median.
+ROUNDS = 100
 ICMP = SocketSpec(family=socket.AF_INET, type=socket.SOCK_RAW, protocol=socket.IPPROTO_ICMP)
 
 
@@ -66,17 +69,19 @@ class _Bare:
         os.waitpid(self._pid, 0)
 
 
-async def _timed(count: int, get: Callable[[], Awaitable[int]]) -> float:
-    """Microseconds for one descriptor, got and closed."""
-    began = time.perf_counter()
+async def _timed(count: int, get: Callable[[], Awaitable[int]]) -> Iterator[float]:
+    """Microseconds for each descriptor, got and closed."""
+    moments = [time.perf_counter()]
     for _ in range(count):
         os.close(await get())
-    return (time.perf_counter() - began) / count * 1e6
+        moments.append(time.perf_counter())
+    return ((end - begin) * 1e6 for begin, end in pairwise(moments))
 
 
 async def _acquire(opener: Path) -> None:
     heading("A raw ICMP socket: microseconds to get it and close it; bounds hold for medians")
     bare, watched = _Bare(opener), _Bare(opener)
+    command = [str(helper_path())]  # found once: an installed helper is not searched for, either
     watched.watch(asyncio.get_running_loop())
 
     async def from_bare() -> int:
@@ -90,25 +95,25 @@ async def _acquire(opener: Path) -> None:
             spawned.end()
 
     async def from_one_shot() -> int:
-        opened = await obtain(ICMP, helper=[str(helper_path())])
+        opened = await obtain(ICMP, helper=command)
         return opened.descriptor.detach()
 
     us: dict[str, list[float]] = {}
 
     async def measure(name: str, count: int, get: Callable[[], Awaitable[int]]) -> None:
-        us.setdefault(name, []).append(await _timed(count, get))
+        us.setdefault(name, []).extend(await _timed(count, get))
 
-    async with aioprocket.Helper([str(helper_path())]) as helper:
+    async with aioprocket.Helper(command) as helper:
 
         async def from_session() -> int:
             return await helper.open_fd(ICMP)
 
         for _ in range(ROUNDS):
-            await measure("blocking", 100, from_bare)
-            await measure("awaited", 100, watched.wait_for)
-            await measure("session", 100, from_session)
-            await measure("spawned", 10, from_spawned_bare)
-            await measure("one-shot", 10, from_one_shot)
+            await measure("blocking", 50, from_bare)
+            await measure("awaited", 50, watched.wait_for)
+            await measure("session", 50, from_session)
+            await measure("spawned", 4, from_spawned_bare)
+            await measure("one-shot", 4, from_one_shot)
     asyncio.get_running_loop().remove_reader(watched.fileno())
     bare.end()
     watched.end()

@@ -99,6 +99,8 @@ async def test_closed_port_is_free_at_once(helper_binary: Path) -> None:
 async def test_thousand_descriptors_leave_none(helper_binary: Path) -> None:
     async with Helper(helper_binary) as helper:
         assert helper.pid is not None
+        assert helper._session is not None
+        helper._session._readiness.events()  # its descriptor is there from the first wait on
         await take(helper)
         ours = descriptors()
         for _ in range(1000):

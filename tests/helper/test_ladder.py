@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -404,6 +405,25 @@ async def test_command_has_three_forms(form: str, helper_binary: Path) -> None:
     opened.descriptor.close()
 
     assert opened.origin == "helper"
+
+
+@pytest.mark.anyio
+async def test_loop_gets_its_turn_between_helpers_that_answer_at_once(helper_binary: Path) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        for _ in range(20):
+            (await obtain(UDP, helper=helper_binary)).descriptor.close()
+        tasks.cancel_scope.cancel()
+
+    assert turns >= 19
 
 
 @pytest.mark.anyio

@@ -56,9 +56,30 @@ async def test_program_gets_no_environment_and_none_of_our_descriptors() -> None
     assert b"/dev/null" in said
 
 
-async def test_program_leads_a_session_of_its_own() -> None:
+async def test_ctrl_c_at_the_terminal_is_not_for_the_program() -> None:
     async with launched("/bin/cat") as (_, process):
+        assert os.getpgid(process.pid) == process.pid
+
+
+async def test_program_with_arguments_has_no_terminal_to_ask_at() -> None:
+    async with launched("/bin/sleep", "600") as (_, process):
         assert os.getsid(process.pid) == process.pid
+        process.kill()
+
+
+async def test_brief_wait_ends_with_the_program() -> None:
+    async with launched(*script("exit 3")) as (_, process):
+        # Bounded each time: on a busy machine the shell may need more than one.
+        while not process.reap():
+            process.wait_briefly()
+
+
+async def test_brief_wait_is_not_for_a_program_that_goes_on() -> None:
+    async with launched("/bin/sleep", "600") as (_, process):
+        process.wait_briefly()
+
+        assert not process.reap()
+        process.kill()
 
 
 async def test_program_that_exits_is_reported_with_its_status_and_its_last_words() -> None:
@@ -144,8 +165,8 @@ async def test_no_room_for_descriptors_is_an_error_that_leaves_nothing() -> None
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = descriptors()
     free = [fd for fd in range(max(used) + 20) if fd not in used]
-    # Two for the session, two for stderr, two moved. The pidfd finds their places free again.
-    for room in range(6):
+    # Two for the session, two for stderr, one of which is closed before the pidfd is made.
+    for room in range(4):
         resource.setrlimit(resource.RLIMIT_NOFILE, (free[room], limits[1]))
         try:
             with pytest.raises(HelperError, match="EMFILE"):

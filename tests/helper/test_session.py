@@ -73,6 +73,24 @@ async def test_hello_and_first_open_are_sent_before_anything_is_answered() -> No
         await take(session)
 
 
+async def test_helper_is_told_that_nothing_else_will_be_asked() -> None:
+    told = threading.Event()
+
+    def script(conversation: Conversation) -> None:
+        conversation.greet()
+        request = conversation.request()
+        assert request is not None
+        assert conversation.request() is None
+        told.set()
+        conversation.give(request)
+
+    async with session_with(script) as session:
+        descriptor, _ = await session.open(UDP, None, LONG, last=True)
+        descriptor.close()
+
+        assert told.is_set()
+
+
 async def test_facts_are_those_of_hello() -> None:
     async with session_with(serve) as session:
         facts = await session.greet(LONG)
