@@ -17,9 +17,11 @@ __all__ = (
     "WIDEN_PING_RANGE",
     "Diagnosis",
     "has_capability",
+    "has_file_capabilities",
     "has_own_capabilities",
     "why_filtered",
     "why_no_sudo",
+    "why_no_user_namespace",
     "why_none_can_help",
     "why_not_executable",
     "why_partial",
@@ -32,6 +34,13 @@ Diagnosis: TypeAlias = tuple[str, str]
 _CAPABILITY_NAMES: Final = {10: "cap_net_bind_service", 12: "cap_net_admin", 13: "cap_net_raw"}
 NEEDED_CAPABILITIES: Final = sum(1 << bit for bit in _CAPABILITY_NAMES)  # linux/capability.h
 WIDEN_PING_RANGE: Final = 'sudo sysctl -w net.ipv4.ping_group_range="0 2147483647"'
+# What forbids user namespaces, by which value; and one that does not.
+_USER_NAMESPACES: Final = (
+    ("user.max_user_namespaces", "0", "1000"),
+    ("user.max_net_namespaces", "0", "1000"),
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+)
 _WIDEN_BOUNDING_SET: Final = (
     "in a container: docker run --cap-add=NET_RAW --cap-add=NET_ADMIN; in a service: "
     "CapabilityBoundingSet= with CAP_NET_RAW CAP_NET_ADMIN CAP_NET_BIND_SERVICE"
@@ -77,7 +86,9 @@ def why_unprivileged(path: str) -> Diagnosis | None:
         unfit = why_unfit(Path(path).resolve())
     except OSError:
         return None
-    if not (status.st_mode & stat.S_ISUID and status.st_uid == 0) and not _permitted(path):
+    if not (status.st_mode & stat.S_ISUID and status.st_uid == 0) and not has_file_capabilities(
+        path
+    ):
         return (
             f"{path} has neither root's setuid bit nor file capabilities",
             how_to_grant_in_place(path),
@@ -133,6 +144,23 @@ def why_no_sudo() -> Diagnosis:
     return "there is no sudo on the PATH", "as root: apt install sudo (dnf, pacman, apk likewise)"
 
 
+def why_no_user_namespace() -> Diagnosis | None:
+    """Why this process may not make a user namespace; None: nothing is known to forbid it."""
+    for setting, forbidding, permitting in _USER_NAMESPACES:
+        try:
+            value = Path("/proc/sys", *setting.split(".")).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if value == forbidding:
+            return f"{setting} is {value}", f"sudo sysctl -w {setting}={permitting}"
+    if _status_field("Seccomp") == "2":
+        return (
+            "a seccomp filter forbids user namespaces, as containers' do",
+            "in a container: --security-opt seccomp=PROFILE, and permit clone and unshare in it",
+        )
+    return None
+
+
 def has_capability(name: str) -> bool:
     """Whether this process has a capability now."""
     bit = next(bit for bit, each in _CAPABILITY_NAMES.items() if each == name)
@@ -180,7 +208,8 @@ def _joined_since(gid: int) -> bool:
     )
 
 
-def _permitted(path: str) -> bool:
+def has_file_capabilities(path: str) -> bool:
+    """Whether executing it can give any capability."""
     try:
         value = os.getxattr(path, "security.capability")
     except OSError:

@@ -21,6 +21,7 @@ from .place import is_roots_alone
 __all__ = (
     "CAPABILITIES",
     "GROUP",
+    "SUDO_RULE",
     "how_to_grant_in_place",
     "how_to_install",
     "how_to_install_for_sudo",
@@ -77,7 +78,9 @@ def how_to_make_group(group: str) -> str:
 
 def how_to_join(group: str) -> str:
     """Make the caller a member of a group; of those who log in later, that is."""
-    return f"sudo usermod -aG {shlex.quote(group)} {shlex.quote(_user_name())}  # and log in again"
+    # Root needs no group: somebody else is meant then.
+    name = "USER" if os.getuid() == 0 else shlex.quote(_user_name())
+    return f"sudo usermod -aG {shlex.quote(group)} {name}  # and log in again"
 
 
 def how_to_grant_in_place(path: str) -> str:

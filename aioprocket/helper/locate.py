@@ -20,6 +20,7 @@ __all__ = (
     "BROKER_SOCKET",
     "DEFAULT_VARIABLE",
     "INSTALLED",
+    "has_broker",
     "helper_path",
     "installed_helper",
 )
@@ -58,3 +59,8 @@ def _recorded() -> Iterator[Path]:
 def installed_helper() -> str | None:
     """The first installed helper, whether or not this process may execute it."""
     return next((path for path in INSTALLED if os.path.lexists(path)), None)
+
+
+def has_broker() -> bool:
+    """Whether a broker's socket is in its place, whoever listens on it."""
+    return os.path.exists(BROKER_SOCKET)
