@@ -33,9 +33,9 @@ class Machine:
     """What the root of that machine can do, and alice."""
 
     def root(self, command: str) -> None:
-        """A command of a hint, by a shell of root's; its ``sudo`` are left out."""
-        # Root's own sudo would do the same: whether alice's does is tried where that is the point.
-        self._shell(command.replace("sudo ", ""))
+        """A command of a hint, by a shell of root's, where sudo does what root can."""
+        # Whether alice's sudo does it is tried where that is the point.
+        self._shell(f'sudo() {{ "$@"; }}; {command}')
 
     def permit(self, rule: str) -> None:
         """Put a line into the file of sudo's rules that is alice's."""
