@@ -15,6 +15,7 @@ from .channels import (
     PacketChannel,
     RawProtocol,
     RawTransport,
+    Sent,
     Stats,
     TunChannel,
 )
@@ -74,6 +75,7 @@ __all__ = (
     "PacketChannel",
     "RawProtocol",
     "RawTransport",
+    "Sent",
     "SpecError",
     "Stats",
     "TunChannel",

@@ -242,6 +242,7 @@ def open_tun(
     addresses: Iterable[str | IpInterface] = (),
     up: bool = True,
     persist: bool = False,
+    offload: bool = False,
     namespace: str | None = None,
     helper: HelperLike = None,
     timeout: float = 5.0,
@@ -255,10 +256,17 @@ def open_tun(
         mode: ``"tun"`` or ``"tap"``.
         queues: How many queues. The channel is the first; ``channel.queues`` has all of them,
             and each must be read, for the kernel spreads flows over them.
-        mtu: In bytes.
+        mtu: In bytes. Below 1280 the device has no IPv6, and the helper makes such devices for root
+            and in namespaces of the caller's own only.
         addresses: Up to four, with prefix length: ``"10.9.0.1/24"``.
         up: Bring the link up.
         persist: The device outlives its channel.
+        offload: Packets of up to 64 KiB, which the kernel has not cut to the MTU yet (TSO, USO,
+            GRO): many times the bytes per second. Such a packet has a ``gso_size``, and an open
+            checksum. Sent to another channel with offload it goes on as it is; for all else there
+            are its `Packet.segments`, which are complete, as is any packet without a ``gso_size``.
+            What is sent otherwise (bytes, a packet from elsewhere) must be complete, too. Bytes
+            alone do not say all this: receive packets, not by ``recv`` or ``datagram_received``.
         namespace: As `open`, and so are the rest.
 
     Raises:
@@ -274,6 +282,7 @@ def open_tun(
         up=up,
         persist=persist,
         multi_queue=queues > 1,
+        offload=offload,
         namespace=namespace,
     )
 
@@ -282,7 +291,12 @@ def open_tun(
         try:
             for _ in range(queues - 1):
                 more = TunSpec(
-                    name=channel.name, mode=mode, up=False, multi_queue=True, namespace=namespace
+                    name=channel.name,
+                    mode=mode,
+                    up=False,
+                    multi_queue=True,
+                    offload=offload,
+                    namespace=namespace,
                 )
                 channel.add_queue(
                     await open_channel(more, TunChannel, helper, timeout, read_packets)

@@ -246,12 +246,13 @@ class TunSpec:
     up: bool = True
     persist: bool = False
     multi_queue: bool = False
+    offload: bool = False
     namespace: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("tun", "tap"):
             raise SpecError(f"mode {self.mode!r} is neither 'tun' nor 'tap'")
-        _flags(self, "up", "persist", "multi_queue")
+        _flags(self, "up", "persist", "multi_queue", "offload")
         if self.name != "":
             _check_interface(self.name)
             if "%" in self.name:

@@ -43,6 +43,7 @@ enum flag {
 	FLAG_LOCK = 1 << 11, FLAG_REUSE_PORT = 1 << 12,
 	FLAG_NAMESPACE = 1 << 13, FLAG_ADDRESSES = 1 << 14, FLAG_UP = 1 << 15,
 	FLAG_PERSIST = 1 << 16, FLAG_QUEUES = 1 << 17,
+	FLAG_OFFLOAD = 1 << 18,
 };
 
 struct tun_address {

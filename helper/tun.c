@@ -19,6 +19,7 @@
 enum {
 	SEQUENCE = 1, /* one question at a time: its answer has its number */
 	LINK_ROOM = 8192, /* more than the kernel has to say of a tun device */
+	IPV6_MTU_MIN = 1280, /* RFC 8200, section 5 */
 };
 
 static const char name_template[INTERFACE_SIZE] = "aio%d";
@@ -68,8 +69,10 @@ static struct ifreq wanted_device(const struct request *request)
 {
 	const bool named = request->flags & FLAG_INTERFACE;
 	const int kind = request->kind == KIND_TUN ? IFF_TUN : IFF_TAP;
-	const int more = request->flags & FLAG_QUEUES ? IFF_MULTI_QUEUE : 0;
-	struct ifreq device = { .ifr_flags = (short)(kind | IFF_NO_PI | more) };
+	const int queues = request->flags & FLAG_QUEUES ? IFF_MULTI_QUEUE : 0;
+	const int headed = request->flags & FLAG_OFFLOAD ? IFF_VNET_HDR : 0;
+	const int flags = kind | IFF_NO_PI | queues | headed;
+	struct ifreq device = { .ifr_flags = (short)flags };
 
 	memcpy(device.ifr_name, named ? request->interface : name_template,
 	       INTERFACE_SIZE);
@@ -99,7 +102,8 @@ static MUST_CHECK int attach_device(struct job *job, bool *made)
 
 static MUST_CHECK int find_device(struct job *job, int netlink)
 {
-	const int kind = IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE;
+	const int kind = IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE |
+			 IFF_VNET_HDR;
 	const struct ifreq wanted = wanted_device(&job->request);
 	struct ifreq device;
 
@@ -249,6 +253,17 @@ static MUST_CHECK int descend(int parent, const char *path)
 	return folder;
 }
 
+/* The device's settings of IPv6; -1 with ENOENT: it has none. */
+static MUST_CHECK int open_settings(const char *name)
+{
+	/* It is always there, but for a /proc that says nothing. */
+	const int net = open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (net < 0 && errno == ENOENT)
+		errno = EIO;
+	return descend(descend(net, "ipv6/conf"), name);
+}
+
 /*
  * Else whoever holds the device would say where the host's packets go, by
  * advertising a router of IPv6 or by a redirect.
@@ -256,17 +271,13 @@ static MUST_CHECK int descend(int parent, const char *path)
 static MUST_CHECK int ignore_routers(struct job *job)
 {
 	const char *name = job->reply.name;
-	int net, folder, failed;
+	int folder, failed;
 
 	/* Folders of no device; the kernel has none of these names. */
 	if (strcmp(name, "all") == 0 || strcmp(name, "default") == 0)
 		return 0;
-	/* It is always there, but for a /proc that says nothing. */
-	net = open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (net < 0)
-		return open_fail(job, STAGE_ADDRESS);
-	folder = descend(descend(net, "ipv6/conf"), name);
-	if (folder < 0) /* ENOENT: without IPv6, or its MTU is too small */
+	folder = open_settings(name);
+	if (folder < 0) /* ENOENT: without IPv6 */
 		return errno == ENOENT ? 0 : open_fail(job, STAGE_ADDRESS);
 	failed = write_zero(folder, "accept_ra") ||
 		 write_zero(folder, "accept_redirects");
@@ -277,6 +288,33 @@ static MUST_CHECK int ignore_routers(struct job *job)
 		open_fail(job, STAGE_ADDRESS);
 	close(folder);
 	return -failed;
+}
+
+/*
+ * A device loses its IPv6 when its MTU falls below 1280, and has it anew, with
+ * routers accepted, when the MTU rises: whoever raises it, and before anybody
+ * can say no.  Neither is to happen to the device of somebody who is not the
+ * network's master.
+ */
+static MUST_CHECK int check_mtu(struct job *job)
+{
+	const bool master = job->caller->mode == MODE_PLAIN ||
+			    job->caller->uid == 0 ||
+			    job->request.flags & FLAG_NAMESPACE;
+	int folder;
+
+	if (!(job->request.flags & FLAG_MTU) || master)
+		return 0;
+	if (job->request.mtu < IPV6_MTU_MIN)
+		return reply_fail(&job->reply, STAGE_ADDRESS, EPERM);
+	folder = open_settings(job->reply.name);
+	if (folder < 0 && errno != ENOENT)
+		return open_fail(job, STAGE_ADDRESS);
+	if (folder < 0 && access("/proc/sys/net/ipv6", F_OK) == 0)
+		return reply_fail(&job->reply, STAGE_ADDRESS, EPERM);
+	if (folder >= 0)
+		close(folder);
+	return 0;
 }
 
 static MUST_CHECK int add_address(struct job *job, int netlink,
@@ -326,9 +364,10 @@ static MUST_CHECK int keep_device(struct job *job)
 static MUST_CHECK int configure(struct job *job, int netlink, bool made)
 {
 	/* One that is there and stays as it is, is left alone. */
-	const bool may_go_up = made || job->request.flags & FLAG_UP;
+	const bool changes = made || job->request.flags & (FLAG_UP | FLAG_MTU);
 
-	return set_mtu(job, netlink) || (may_go_up && ignore_routers(job)) ||
+	return check_mtu(job) || set_mtu(job, netlink) ||
+	       (changes && ignore_routers(job)) ||
 	       bring_up(job, netlink) || add_addresses(job, netlink) ||
 	       keep_device(job);
 }

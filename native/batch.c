@@ -5,6 +5,7 @@
 #include "batch.h"
 
 #include "packet.h"
+#include "vnet.h"
 
 #include <linux/if_packet.h>
 #include <string.h>
@@ -56,14 +57,61 @@ read_sender(struct receiver *self, struct packet *packet,
 	return 0;
 }
 
-static PyObject *
-build_packet(struct receiver *self, struct mmsghdr *slot)
+static int
+take_header(struct packet *packet, const struct virtio_net_hdr *header)
 {
-	struct msghdr *message = &slot->msg_hdr;
+	/* All others are complete as they are. */
+	if (header->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return 0;
+	packet->ancdata = vnet_ancdata(header);
+	return packet->ancdata == NULL ? -1 : 0;
+}
+
+/*
+ * What the packet starts with and the caller does not want: the header of a
+ * device, or that of IPv4.
+ */
+static size_t
+skipped(const struct receiver *self, const unsigned char *start, size_t length)
+{
+	size_t header;
+
+	if (!self->skip_ip_header || length == 0)
+		return self->header;
+	/* IHL counts words of four bytes (RFC 791, 3.1). */
+	header = (size_t)(start[0] & 0x0f) * 4;
+	return header < length ? header : length;
+}
+
+static PyObject *
+copy_data(const struct receiver *self, const struct mmsghdr *slot,
+	  size_t *wire_len)
+{
+	const unsigned char *start = slot->msg_hdr.msg_iov->iov_base;
 	/* With MSG_TRUNC, msg_len is what there was: more than fitted in. */
 	size_t length = slot->msg_len < self->size ? slot->msg_len : self->size;
-	PyObject *data = PyBytes_FromStringAndSize(message->msg_iov->iov_base,
-						   (Py_ssize_t)length);
+	size_t skip = skipped(self, start, length);
+
+	*wire_len = slot->msg_len - skip;
+	return PyBytes_FromStringAndSize((const char *)start + skip,
+					 (Py_ssize_t)(length - skip));
+}
+
+static void
+count(struct receiver *self, PyObject *data, bool truncated)
+{
+	self->packets++;
+	self->bytes += (size_t)PyBytes_Size(data);
+	self->truncated += truncated ? 1 : 0;
+}
+
+/* The packet in a slot; NULL with an exception. */
+PyObject *
+batch_packet(struct receiver *self, struct mmsghdr *slot)
+{
+	struct msghdr *message = &slot->msg_hdr;
+	size_t wire_len;
+	PyObject *data = copy_data(self, slot, &wire_len);
 	struct packet *packet;
 
 	if (data == NULL)
@@ -71,36 +119,101 @@ build_packet(struct receiver *self, struct mmsghdr *slot)
 	packet = packet_new(self->state->packet_type, data);
 	if (packet == NULL)
 		return NULL;
-	packet->wire_len = slot->msg_len;
+	packet->wire_len = (uint32_t)wire_len;
 	if (read_sender(self, packet, message) < 0 ||
 	    control_read(message, packet, &self->overflow) < 0) {
 		Py_DECREF(packet);
 		return NULL;
 	}
-	packet->truncated = packet->wire_len > length ||
+	if (self->header > 0 && take_header(packet, message->msg_iov->iov_base) < 0) {
+		Py_DECREF(packet);
+		return NULL;
+	}
+	packet->truncated = packet->wire_len > (size_t)PyBytes_Size(data) ||
 			    (message->msg_flags & MSG_TRUNC) != 0;
-	self->packets++;
-	self->bytes += length;
-	self->truncated += packet->truncated ? 1 : 0;
+	count(self, data, packet->truncated);
 	return (PyObject *)packet;
 }
 
-/* Appends count packets to a list: 0, or -1 with an exception. */
+static PyObject *
+build_sender(struct receiver *self, const struct msghdr *message)
+{
+	union address address = {.raw = {0}};
+	size_t length = message->msg_namelen;
+	PyObject **known, *ifname = NULL;
+
+	if (length < sizeof(address.family))
+		Py_RETURN_NONE;
+	memcpy(&address, message->msg_name,
+	       length < sizeof(address) ? length : sizeof(address));
+	if (address.family == AF_UNIX)
+		return address_build_unix(message->msg_name, length);
+	known = senders_find(&self->senders, &address);
+	if (known == NULL)
+		return NULL;
+	if (*known == NULL) {
+		if (address.family == AF_PACKET) {
+			ifname = ifnames_get(&self->ifnames, self->fd,
+					     address.packet.sll_ifindex);
+			if (ifname == NULL)
+				return NULL;
+		}
+		*known = address_build(&address, ifname);
+		Py_XDECREF(ifname);
+	}
+	Py_XINCREF(*known);
+	return *known;
+}
+
+/*
+ * The bytes of the packet in a slot, and its sender; NULL with an exception.
+ * Nobody will see the other things that came with it.
+ */
+PyObject *
+batch_datagram(struct receiver *self, struct mmsghdr *slot, PyObject **addr)
+{
+	struct msghdr *message = &slot->msg_hdr;
+	size_t wire_len;
+	PyObject *data = copy_data(self, slot, &wire_len);
+
+	if (message->msg_controllen > 0) {
+		control_close_descriptors(message);
+		wire_len = control_skim(message, wire_len, &self->overflow);
+	}
+	if (data == NULL)
+		return NULL;
+	*addr = build_sender(self, message);
+	if (*addr == NULL) {
+		Py_DECREF(data);
+		return NULL;
+	}
+	count(self, data, wire_len > (size_t)PyBytes_Size(data) ||
+				  (message->msg_flags & MSG_TRUNC) != 0);
+	return data;
+}
+
+/* Slots that nobody will see: what must not be left of them is closed. */
+void
+batch_discard(struct mmsghdr *slot, struct mmsghdr *end)
+{
+	for (; slot < end; slot++)
+		control_close_descriptors(&slot->msg_hdr);
+}
+
+/* Appends the packets of slots to a list: 0, or -1 with an exception. */
 int
 batch_append(struct receiver *self, PyObject *packets,
-	     struct mmsghdr *messages, int count)
+	     struct mmsghdr *messages, int filled)
 {
-	for (int slot = 0; slot < count; slot++) {
-		PyObject *packet = build_packet(self, &messages[slot]);
+	for (int slot = 0; slot < filled; slot++) {
+		PyObject *packet = batch_packet(self, &messages[slot]);
 		int failed = packet == NULL ? -1
 					    : PyList_Append(packets, packet);
 
 		Py_XDECREF(packet);
 		if (failed < 0) {
 			/* Also of those built: nobody will see the list. */
-			for (slot = 0; slot < count; slot++)
-				control_close_descriptors(
-					&messages[slot].msg_hdr);
+			batch_discard(messages, messages + filled);
 			return -1;
 		}
 	}

@@ -5,6 +5,10 @@
 #include "receiver.h"
 
 int batch_append(struct receiver *self, PyObject *packets,
-		 struct mmsghdr *messages, int count);
+		 struct mmsghdr *messages, int filled);
+PyObject *batch_packet(struct receiver *self, struct mmsghdr *slot);
+PyObject *batch_datagram(struct receiver *self, struct mmsghdr *slot,
+			 PyObject **addr);
+void batch_discard(struct mmsghdr *slot, struct mmsghdr *end);
 
 #endif

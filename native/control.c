@@ -159,6 +159,29 @@ control_read(struct msghdr *message, struct packet *packet,
 }
 
 /*
+ * For who will not see the messages: what there was of a packet, if they say
+ * that it was more than wire_len, and the overflow.
+ */
+size_t
+control_skim(struct msghdr *message, size_t wire_len, struct overflow *overflow)
+{
+	struct tpacket_auxdata aux;
+
+	for (struct cmsghdr *item = CMSG_FIRSTHDR(message); item != NULL;
+	     item = CMSG_NXTHDR(message, item)) {
+		if (item->cmsg_level == SOL_SOCKET &&
+		    item->cmsg_type == SO_RXQ_OVFL)
+			read_overflow(item, overflow);
+		if (item->cmsg_level == SOL_PACKET &&
+		    item->cmsg_type == PACKET_AUXDATA &&
+		    read_payload(item, &aux, sizeof(aux)) &&
+		    aux.tp_len > wire_len)
+			wire_len = aux.tp_len;
+	}
+	return wire_len;
+}
+
+/*
  * Descriptors are in our table since the kernel wrote the message, whether
  * or not anybody gets to see it (unix(7), SCM_RIGHTS).
  */

@@ -15,6 +15,8 @@ struct overflow {
 
 int control_read(struct msghdr *message, struct packet *packet,
 		 struct overflow *overflow);
+size_t control_skim(struct msghdr *message, size_t wire_len,
+		    struct overflow *overflow);
 void control_close_descriptors(struct msghdr *message);
 
 #endif

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * aioprocket._system._native: reading many packets by one system call, the
- * object that a packet becomes, receiving descriptors, and one system call that
- * Python lacks.
+ * aioprocket._system._native: reading and sending many packets by one system
+ * call, the object that a packet becomes, receiving descriptors, and one
+ * system call that Python lacks.
  */
 #include "module.h"
+
+#include "backlog.h"
+#include "coroutine.h"
+#include "delivery.h"
+#include "gatherer.h"
+#include "iterator.h"
 #include "packet.h"
 #include "passing.h"
+#include "reader.h"
 #include "receiver.h"
+#include "sender.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -65,18 +73,11 @@ static PyMethodDef module_methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
-static PyTypeObject *
-add_type(PyObject *module, PyType_Spec *spec)
+static int
+add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
-	PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-
-	if (type == NULL)
-		return NULL;
-	if (PyModule_AddType(module, (PyTypeObject *)type) < 0) {
-		Py_DECREF(type);
-		return NULL;
-	}
-	return (PyTypeObject *)type;
+	*type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+	return *type == NULL ? -1 : PyModule_AddType(module, *type);
 }
 
 static int
@@ -86,11 +87,19 @@ module_exec(PyObject *module)
 	PyObject *match_args;
 	int failed;
 
-	state->packet_type = add_type(module, &packet_spec);
-	if (state->packet_type == NULL)
+	if (add_type(module, &packet_spec, &state->packet_type) < 0 ||
+	    add_type(module, &backlog_spec, &state->backlog_type) < 0 ||
+	    add_type(module, &delivery_spec, &state->delivery_type) < 0 ||
+	    add_type(module, &receiver_spec, &state->receiver_type) < 0 ||
+	    add_type(module, &reader_spec, &state->reader_type) < 0 ||
+	    add_type(module, &coroutine_spec, &state->coroutine_type) < 0 ||
+	    add_type(module, &iterator_spec, &state->iterator_type) < 0 ||
+	    add_type(module, &sender_spec, &state->sender_type) < 0 ||
+	    add_type(module, &gatherer_spec, &state->gatherer_type) < 0)
 		return -1;
-	state->receiver_type = add_type(module, &receiver_spec);
-	if (state->receiver_type == NULL)
+	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
+	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
+	if (state->receive_slowly == NULL || state->next_slowly == NULL)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
@@ -107,7 +116,14 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	struct module_state *state = PyModule_GetState(module);
 
 	Py_VISIT(state->packet_type);
+	Py_VISIT(state->backlog_type);
+	Py_VISIT(state->delivery_type);
 	Py_VISIT(state->receiver_type);
+	Py_VISIT(state->sender_type);
+	Py_VISIT(state->gatherer_type);
+	Py_VISIT(state->reader_type);
+	Py_VISIT(state->coroutine_type);
+	Py_VISIT(state->iterator_type);
 	return 0;
 }
 
@@ -117,7 +133,16 @@ module_clear(PyObject *module)
 	struct module_state *state = PyModule_GetState(module);
 
 	Py_CLEAR(state->packet_type);
+	Py_CLEAR(state->backlog_type);
+	Py_CLEAR(state->delivery_type);
 	Py_CLEAR(state->receiver_type);
+	Py_CLEAR(state->sender_type);
+	Py_CLEAR(state->gatherer_type);
+	Py_CLEAR(state->reader_type);
+	Py_CLEAR(state->coroutine_type);
+	Py_CLEAR(state->iterator_type);
+	Py_CLEAR(state->receive_slowly);
+	Py_CLEAR(state->next_slowly);
 	return 0;
 }
 
@@ -141,7 +166,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_definition = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "_native",
-	.m_doc = "Receiving packets in batches.",
+	.m_doc = "Receiving and sending packets in batches.",
 	.m_size = sizeof(struct module_state),
 	.m_methods = module_methods,
 	.m_slots = module_slots,

@@ -11,6 +11,16 @@
 struct module_state {
 	PyTypeObject *packet_type;
 	PyTypeObject *receiver_type;
+	PyTypeObject *sender_type;
+	PyTypeObject *gatherer_type;
+	PyTypeObject *backlog_type;
+	PyTypeObject *delivery_type;
+	PyTypeObject *reader_type;
+	PyTypeObject *coroutine_type;
+	PyTypeObject *iterator_type;
+	/* Methods of a channel, which a Coroutine calls. */
+	PyObject *receive_slowly;
+	PyObject *next_slowly;
 	struct scratch_pool scratch;
 };
 

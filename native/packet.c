@@ -5,6 +5,8 @@
  */
 #include "packet.h"
 
+#include "segment.h"
+
 #include <stddef.h>
 #include <stdio.h>
 #include <structmember.h>
@@ -102,6 +104,13 @@ get_vlan_tpid(PyObject *op, void *closure)
 }
 
 static PyObject *
+get_gso_size(PyObject *op, void *closure)
+{
+	(void)closure;
+	return PyLong_FromUnsignedLong(segment_size((struct packet *)op));
+}
+
+static PyObject *
 get_direction(PyObject *op, void *closure)
 {
 	struct packet *self = (struct packet *)op;
@@ -188,6 +197,13 @@ packet_bytes(PyObject *op, PyObject *unused)
 	return Py_NewRef(((struct packet *)op)->data);
 }
 
+static PyObject *
+packet_segments(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return segment_packet((struct packet *)op);
+}
+
 /* PEP 688.  Python 3.12 and later put a method of their own before this one. */
 static PyObject *
 packet_buffer(PyObject *op, PyObject *flags)
@@ -253,6 +269,10 @@ static PyGetSetDef packet_getset[] = {
 	{"vlan_tpid", get_vlan_tpid, NULL,
 	 "The EtherType of that tag (0x8100, 0x88a8); None when untagged.",
 	 NULL},
+	{"gso_size", get_gso_size, NULL,
+	 "Bytes of payload of each segment of a packet that is larger than one "
+	 "on the wire, as TUN and TAP devices with offload give them; else 0. "
+	 "Its checksum is open: pass it on as it is, or its segments().", NULL},
 	{"direction", get_direction, NULL,
 	 "'in', 'out', 'broadcast', 'multicast' or 'otherhost'; 'in' on all "
 	 "but packet sockets.", NULL},
@@ -268,6 +288,13 @@ static PyMethodDef packet_methods[] = {
 	 "__bytes__($self, /)\n--\n\nThe data itself, not a copy."},
 	{"__buffer__", packet_buffer, METH_O,
 	 "__buffer__($self, flags, /)\n--\n\nA view of the data."},
+	{"segments", packet_segments, METH_NOARGS,
+	 "segments($self, /)\n--\n\n"
+	 "The packets of wire size that this one stands for, as a list.\n\n"
+	 "Each is complete, with checksums. Without a gso_size it is the packet\n"
+	 "itself.\n\n"
+	 "Raises:\n"
+	 "    ValueError: What ancdata says does not fit the data."},
 	{"__getnewargs_ex__", packet_getnewargs_ex, METH_NOARGS,
 	 "__getnewargs_ex__($self, /)\n--\n\nThe constructor's arguments, "
 	 "for pickle and copy."},

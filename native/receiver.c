@@ -5,89 +5,20 @@
  * The system call and the Python call around it cost more than what is done
  * for a packet, so recvmmsg() fetches up to 64 at once.  The GIL is kept,
  * since no call here ever waits.
- *
- * A batch also ends when its data reach BATCH_BYTES.  Beyond 128 KiB, glibc
- * returns the memory of a list that is dropped to the system, and each packet
- * of the next pays for page faults, 10 times what receiving it costs.
  */
 #include "receiver.h"
 
 #include "batch.h"
+#include "dispatch.h"
+#include "fill.h"
+#include "vnet.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <structmember.h>
-#include <unistd.h>
 
 enum { DEFAULT_SIZE = 65535 };
-
-/* 64 full Ethernet frames, and some way below 128 KiB. */
-enum { BATCH_BYTES = 112 * 1024 };
-
-/* A failure besides the errnos, which are positive. */
-enum { NO_FAILURE = 0, END_OF_FILE = -1 };
-
-/* System calls; what ends them early goes to self->failure */
-
-static int
-receive_messages(const struct receiver *self, struct mmsghdr *messages,
-		 int wanted)
-{
-	ssize_t length;
-
-	if (wanted > 1)
-		return recvmmsg(self->fd, messages, (unsigned)wanted,
-				self->flags, NULL);
-	/* recvmmsg() of one takes 100 ns longer. */
-	length = recvmsg(self->fd, &messages->msg_hdr, self->flags);
-	if (length < 0)
-		return -1;
-	messages->msg_len = (unsigned)length;
-	return 1;
-}
-
-static int
-fill_from_socket(struct receiver *self, struct scratch *scratch, int wanted)
-{
-	int filled = receive_messages(self, scratch->messages, wanted);
-
-	if (filled < 0) {
-		self->failure = errno;
-		return 0;
-	}
-	scratch->used = filled;
-	for (int slot = 0; self->zero_is_end && slot < filled; slot++) {
-		if (scratch->messages[slot].msg_len == 0) {
-			self->failure = END_OF_FILE;
-			return slot;
-		}
-	}
-	return filled;
-}
-
-static int
-fill_from_device(struct receiver *self, struct scratch *scratch, int wanted)
-{
-	int filled;
-
-	for (filled = 0; filled < wanted; filled++) {
-		struct mmsghdr *slot = &scratch->messages[filled];
-		ssize_t length = read(self->fd, slot->msg_hdr.msg_iov->iov_base,
-				      self->size);
-
-		if (length <= 0) {
-			self->failure = length < 0 ? errno : END_OF_FILE;
-			break;
-		}
-		slot->msg_len = (unsigned)length;
-		slot->msg_hdr.msg_namelen = 0;
-		slot->msg_hdr.msg_controllen = 0;
-		slot->msg_hdr.msg_flags = 0;
-	}
-	scratch->used = filled;
-	return filled;
-}
 
 /* One round of system calls: how many packets came, -1 with an exception. */
 static int
@@ -102,8 +33,7 @@ receive_some(struct receiver *self, PyObject *packets, int wanted)
 		PyErr_NoMemory();
 		return -1;
 	}
-	filled = self->is_socket ? fill_from_socket(self, scratch, wanted)
-				 : fill_from_device(self, scratch, wanted);
+	filled = fill(self, scratch, wanted);
 	failed = batch_append(self, packets, scratch->messages, filled);
 	scratch_give(pool, scratch);
 	if (failed < 0)
@@ -114,51 +44,6 @@ receive_some(struct receiver *self, PyObject *packets, int wanted)
 	return filled;
 }
 
-static void
-raise_failure(int failure)
-{
-	if (failure == END_OF_FILE) {
-		PyErr_SetString(PyExc_EOFError, "end of file");
-	} else {
-		errno = failure;
-		PyErr_SetFromErrno(PyExc_OSError);
-	}
-}
-
-/*
- * Nothing came, and self->failure says why: 1 to try again, 0 if there is
- * nothing to receive, -1 with an exception.
- */
-static int
-settle_failure(struct receiver *self)
-{
-	int failure = self->failure;
-
-	self->failure = NO_FAILURE;
-	if (failure == EINTR)
-		return PyErr_CheckSignals() < 0 ? -1 : 1;
-	if (failure == EAGAIN || failure == NO_FAILURE)
-		return 0;
-	raise_failure(failure);
-	return -1;
-}
-
-/*
- * How many slots to offer: what the kernel puts into them cannot be given
- * back, so the bound on bytes has to be guessed from what came last.
- */
-static int
-choose_slots(const struct receiver *self, Py_ssize_t missing, size_t room)
-{
-	size_t slots = room / self->typical;
-
-	if (slots > SCRATCH_SLOTS)
-		slots = SCRATCH_SLOTS;
-	if (slots > (size_t)missing)
-		slots = (size_t)missing;
-	return slots > 0 ? (int)slots : 1;
-}
-
 static int
 receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 {
@@ -166,10 +51,12 @@ receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 	unsigned long long start = self->bytes;
 
 	if (self->failure != NO_FAILURE)
-		return settle_failure(self);
+		return fill_settle(self);
 	while (missing > 0 && self->bytes - start < BATCH_BYTES) {
 		size_t room = BATCH_BYTES - (size_t)(self->bytes - start);
-		int wanted = choose_slots(self, missing, room);
+		/* A device is read by packets, so one slot stays in the cache. */
+		int wanted = self->is_socket ? fill_slots(self, missing, room)
+					     : 1;
 		int filled = receive_some(self, packets, wanted);
 
 		if (filled < 0)
@@ -179,7 +66,7 @@ receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 			continue;
 		if (missing < count)
 			break;
-		if (settle_failure(self) <= 0)
+		if (fill_settle(self) <= 0)
 			return PyErr_Occurred() != NULL ? -1 : 0;
 	}
 	/* Not lost: what these two stand for is met again by the next call. */
@@ -276,13 +163,16 @@ prepare_device(struct receiver *self)
 static PyObject *
 receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "size", "socket", NULL};
-	Py_ssize_t size = DEFAULT_SIZE;
-	int fd, is_socket = 1;
+	static char *names[] = {"fd", "size", "socket", "skip_ip_header",
+				"header", NULL};
+	Py_ssize_t size = DEFAULT_SIZE, header = 0;
+	int fd, is_socket = 1, skip_ip_header = 0;
 	struct receiver *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$np:Receiver", names,
-					 &fd, &size, &is_socket))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$nppn:Receiver",
+					 names, &fd, &size, &is_socket,
+					 &skip_ip_header, &header) ||
+	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (size < 1 || size > SCRATCH_MAX_SIZE) {
 		PyErr_Format(PyExc_ValueError, "size must be 1 to %d, not %zd",
@@ -294,8 +184,10 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->state = PyType_GetModuleState(type);
 	self->fd = fd;
-	self->size = (size_t)size;
+	self->size = (size_t)size + (size_t)header;
+	self->header = (size_t)header;
 	self->typical = 1;
+	self->skip_ip_header = skip_ip_header != 0;
 	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0) {
 		Py_DECREF(self);
 		return NULL;
@@ -310,6 +202,7 @@ receiver_dealloc(PyObject *op)
 	PyTypeObject *type = Py_TYPE(op);
 
 	ifnames_free(self->ifnames);
+	senders_free(self->senders);
 	PyObject_Free(self);
 	Py_DECREF(type);
 }
@@ -326,7 +219,7 @@ get_overflow(PyObject *op, void *closure)
 }
 
 static char receiver_doc[] =
-"Receiver(fd, *, size=65535, socket=True)\n"
+"Receiver(fd, *, size=65535, socket=True, skip_ip_header=False, header=0)\n"
 "--\n"
 "\n"
 "Packets from a descriptor that belongs to somebody else.\n"
@@ -335,6 +228,11 @@ static char receiver_doc[] =
 "    fd: Open, and not closed by the receiver. If no socket, non-blocking.\n"
 "    size: Bytes kept of a packet, 1 to 262144; the rest is cut off.\n"
 "    socket: False for what is read by read(2), as a TUN device.\n"
+"    skip_ip_header: Packets start behind their IPv4 header; raw sockets.\n"
+"    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
+"        of a device: 10 to 64, or 0. A checksum that it leaves open is\n"
+"        filled in; of a packet larger than one on the wire (GSO) the header\n"
+"        is kept in ancdata as (SOL_PACKET, PACKET_VNET_HDR, 10 bytes).\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.\n"
@@ -374,6 +272,7 @@ static PyGetSetDef receiver_getset[] = {
 
 static PyMethodDef receiver_methods[] = {
 	{"receive", receiver_receive, METH_O, receive_doc},
+	{"dispatch", dispatch, METH_VARARGS, dispatch_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -8,6 +8,7 @@
 #include "control.h"
 #include "ifnames.h"
 #include "module.h"
+#include "senders.h"
 
 struct receiver {
 	PyObject_HEAD
@@ -15,15 +16,18 @@ struct receiver {
 	int fd;
 	bool is_socket;
 	bool zero_is_end;
+	bool skip_ip_header;
 	int flags;
 	int failure;		/* met after packets; for the next call */
-	size_t size;
+	size_t size;		/* of a slot */
+	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	size_t typical;		/* mean length of the last packets */
 	unsigned long long packets;
 	unsigned long long bytes;
 	unsigned long long truncated;
 	struct overflow overflow;
 	struct ifnames *ifnames;	/* NULL until needed */
+	struct senders *senders;	/* as well */
 };
 
 extern PyType_Spec receiver_spec;

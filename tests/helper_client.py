@@ -82,6 +82,7 @@ class Flag(IntFlag):
     UP = 1 << 15
     PERSIST = 1 << 16
     QUEUES = 1 << 17
+    OFFLOAD = 1 << 18
 
 
 class Stage(IntEnum):
@@ -187,7 +188,7 @@ def open_request(kind: int, *, id: int = 2, **fields: Any) -> bytes:
     if program:
         flags |= Flag.FILTER
         values["filter_count"] = len(program)
-    for name in ("lock", "reuse_port", "namespace", "up", "persist", "queues"):
+    for name in ("lock", "reuse_port", "namespace", "up", "persist", "queues", "offload"):
         values.pop(name, None)
     header = _pack(op=2, kind=kind, id=id, flags=flags, protocol=protocol, **values)
     return header + b"".join(struct.pack("<HBBI", *one) for one in program)

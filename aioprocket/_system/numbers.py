@@ -54,6 +54,7 @@ class PacketOption(IntEnum):
     DROP_MEMBERSHIP = 2
     STATISTICS = 6
     AUXDATA = 8
+    VNET_HDR = 15
     IGNORE_OUTGOING = 23
 
 
@@ -111,7 +112,10 @@ class TunRequest(IntEnum):
     TUNSETIFF = 0x400454CA
     TUNSETPERSIST = 0x400454CB
     TUNSETOWNER = 0x400454CC
+    TUNSETOFFLOAD = 0x400454D0
     TUNGETIFF = 0x800454D2
+    TUNGETVNETHDRSZ = 0x800454D7
+    TUNSETVNETHDRSZ = 0x400454D8
 
 
 class TunFlag(IntFlag):
@@ -121,7 +125,22 @@ class TunFlag(IntFlag):
     TAP = 0x0002
     MULTI_QUEUE = 0x0100
     NO_PI = 0x1000
+    VNET_HDR = 0x4000
     EXCL = 0x8000
+
+
+class TunOffload(IntFlag):
+    """What TUNSETOFFLOAD takes, each a kind of packet that the reader can make wire-size itself.
+
+    Source: ``TUN_F_…`` of linux/if_tun.h.
+    """
+
+    CSUM = 0x01
+    TSO4 = 0x02
+    TSO6 = 0x04
+    TSO_ECN = 0x08
+    USO4 = 0x20  # from Linux 6.2 on, and only with USO6
+    USO6 = 0x40
 
 
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h

@@ -3,19 +3,24 @@
 Source: Documentation/networking/tuntap.rst, linux/if_tun.h, drivers/net/tun.c.
 """
 
+import errno
 import fcntl
 import os
 import struct
 from typing import Final
 
-from .numbers import TunFlag, TunRequest
+from .numbers import TunFlag, TunOffload, TunRequest
 
 __all__ = (
     "CLONE_DEVICE",
+    "HEADER_SIZE",
     "TEMPLATE",
     "device_flags",
     "device_name",
+    "header_size",
     "make_device",
+    "set_header_size",
+    "set_offload",
     "set_owner",
     "set_persistent",
 )
@@ -23,6 +28,11 @@ __all__ = (
 CLONE_DEVICE: Final = "/dev/net/tun"
 TEMPLATE: Final = "aio%d"  # the kernel puts the first free number in
 
+HEADER_SIZE: Final = 10  # struct virtio_net_hdr without num_buffers: linux/virtio_net.h
+_TCP: Final = TunOffload.CSUM | TunOffload.TSO4 | TunOffload.TSO6 | TunOffload.TSO_ECN
+_ALL: Final = _TCP | TunOffload.USO4 | TunOffload.USO6
+
+_INT: Final = struct.Struct("@i")
 _IFREQ: Final = struct.Struct("@16sH22x")  # struct ifreq, linux/if.h
 
 
@@ -73,3 +83,37 @@ def set_owner(fd: int, uid: int) -> None:
 def set_persistent(fd: int, persistent: bool) -> None:
     """Whether the device outlives its last descriptor."""
     fcntl.ioctl(fd, TunRequest.TUNSETPERSIST, int(persistent))
+
+
+def header_size(fd: int) -> int:
+    """Bytes of struct virtio_net_hdr and padding before each packet; of a device with VNET_HDR."""
+    size: int = _INT.unpack(fcntl.ioctl(fd, TunRequest.TUNGETVNETHDRSZ, _INT.pack(0)))[0]
+    return size
+
+
+def set_header_size(fd: int, size: int) -> None:
+    """As `header_size`, for all queues of the device; needs no privilege."""
+    fcntl.ioctl(fd, TunRequest.TUNSETVNETHDRSZ, _INT.pack(size))
+
+
+def set_offload(fd: int, *, everything: bool) -> TunOffload:
+    """Which packets the kernel hands over before it makes them wire-size; needs no privilege.
+
+    It is the device's, and outlives its descriptors where the device does.
+
+    Args:
+        fd: Of a device.
+        everything: All that this kernel knows, else none.
+
+    Returns:
+        What holds now.
+    """
+    wanted = _ALL if everything else TunOffload(0)
+    try:
+        fcntl.ioctl(fd, TunRequest.TUNSETOFFLOAD, wanted)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not everything:
+            raise
+        wanted = _TCP  # before Linux 6.2
+        fcntl.ioctl(fd, TunRequest.TUNSETOFFLOAD, wanted)
+    return wanted

@@ -9,7 +9,7 @@ from .inet import IcmpChannel, InetChannel
 from .netlink import NetlinkChannel
 from .packet import PacketChannel
 from .protocol import RawProtocol
-from .state import ChannelAttribute, Stats
+from .state import ChannelAttribute, Sent, Stats
 from .transport import RawTransport
 from .tun import TunChannel
 
@@ -24,6 +24,7 @@ __all__ = (
     "PacketChannel",
     "RawProtocol",
     "RawTransport",
+    "Sent",
     "Stats",
     "TunChannel",
     "adopt",

@@ -16,6 +16,7 @@ from .device import DeviceChannel
 from .inet import InetChannel, bound_link, build_inet
 from .link import Link, TunLink
 from .netlink import NetlinkChannel
+from .offload import OffloadPort
 from .packet import PacketChannel, build_packet
 from .port import DevicePort, SocketPort
 from .tun import TunChannel, build_tun
@@ -92,11 +93,15 @@ def _kind_of_socket(sock: socket.socket) -> tuple[Callable[..., Channel], Link |
 
 def _device_channel(fd: int, read_packets: int) -> Channel:
     try:
-        mode = "tap" if TunFlag.TAP in tun.device_flags(fd) else "tun"
+        flags = tun.device_flags(fd)
+        mode = "tap" if TunFlag.TAP in flags else "tun"
         name = tun.device_name(fd)
     except OSError:
         return DeviceChannel(DevicePort(Descriptor(fd)), read_packets=read_packets)
     index = next((index for index, here in socket.if_nameindex() if here == name), 0)
     link = TunLink(fd, name, index, here=index > 0, mtu=None)
-    port = DevicePort(Descriptor(fd), closes_slowly=True)
+    if TunFlag.VNET_HDR in flags:
+        port: DevicePort = OffloadPort(Descriptor(fd), header=tun.header_size(fd))
+    else:
+        port = DevicePort(Descriptor(fd), closes_slowly=True)
     return TunChannel(port, name=name, mode=mode, link=link, read_packets=read_packets)

@@ -235,7 +235,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
                 options.lock_filter(sock)
         except OSError as error:
             raise self._filter_error(error) from error
-        self._machine.forget()
+        self._intake.forget()
         self._settle(0)
         self._filter = program
 

@@ -1,15 +1,15 @@
-"""From a batch to the protocol's methods.
+"""From what was read to the protocol's methods.
 
-The loop's code must not see what a callback raises, a batch must not end because of it, and a
-callback may do anything in its midst: change the mode, pause, close, swap the filter.
+The loop's code must not see what a callback raises, no packet must be lost because of it, and a
+callback may do anything in its midst: change the mode, pause, close, swap the filter. What it
+leaves of a turn is the backlog.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
-from ..packet import Packet
+from .intake import Intake
 from .modes import ReadMachine
 from .protocol import RawProtocol
 from .serve import TURN_SECONDS
@@ -75,23 +75,27 @@ class Dispatch:
             "protocol": self.protocol,
         })  # fmt: skip
 
-    def deliver(self, batch: list[Packet], may_go_on: Callable[[], bool]) -> None:
-        """Give a batch to the protocol, and tell it ``passive()`` if that used up the count.
+    def turn(self, intake: Intake) -> None:
+        """Give the protocol what the mode and the budget allow, and what a moment's time does.
 
-        Args:
-            batch: What the mode allows.
-            may_go_on: Asked after a callback changed something; if not, the rest is the backlog.
+        After that ``passive()`` tells it if the count is used up.
+
+        Raises:
+            What `Intake.attempt` raises.
         """
-        self._machine.interrupted = False
         if self._method == "packets_received":
-            ended = self._machine.spend(len(batch))
-            self._deliver_whole(batch)
+            ended = self._deliver_whole(intake)
         else:
-            ended = self._deliver_each(batch, may_go_on)
+            self._deliver_each(intake)
+            ended = self._machine.ended()
         if ended:
             self.call("passive")
 
-    def _deliver_whole(self, batch: list[Packet]) -> None:
+    def _deliver_whole(self, intake: Intake) -> bool:
+        batch = intake.next_batch(self.budget)
+        if not batch:
+            return False
+        ended = self._machine.spend(len(batch))
         began = time.monotonic()
         self.call("packets_received", batch)
         # A batch cannot be broken off, so a protocol that is slow gets smaller ones.
@@ -99,40 +103,16 @@ class Dispatch:
             self.budget = max(1, len(batch) // 2)
         elif self.budget < self.max_budget:
             self.budget = min(self.budget * 2, self.max_budget)
-
-    def _deliver_each(self, batch: list[Packet], may_go_on: Callable[[], bool]) -> bool:
-        machine = self._machine
-        generation = machine.generation
-        receive = getattr(self.protocol, self._method)
-        # Here, and not in a function around the method, which would cost as much as the rest.
-        as_datagram = self._method == "datagram_received"
-        clock = time.monotonic
-        turn_ends = clock() + TURN_SECONDS
-        delivered = 0
-        ended = False
-        try:
-            for packet in batch:
-                if machine.limited:
-                    ended |= machine.spend(1)
-                delivered += 1
-                try:
-                    if as_datagram:
-                        receive(packet.data, packet.addr)
-                    else:
-                        receive(packet)
-                except Exception as error:
-                    self._blame(self._method, error)
-                if machine.interrupted:
-                    machine.interrupted = False
-                    if machine.generation != generation or not may_go_on():
-                        break
-                if clock() > turn_ends:
-                    break
-        finally:
-            # Also where a callback raised what is no Exception: the loop may survive that.
-            if delivered < len(batch) and machine.generation == generation:
-                machine.put_back(batch[delivered:])
         return ended
+
+    def _deliver_each(self, intake: Intake) -> None:
+        receive = getattr(self.protocol, self._method)
+        try:
+            intake.dispatch(receive, self.budget, datagrams=self._method == "datagram_received")
+        except Exception as error:
+            if not self._machine.delivery.calling:
+                raise
+            self._blame(self._method, error)
 
 
 def _overrides(protocol: object, name: str) -> bool:

@@ -87,12 +87,13 @@ def link_error(error: OSError, doing: str, link: Link) -> LinkDownError | None:
     number = error.errno
     if number not in _LINK_ERRNOS:
         return None
-    return LinkDownError(
-        f"{doing} on {link.name}: {errno_text(number)}",
-        interface=link.name,
-        errno=number,
-        hint="the same channel goes on when the link is up again; after a removal, open a new one",
-    )
+    if number == errno.EBADFD:  # a tun descriptor without its device: drivers/net/tun.c
+        what = f"{doing} on {link.name}: the device was removed: {errno_text(number)}"
+        hint = "this channel has come to its end; open_tun() makes another device"
+    else:
+        what = f"{doing} on {link.name}: {errno_text(number)}"
+        hint = "the same channel goes on when the link is up again; after a removal, open a new one"
+    return LinkDownError(what, interface=link.name, errno=number, hint=hint)
 
 
 def step_error(doing: str, step: str, spec: Spec, error: OSError) -> OpenError:

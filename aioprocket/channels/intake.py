@@ -19,6 +19,7 @@ from .explain import channel_error, link_error
 from .link import Link
 from .modes import ReadMachine
 from .port import Port
+from .serve import TURN_SECONDS
 
 __all__ = ("Intake",)
 
@@ -29,6 +30,7 @@ _SOFT: Final = frozenset({
     errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE, errno.EHOSTDOWN,
     errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES,
 })  # fmt: skip
+_TURN_NS: Final = int(TURN_SECONDS * 1e9)
 _INET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
@@ -84,6 +86,44 @@ class Intake:
         if packets and self.link_is_down:
             self.link_is_down = False
         return packets
+
+    def dispatch(self, callback: Callable[..., object], budget: int, *, datagrams: bool) -> None:
+        """Call back for each packet that the mode lets be delivered now; see `Receiver.dispatch`.
+
+        Raises:
+            What the callback raises: ``machine.delivery.calling`` is true then.
+            And what `attempt` raises.
+        """
+        if self.gone:
+            raise self._removed()
+        before = self._port.counters.packets
+        # Twice, because behind an error there may be packets.
+        if not self._dispatch(callback, budget, datagrams):
+            self._dispatch(callback, budget, datagrams)
+        if self.link_is_down and self._port.counters.packets != before:
+            self.link_is_down = False
+
+    def _dispatch(self, callback: Callable[..., object], budget: int, datagrams: bool) -> bool:
+        delivery = self.machine.delivery
+        try:
+            self._port.dispatch(delivery, callback, budget, datagrams, _TURN_NS)
+        except OSError as error:
+            if delivery.calling:
+                raise
+            self.note(error)
+            return False
+        except EOFError:
+            if delivery.calling:
+                raise
+            raise anyio.EndOfStream from None
+        return True
+
+    def forget(self) -> None:
+        """Throw away what was read and not delivered, as if it had never been read."""
+        for packet in self.machine.forget():
+            self.extra_packets -= 1
+            self.extra_bytes -= len(packet)
+            self.extra_truncated -= packet.truncated
 
     def _receive(self, count: int) -> list[Packet] | None:
         try:

@@ -2,14 +2,14 @@
 
 The modes are Erlang's, as OTP 25 behaves: passive (False), active (True), ``"once"``, and a count
 of packets. Nothing is ever read beyond the credit, so what a passive reader should get is still in
-the kernel. The one exception is a delivery that was broken off in mid-batch: its rest is the
-backlog, at most one batch, and whoever reads next gets it first.
+the kernel. There are two exceptions, a delivery that was broken off and a receive that read ahead:
+what is left is the backlog, at most one batch, and whoever reads next gets it first.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
+from .._system._native import Delivery
 from ..errors import SpecError
 from ..packet import Packet
 
@@ -20,31 +20,34 @@ Mode: TypeAlias = bool | int | Literal["once"]
 MAX_COUNT: Final = 32767  # of {active, N}: 16 bits, signed, in Erlang's inet driver
 
 
+_WITHOUT_END: Final = -1
+
+
 class ReadMachine:
     """Mode, credit and backlog of one channel.
 
     Attributes:
-        backlog: What was read and not delivered.
-        limited: Whether each delivery must be paid with `spend`.
-        interrupted: For whoever delivers a batch packet by packet: set as soon as it may be wrong
-            to go on, because a callback changed the mode or threw the past away.
+        delivery: Credit and backlog, where a receiver's ``dispatch`` finds them.
+        backlog: What was read and is not delivered yet.
         generation: Changes with each `forget`, which takes the rest of a running batch with it.
     """
 
-    __slots__ = ("_credit", "_mode", "backlog", "generation", "interrupted", "limited")
+    __slots__ = ("_counting", "_used_up", "backlog", "delivery", "generation")
 
     def __init__(self) -> None:
-        self._mode: Literal[False, True, "once", "count"] = False
-        self._credit = 0
-        self.backlog: deque[Packet] = deque()
-        self.limited = True
-        self.interrupted = False
+        self._counting = False  # else a credit of one is "once"
+        self._used_up = False
+        self.delivery = Delivery()
+        self.backlog = self.delivery.backlog
         self.generation = 0
 
     @property
     def active(self) -> Mode:
         """False, True, ``"once"``, or how many packets are left to deliver."""
-        return self._credit if self._mode == "count" else self._mode
+        credit = self.delivery.credit
+        if credit <= 0:
+            return credit == _WITHOUT_END
+        return credit if self._counting else "once"
 
     def set(self, mode: Mode) -> bool:
         """Change the mode; a number adds to the count that is left.
@@ -57,10 +60,12 @@ class ReadMachine:
             TypeError: ``mode`` is none of the modes.
         """
         # By identity and exact type: True == 1, but it is another mode.
-        if mode is True or mode is False:
-            self._change(mode, 0)
+        if mode is True:
+            self._change(_WITHOUT_END)
+        elif mode is False:
+            self._change(0)
         elif mode == "once":
-            self._change("once", 0)
+            self._change(1)
         elif type(mode) is int:
             return self._add(mode)
         else:
@@ -68,27 +73,25 @@ class ReadMachine:
         return False
 
     def _add(self, count: int) -> bool:
-        credit = count + (self._credit if self._mode == "count" else 0)
+        credit = count + (self.delivery.credit if self._counting else 0)
         if credit > MAX_COUNT:
             raise SpecError(f"active count {credit} is above {MAX_COUNT}")
         if credit > 0:
-            self._change("count", credit)
+            self._change(credit, counting=True)
             return False
-        self._change(False, 0)
+        self._change(0)
         return True
 
-    def _change(self, mode: Literal[False, True, "once", "count"], credit: int) -> None:
-        self._mode = mode
-        self._credit = credit
-        self.limited = mode is not True
-        self.interrupted = True
+    def _change(self, credit: int, *, counting: bool = False) -> None:
+        # A count that a callback used up ends with passive(), whatever it does then.
+        self._used_up = self._counting and not self.delivery.credit
+        self._counting = counting
+        self.delivery.credit = credit
+        self.delivery.interrupt()
 
     def _allowance(self, budget: int) -> int:
-        if self._mode is True:
-            return budget
-        if self._mode == "count":
-            return min(budget, self._credit)
-        return 1 if self._mode == "once" else 0
+        credit = self.delivery.credit
+        return budget if credit == _WITHOUT_END else min(budget, credit)
 
     def want(self, budget: int) -> int:
         """How many packets to read from the kernel now, to deliver ``budget`` at most."""
@@ -100,7 +103,7 @@ class ReadMachine:
         if not backlog:
             return fresh
         backlog.extend(fresh)
-        return [backlog.popleft() for _ in range(min(self._allowance(budget), len(backlog)))]
+        return backlog.take(self._allowance(budget))
 
     def spend(self, count: int) -> bool:
         """Pay for packets, *before* they are delivered: a callback may set the mode anew.
@@ -108,21 +111,25 @@ class ReadMachine:
         Returns:
             Whether the count is used up, of which ``passive()`` tells after the batch.
         """
-        if self._mode == "once":
-            self._change(False, 0)
-        elif self._mode == "count":
-            self._credit -= count
-            if self._credit <= 0:
-                self._change(False, 0)
-                return True
-        return False
+        if self.delivery.credit > 0:
+            self.delivery.credit = max(0, self.delivery.credit - count)
+        return self.ended()
+
+    def ended(self) -> bool:
+        """Whether a count is used up, of which ``passive()`` tells, and nobody was told yet."""
+        ended = self._used_up
+        self._used_up = False
+        if self._counting and not self.delivery.credit:
+            self._counting = False
+            ended = True
+        return ended
 
     def put_back(self, rest: Sequence[Packet]) -> None:
         """Keep what was taken and not delivered, before everything else."""
-        self.backlog.extendleft(reversed(rest))
+        self.backlog.put_back(rest)
 
-    def forget(self) -> None:
-        """Throw away what was read and not delivered, the rest of a running batch included."""
-        self.backlog.clear()
+    def forget(self) -> list[Packet]:
+        """Give up what was read and not delivered, the rest of a running dispatch included."""
+        self.delivery.interrupt()
         self.generation += 1
-        self.interrupted = True
+        return self.backlog.take(len(self.backlog))

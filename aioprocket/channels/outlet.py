@@ -1,4 +1,4 @@
-"""The writing side of a channel: one packet to the kernel, and what to do if it has no room.
+"""The writing side of a channel: packets to the kernel, and what to do if it has no room.
 
 Two kinds of "no room". ``EAGAIN`` is the socket's own send buffer: it empties, and then the
 descriptor is writable. ``ENOBUFS`` is the queue of the interface: the descriptor stays writable
@@ -6,26 +6,31 @@ all the time, so waiting for that would spin; the only thing to do is to try aga
 """
 
 import errno
+import os
 import select
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import anyio
 
 from ..errors import ClosedError
 from ..packet import Packet
-from ..readiness import Readiness
+from ..readiness import Readiness, checkpoint
 from .explain import send_error
 from .intake import Intake
 from .link import Link
-from .port import Address, AncillaryData, Data, Port
+from .port import Address, AncillaryData, Data, Item, Port
+from .state import Sent
 
-__all__ = ("Outlet", "no_room")
+__all__ = ("BATCH", "Outlet", "no_room", "parts")
 
 # Sends that may follow each other before the other tasks get their turn.
 _TURN: Final = 64
+# Packets that a batch may send meanwhile: half a millisecond.
+BATCH: Final = 512
 # Seconds between attempts after ENOBUFS: an eighth of a second in all, then it is the caller's.
 _PAUSES: Final = tuple(0.001 * 2**step for step in range(7))
 
@@ -35,12 +40,17 @@ def no_room(error: OSError) -> bool:
     return error.errno in (errno.EAGAIN, errno.ENOBUFS)
 
 
+def parts(item: Item) -> tuple[Data, Address | None]:
+    """A packet of a batch, and its address if it has one."""
+    return item if isinstance(item, tuple) else (item, None)
+
+
 class Outlet:
     """Writes to a port. Several tasks may send at once; those that must wait keep their order."""
 
     __slots__ = (
-        "_intake", "_link", "_lock", "_place", "_port", "_readiness", "_turn", "_waiting",
-        "addressed", "tx_bytes", "tx_packets", "tx_refused",
+        "_bytes", "_intake", "_link", "_lock", "_packets", "_place", "_port", "_readiness", "_turn",
+        "_waiting", "addressed", "before_put", "tx_refused",
     )  # fmt: skip
 
     def __init__(
@@ -56,9 +66,29 @@ class Outlet:
         self._lock: anyio.Lock | None = None
         # Whether a Packet goes to the address that it carries.
         self.addressed = False
-        self.tx_packets = 0
-        self.tx_bytes = 0
+        # Lets go what was to be sent before.
+        self.before_put: Callable[[], None] | None = None
+        # What was sent one by one; the port's sender counts the rest.
+        self._packets = 0
+        self._bytes = 0
         self.tx_refused = 0
+
+    @property
+    def tx_packets(self) -> int:
+        """Packets that the kernel took."""
+        return self._packets + self._port.sender.packets
+
+    @property
+    def tx_bytes(self) -> int:
+        """Their bytes."""
+        return self._bytes + self._port.sender.bytes
+
+    def destination(self, data: Data, address: Address | None) -> Address | None:
+        """Where a packet goes; None: to where the port is bound or connected."""
+        if address is None and self.addressed and type(data) is Packet:
+            carried: Address | None = data.addr
+            return carried
+        return address
 
     def put(self, data: Data, address: Address | None = None) -> int:
         """Try once: how many bytes the kernel took. All of them, but for a stream.
@@ -71,8 +101,9 @@ class Outlet:
                 ``EMSGSIZE`` where the packet is larger than the MTU.
             SpecError: The address is a host's name.
         """
-        if address is None and self.addressed and type(data) is Packet:
-            address = data.addr
+        if self.before_put is not None:
+            self.before_put()
+        address = self.destination(data, address)
         port = self._port
         send = partial(port.send, data) if address is None else partial(port.sendto, data, address)
         return self._hand_over(send, (data,), address)
@@ -81,6 +112,8 @@ class Outlet:
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
         """As `put`, by sendmsg(2)."""
+        if self.before_put is not None:
+            self.before_put()
         send = partial(self._port.sendmsg, buffers, ancdata, flags, address)
         return self._hand_over(send, buffers, address)
 
@@ -100,14 +133,59 @@ class Outlet:
             if again and self._intake.is_about_another(error):
                 return self._hand_over(send, parts, address, again=False)
             raise self._explained(error, parts, address) from error
-        self.tx_packets += 1
-        self.tx_bytes += taken
+        self._packets += 1
+        self._bytes += taken
         return taken
+
+    def put_batch(self, items: tuple[Item, ...], start: int = 0) -> tuple[int, OSError | None]:
+        """Try once to send the items from ``start`` on, in order.
+
+        Returns:
+            The index of the first that was not taken, and why, as `put` would raise it; the number
+            of items, and None, if all were. Those taken are counted, whatever happens next.
+
+        Raises:
+            SpecError: An address is a host's name. What was before it is sent.
+        """
+        if self.before_put is not None:
+            self.before_put()
+        at, asked_again = start, -1
+        while at < len(items):
+            if self._port.fileno() < 0:
+                return at, self._closed()
+            taken, number = self._port.send_batch(items, at, self.addressed)
+            at += taken
+            if at == len(items):
+                break
+            if number == errno.EAGAIN:
+                return at, BlockingIOError(number, os.strerror(number))
+            if not number:
+                # In a form that only the socket module knows, or has the words to refuse.
+                if (refusal := self._put_item(items[at])) is not None:
+                    return at, refusal
+                at += 1
+                continue
+            error = OSError(number, os.strerror(number))
+            if at == asked_again or not self._intake.is_about_another(error):
+                data, address = parts(items[at])
+                return at, self._explained(error, (data,), self.destination(data, address))
+            asked_again = at
+        return at, None
+
+    def _put_item(self, item: Item) -> OSError | None:
+        try:
+            self.put(*parts(item))
+        except OSError as error:
+            return error.with_traceback(None)
+        return None
+
+    def _closed(self) -> ClosedError:
+        return ClosedError(f"send on {self._place}: the channel is closed")
 
     def _explained(self, error: OSError, parts: Sequence[Data], address: Address | None) -> OSError:
         sock = self._port.sock
         if self._port.fileno() < 0:
-            return ClosedError(f"send on {self._place}: the channel is closed")
+            return self._closed()
         size = sum(memoryview(part).nbytes for part in parts)
         family = None if sock is None else sock.family
         return send_error(error, self._place, self._link, size, address, family)
@@ -122,6 +200,7 @@ class Outlet:
         if self._port.stream:
             await self._send_all(memoryview(data).cast("B"))
             return
+        refused = False
         if self._turn and not self._waiting:
             self._turn -= 1
             try:
@@ -129,15 +208,73 @@ class Outlet:
             except OSError as error:
                 if not no_room(error):
                     raise
+                refused = True
+                self.tx_refused += 1
             else:
                 return
         async with self._in_order():
-            await self._patiently(partial(self.put, data, address))
+            await self._patiently(partial(self.put, data, address), refused=refused)
 
     async def _send_all(self, rest: memoryview) -> None:
         async with self._in_order():
             while rest:
                 rest = rest[await self._patiently(partial(self.put, rest)) :]
+
+    async def send_batch(self, items: Iterable[Item]) -> Sent:
+        """Send packets in order; wait while there is no room.
+
+        Raises:
+            OSError: As `send`, if none was taken.
+            SpecError: As `put_batch`.
+        """
+        source = iter(items)
+        sent = 0
+        send = self._send_each if self._port.stream else self._send_some
+        while batch := tuple(islice(source, BATCH)):
+            taken, error = await send(batch)
+            sent += taken
+            if error is not None:
+                if not sent:
+                    raise error
+                return Sent(sent, error)
+        return Sent(sent)
+
+    async def _send_each(self, items: tuple[Item, ...]) -> tuple[int, OSError | None]:
+        for at, item in enumerate(items):
+            try:
+                await self.send(*parts(item))
+            except OSError as error:
+                return at, error.with_traceback(None)
+        return len(items), None
+
+    async def _send_some(self, items: tuple[Item, ...]) -> tuple[int, OSError | None]:
+        at, refused_at = 0, -1
+        if self._turn and not self._waiting:
+            at, error = self.put_batch(items)
+            self._turn = max(0, self._turn - 1 - at * _TURN // BATCH)
+            if error is None or not no_room(error):
+                return at, error
+            refused_at = at
+            self.tx_refused += 1
+        async with self._in_order():
+            return await self._batch_patiently(items, at, refused_at)
+
+    async def _batch_patiently(
+        self, items: tuple[Item, ...], at: int, refused_at: int
+    ) -> tuple[int, OSError | None]:
+        pauses = iter(_PAUSES)
+        while True:
+            at, error = self.put_batch(items, at)
+            if error is None or not no_room(error):
+                return at, error
+            if at != refused_at:
+                refused_at = at
+                self.tx_refused += 1
+                pauses = iter(_PAUSES)
+            try:
+                await self._wait_for_room(error, pauses)
+            except OSError as final:
+                return at, final.with_traceback(None)
 
     async def send_message(
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
@@ -151,10 +288,12 @@ class Outlet:
     @asynccontextmanager
     async def _in_order(self) -> AsyncIterator[None]:
         if self._lock is None:
-            self._lock = anyio.Lock()
+            # Taken without a checkpoint of its own, which takes longer than one of ours.
+            self._lock = anyio.Lock(fast_acquire=True)
         self._waiting += 1
         try:
-            async with self._lock:  # a checkpoint, too
+            async with self._lock:
+                await checkpoint()
                 self._turn = _TURN
                 yield
         finally:
@@ -162,8 +301,7 @@ class Outlet:
             if not self._waiting:
                 self._lock = None  # it belongs to the loop that it was made in
 
-    async def _patiently(self, attempt: Callable[[], int]) -> int:
-        refused = False
+    async def _patiently(self, attempt: Callable[[], int], *, refused: bool = False) -> int:
         pauses = iter(_PAUSES)
         while True:
             try:

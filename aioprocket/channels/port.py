@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from .._system._native import Receiver
+from .._system._native import Delivery, Receiver, Sender
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
 from .errqueue import read_error_queue
@@ -25,6 +26,7 @@ __all__ = (
     "Data",
     "DevicePort",
     "IcmpPort",
+    "Item",
     "Message",
     "Port",
     "SocketPort",
@@ -32,6 +34,8 @@ __all__ = (
 
 Data: TypeAlias = bytes | bytearray | memoryview | Packet
 Address: TypeAlias = tuple[Any, ...] | str | bytes
+# What a batch is made of. Without an address: to where the descriptor is bound or connected.
+Item: TypeAlias = Data | tuple[Data, Address | None]
 AncillaryData: TypeAlias = Sequence[tuple[int, int, bytes | bytearray | memoryview]]
 # What recvmsg gives: data, ancillary data, flags, address.
 Message: TypeAlias = tuple[bytes, list[tuple[int, int, bytes]], int, Any]
@@ -47,8 +51,10 @@ class Port(ABC):
     Attributes:
         sock: The socket; None for a device.
         counters: What was received: ``packets``, ``bytes``, ``truncated``.
+        sender: What was sent by `send_batch`: ``packets``, ``bytes``.
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
+        dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
@@ -56,7 +62,9 @@ class Port(ABC):
 
     sock: socket.socket | None
     counters: Receiver
+    sender: Sender
     receive: Callable[[int], list[Packet]]
+    dispatch: Callable[[Delivery, Callable[..., object], int, bool, int], None]
     send: Callable[[Data], int]
     stream: bool
     closes_slowly: bool
@@ -88,6 +96,14 @@ class Port(ABC):
     def sendto(self, data: Data, address: Address) -> int:
         """Send to an address: how many bytes were taken."""
         raise _not_a_socket()
+
+    def send_batch(self, items: tuple[Item, ...], start: int, addressed: bool) -> tuple[int, int]:
+        """Send items from ``start`` on: how many were taken, and the errno that ended it.
+
+        That is 0 where all were taken, or where the next is in a form that only `send` and
+        `sendto` know. ``addressed``: a `Packet` goes to the address that it carries.
+        """
+        return self.sender.send(items, start, addressed), self.sender.failure
 
     def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
         """One packet with its ancillary data; descriptors in it are close-on-exec."""
@@ -121,11 +137,15 @@ class SocketPort(Port):
 
     sock: socket.socket
 
-    def __init__(self, sock: socket.socket, *, size: int = MAX_PACKET) -> None:
+    def __init__(
+        self, sock: socket.socket, *, size: int = MAX_PACKET, skip_ip_header: bool = False
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.counters = Receiver(sock.fileno(), size=size)
+        self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
+        self.sender = Sender(sock.fileno())
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
         self.send = sock.send
         self._pid = os.getpid()
@@ -211,11 +231,7 @@ class IcmpPort(SocketPort):
     """A raw IPv4 socket whose packets start behind their IP header, as those of the others do."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.receive = self._receive
-
-    def _receive(self, count: int) -> list[Packet]:
-        return [_payload(packet) for packet in self.counters.receive(count)]
+        super().__init__(sock, skip_ip_header=True)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
@@ -232,20 +248,6 @@ def _header_length(data: bytes) -> int:
     return (data[0] & 0x0F) * 4 if data else 0
 
 
-def _payload(packet: Packet) -> Packet:
-    header = _header_length(packet.data)
-    return Packet(
-        packet.data[header:],
-        packet.addr,
-        timestamp_ns=packet.timestamp_ns,
-        wire_len=packet.wire_len - header,
-        truncated=packet.truncated,
-        ifindex=packet.ifindex,
-        direction=packet.direction,
-        ancdata=packet.ancdata,
-    )
-
-
 class DevicePort(Port):
     """A character device, or anything else that is read and written by packets: tun, tap."""
 
@@ -256,10 +258,18 @@ class DevicePort(Port):
         self.stream = False
         self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
+        self.sender = Sender(descriptor.fileno(), socket=False)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.send = self._write
 
     def _write(self, data: Data) -> int:
+        if type(data) is Packet and data.gso_size:
+            raise SpecError(
+                f"a packet of {len(data)} bytes that has yet to be cut to wire size: "
+                "this device does not take it",
+                hint="send its segments(), or open the device with offload=True",
+            )
         return os.write(self.fileno(), data)
 
     def fileno(self) -> int:

@@ -2,21 +2,22 @@
 
 The rule that everything here follows: await *readiness*, then do the system call in the awaiting
 task. Nothing is awaited between the system call and the return, so a cancelled receive has read
-nothing, and nothing is read ahead: what nobody asked for waits in the kernel, which counts what it
-drops.
+nothing that it does not leave to the next.
 
 A receive that finds its packet at once does not suspend. After `_TURN` of these in a row the other
-tasks get their turn, or a flood would stop the whole loop.
+tasks get their turn, or a flood would stop the whole loop. That is also when packets are read
+ahead: see `Reader`.
 """
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import anyio
 from anyio.abc import UnreliableObjectReceiveStream
 
+from .._system._native import Reader
 from ..errors import ActiveModeError, BusyError, ClosedError, SpecError
 from ..packet import Packet
 from ..readiness import Readiness, checkpoint
@@ -49,14 +50,17 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._take = port.receive
         self._closed = False
         self._reading = False
-        # Receives that may do without any check: counts down to the checkpoint. 0 as well while
-        # anything is in the way: closed, active, another reader, a backlog to be served first.
-        self._unchecked = _TURN
+        # Its ``turns`` are the receives that may do without any check. They count down to the
+        # checkpoint, and are 0 while something is in the way: closed, active, another reader.
+        ahead = 1 if port.stream else min(_TURN, read_packets)
+        self._reader = Reader(self._machine.delivery, port.receive, ahead)
+        self._reader.turns = _TURN
 
-    # The two that run once per packet are written twice, rather than one upon the other.
-
-    async def receive(self) -> Packet:
+    def receive(self) -> Coroutine[Any, Any, Packet]:
         """Receive the next packet.
+
+        Who receives packets faster than they have to be waited for gets them read ahead, up to 64
+        of them: ``stats().rx_held``.
 
         Raises:
             ClosedError: The channel is closed, or was while this call waited.
@@ -66,33 +70,25 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             ChannelError: What else the kernel said.
             anyio.EndOfStream: The other end closed.
         """
-        if self._unchecked:
-            self._unchecked -= 1
-            try:
-                packets = self._take(1)
-            except OSError as error:
-                self._intake.note(error)
-            except EOFError:
-                raise anyio.EndOfStream from None
-            else:
-                if packets:
-                    return packets[0]
+        return self._reader.receive(self)
+
+    def __aiter__(self) -> AsyncIterator[Packet]:  # type: ignore[override]
+        return self._reader.iterate(self)
+
+    def __anext__(self) -> Coroutine[Any, Any, Packet]:
+        return self._reader.next(self)
+
+    async def _receive_slowly(self, error: OSError | EOFError | None) -> Packet:
+        """`receive` goes on here if no packet was there at once; ``error`` is what was instead."""
+        if isinstance(error, OSError):
+            self._intake.note(error)
+        elif error is not None:
+            raise anyio.EndOfStream
         return (await self._read(self._one))[0]
 
-    async def __anext__(self) -> Packet:
-        if self._unchecked:
-            self._unchecked -= 1
-            try:
-                packets = self._take(1)
-            except OSError as error:
-                self._intake.note(error)
-            except EOFError:
-                raise StopAsyncIteration from None
-            else:
-                if packets:
-                    return packets[0]
+    async def _next_slowly(self, error: OSError | EOFError | None) -> Packet:
         try:
-            return (await self._read(self._one))[0]
+            return await self._receive_slowly(error)
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
@@ -106,7 +102,8 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             And what `receive` raises.
         """
         _require(max, "max", 1)
-        if self._unchecked:
+        reader = self._reader
+        if reader.turns and not self._machine.backlog:
             try:
                 packets = self._take(max)
             except OSError as error:
@@ -115,10 +112,10 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 raise anyio.EndOfStream from None
             else:
                 if packets:
-                    self._unchecked = self._left_after(len(packets))
+                    reader.turns = self._left_after(len(packets))
                     return packets
         batch = await self._read(lambda: self._packets(max))
-        self._unchecked = self._left_after(len(batch) - 1)  # the read has counted one
+        reader.turns = self._left_after(len(batch) - 1)  # the read has counted one
         return batch
 
     def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
@@ -260,23 +257,17 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 
     def _settle(self, unchecked: int) -> None:
         """Something came into the way of unchecked receives, or out of it."""
-        machine = self._machine
-        obstacle = (
-            self._closed
-            or self._reading
-            or machine.active is not False
-            or machine.backlog
-            or self._intake.gone
-        )
-        self._unchecked = 0 if obstacle else unchecked
+        active = self._machine.active is not False
+        obstacle = self._closed or self._reading or active or self._intake.gone
+        self._reader.turns = 0 if obstacle else unchecked
 
     def _left_after(self, packets: int) -> int:
-        return self._unchecked - packets if self._unchecked > packets else 0
+        return max(0, self._reader.turns - packets)
 
     async def _read(self, attempt: Callable[[], _T | None]) -> _T:
         """What ``attempt`` finds; wait while that is None."""
         self._check_may_receive()
-        turns, self._unchecked = self._unchecked, 0
+        turns, self._reader.turns = self._reader.turns, 0
         self._reading = True
         try:
             if not turns:
@@ -311,7 +302,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     def _packets(self, count: int) -> list[Packet] | None:
         backlog = self._machine.backlog
         if backlog:
-            return [backlog.popleft() for _ in range(min(count, len(backlog)))]
+            return backlog.take(count)
         return self._intake.attempt(count) or None
 
     def _stream(self, size: int) -> bytes | None:

@@ -7,6 +7,7 @@ from anyio.abc import UnreliableObjectSendStream
 from ..packet import Packet
 from .outlet import Outlet, no_room
 from .port import Address, AncillaryData, Data
+from .state import Sent
 
 __all__ = ("Sending",)
 
@@ -42,25 +43,22 @@ class Sending(UnreliableObjectSendStream[Packet]):
         """
         await self._outlet.send(data, addr)
 
-    async def send_batch(self, items: Iterable[Data | tuple[Data, Address]]) -> int:
-        """Send packets, or pairs of a packet and its address, in order.
+    async def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> Sent:
+        """Send packets, or pairs of a packet and its address, in order, by few system calls.
+
+        It waits while there is no room, and lets other tasks have their turn between 512 packets.
+        Lists and other iterables are read as far as they are sent. What was taken before a
+        cancellation, or before an item that is none, is in ``stats().tx_packets``.
 
         Returns:
-            How many the kernel took: all, or those before the first that failed.
+            How many the kernel took: all, or those before the first that failed; ``error`` of the
+            number is why that one did.
 
         Raises:
+            SpecError: An address is a host's name.
             What `send` raises, of the first packet.
         """
-        sent = 0
-        try:
-            for item in items:
-                data, address = item if isinstance(item, tuple) else (item, None)
-                await self._outlet.send(data, address)
-                sent += 1
-        except OSError:
-            if not sent:
-                raise
-        return sent
+        return await self._outlet.send_batch(items)
 
     def send_nowait(self, data: Data, addr: Address | None = None) -> None:
         """Send one packet now or not at all.

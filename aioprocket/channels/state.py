@@ -1,10 +1,26 @@
 """What a channel says of itself: counters, and attributes for anyio's typed look-up."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import anyio
 
-__all__ = ("ChannelAttribute", "Stats")
+__all__ = ("ChannelAttribute", "Sent", "Stats")
+
+
+class Sent(int):
+    """How many packets of a batch the kernel took: a number that can say why it is not larger.
+
+    Attributes:
+        error: What it said of the first that it did not take; None if it took all.
+    """
+
+    error: OSError | None
+
+    def __new__(cls, count: int, error: OSError | None = None) -> Self:
+        """Make one."""
+        sent = super().__new__(cls, count)
+        sent.error = error
+        return sent
 
 
 class Stats(NamedTuple):

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import anyio
 
@@ -19,15 +19,13 @@ from ..packet import Packet
 from .channel import Channel
 from .dispatch import Dispatch
 from .modes import Mode
-from .outlet import no_room
 from .port import MAX_PACKET, Address, Data, Message
 from .receiving import LINK_CHECK
 from .state import Stats
 from .writebuffer import WriteBuffer
+from .writer import Writer
 
 __all__ = ("RawTransport",)
-
-_WRITES: Final = 64  # packets out of the buffer per wakeup
 
 
 class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
@@ -47,7 +45,6 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._intake = channel._intake
         self._machine = channel._machine
         self._readiness = channel._readiness
-        self._outlet = channel._outlet
         self._dispatch = dispatch
         dispatch.transport = self
         self._started = False
@@ -61,6 +58,11 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._buffer = WriteBuffer(
             partial(dispatch.call, "pause_writing"), partial(dispatch.call, "resume_writing")
         )
+        port, outlet = channel._port, channel._outlet
+        self._writer = Writer(port, outlet, self._intake, self._readiness, self._buffer)
+        self._gather = self._writer.gather
+        self._writer.on_error = self._tell_error
+        self._writer.on_writable = self._on_writable
         self._intake.on_error = self._tell_error
         channel._on_close = self._channel_closed
 
@@ -107,7 +109,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def pause_reading(self) -> None:
         """Deliver nothing until `resume_reading`. The mode, and a count, stay as they are."""
         self._paused = True
-        self._machine.interrupted = True
+        self._machine.delivery.interrupt()
         self._update()
 
     def resume_reading(self) -> None:
@@ -145,12 +147,16 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
 
     def _on_readable(self) -> None:
-        self._read(self._readiness.events())
+        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
+        if self._next_turn is None:
+            self._read(self._readiness.events())
 
     def _on_next_turn(self) -> None:
         self._next_turn = None
-        if self.is_reading():
+        if self.is_reading() and self._machine.backlog:
             self._read(None)
+            if self._next_turn is None and not self._closing:
+                self._next_turn = self._loop.call_soon(self._on_next_turn)
 
     def _on_link_check(self) -> None:
         self._link_check = None
@@ -163,12 +169,11 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _read(self, events: int | None) -> None:
         self._delivering = True
+        self._writer.begin()
         try:
             if events is not None:
                 self._intake.wake(events)
-            batch = self._intake.next_batch(self._dispatch.budget)
-            if batch:
-                self._dispatch.deliver(batch, self.is_reading)
+            self._dispatch.turn(self._intake)
         except anyio.EndOfStream:
             self._end(None)
         except OSError as error:
@@ -177,7 +182,14 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._fail("read", error)
         finally:
             self._delivering = False
+            self._send_gathered()
             self._update()
+
+    def _send_gathered(self) -> None:
+        try:
+            self._writer.end()
+        except Exception as error:
+            self._fail("write", error)
 
     # Writing
 
@@ -190,60 +202,25 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         Raises:
             SpecError: The address is a host's name: nothing is looked up here.
         """
-        self._send(data, addr)
+        if not self._gather(data, addr):
+            self._writer.send(data, addr)
 
-    def send_batch(self, items: Iterable[Data | tuple[Data, Address]]) -> int:
+    def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> int:
         """Send packets, or pairs of a packet and its address, each as `sendto` does.
 
         Returns:
             How many the kernel took at once; the others are in the buffer, or were reported.
         """
-        taken = 0
-        for item in items:
-            data, address = item if isinstance(item, tuple) else (item, None)
-            taken += self._send(data, address)
-        return taken
-
-    def _send(self, data: Data, address: Address | None) -> bool:
-        if self._closing:
-            return False
-        if not self._buffer:
-            try:
-                self._outlet.put(data, address)
-            except BlockingIOError:
-                self._outlet.tx_refused += 1
-                self._readiness.subscribe_writable(self._on_writable)
-            except OSError as error:
-                self._outlet.tx_refused += no_room(error)
-                self._tell_error(error)
-                return False
-            else:
-                return True
-        elif address is not None:
-            self._channel._port.check(address)  # here, where the caller hears of it
-        self._buffer.append(bytes(memoryview(data)), address)
-        return False
+        return self._writer.send_batch(items)
 
     def _on_writable(self) -> None:
-        for _ in range(_WRITES):
-            if not self._buffer:
-                break
-            try:
-                self._outlet.put(*self._buffer.first())
-            except BlockingIOError:
-                # EPOLLERR wakes us as well, and does so until the error queue is empty.
-                self._intake.drain_errors()
-                return
-            except OSError as error:
-                self._tell_error(error)
-            except Exception as error:
-                self._fail("write", error)
-                return
-            self._buffer.drop_first()
-        if not self._buffer:
-            self._readiness.unsubscribe_writable()
-            if self._closing:
-                self._schedule_lost(None)
+        try:
+            self._writer.flush()
+        except Exception as error:
+            self._fail("write", error)
+            return
+        if self._closing and not self._buffer:
+            self._schedule_lost(None)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """When to call ``pause_writing`` and ``resume_writing``, in bytes; asyncio's defaults."""
@@ -255,7 +232,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait for room, and 8 for each packet."""
-        return self._buffer.size
+        return self._writer.size()
 
     # The end
 
@@ -270,6 +247,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         some milliseconds; ``await transport.channel.aclose()`` aborts without doing that.
         """
         if not self._closing:
+            self._send_gathered()
             self._stop()
             if not self._buffer:
                 self._schedule_lost(None)
@@ -280,7 +258,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _stop(self) -> None:
         self._closing = True
-        self._machine.interrupted = True
+        self._writer.accepts = False
+        self._machine.delivery.interrupt()
         self._update()
         for handle in (self._next_turn, self._link_check):
             if handle is not None:
@@ -293,6 +272,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._end(error)
 
     def _end(self, error: Exception | None) -> None:
+        if not self._closing:
+            self._send_gathered()
         self._stop()
         self._buffer.clear()
         self._schedule_lost(error)

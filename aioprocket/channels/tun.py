@@ -1,13 +1,15 @@
 """TUN and TAP: the network's end is an interface, ours is this channel."""
 
-import os
 from dataclasses import replace
 from typing import Any, Final
 
-from .._system.descriptor import Opened
+from .._system import tun
+from .._system.descriptor import Descriptor, Opened
 from ..spec import IpInterface, TunSpec, describe
 from .channel import Channel
+from .explain import step_error
 from .link import TunLink
+from .offload import OffloadPort
 from .port import DevicePort
 
 __all__ = ("TunChannel", "build_tun")
@@ -27,6 +29,7 @@ class TunChannel(Channel):
     def __init__(self, port: DevicePort, *, name: str, mode: str, **facts: Any) -> None:
         self._name = name
         self._mode = mode
+        self._offload = isinstance(port, OffloadPort)
         self._queues: list[TunChannel] = [self]
         super().__init__(port, **facts)
 
@@ -45,6 +48,11 @@ class TunChannel(Channel):
     def mode(self) -> str:
         """``"tun"`` or ``"tap"``."""
         return self._mode
+
+    @property
+    def offload(self) -> bool:
+        """Whether packets here may be larger than those on the wire; see `open_tun`."""
+        return self._offload
 
     @property
     def addresses(self) -> tuple[IpInterface, ...]:
@@ -75,6 +83,20 @@ def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:
     here = spec.namespace is None
     link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, here=here, mtu=spec.mtu)
     facts |= {"link": link, "spec": spec}
-    os.set_blocking(opened.descriptor.fileno(), False)
-    port = DevicePort(opened.descriptor, closes_slowly=True)
+    port = _port_of(opened.descriptor, spec)
     return TunChannel(port, name=opened.name, mode=spec.mode, **facts)
+
+
+def _port_of(descriptor: Descriptor, spec: TunSpec) -> DevicePort:
+    """A device's port, and the device told which packets are wanted by it."""
+    fd = descriptor.fileno()
+    try:
+        # Also where none are: a device that persists has it from who had it last.
+        tun.set_offload(fd, everything=spec.offload)
+        if spec.offload:
+            tun.set_header_size(fd, tun.HEADER_SIZE)
+    except OSError as error:
+        raise step_error("set up", "tun", spec, error) from error
+    if spec.offload:
+        return OffloadPort(descriptor, header=tun.HEADER_SIZE)
+    return DevicePort(descriptor, closes_slowly=True)

@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from ..errors import SpecError
+from ..packet import Packet
 from .port import Address
 
 __all__ = ("WriteBuffer",)
@@ -22,7 +24,7 @@ class WriteBuffer:
     __slots__ = ("_high", "_low", "_packets", "_pause", "_paused", "_resume", "_size")
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._packets: deque[tuple[bytes, Address | None]] = deque()
+        self._packets: deque[tuple[bytes | Packet, Address | None]] = deque()
         self._size = 0
         self._high = _HIGH
         self._low = _HIGH // 4
@@ -59,20 +61,21 @@ class WriteBuffer:
     def __bool__(self) -> bool:
         return bool(self._packets)
 
-    def append(self, data: bytes, address: Address | None) -> None:
+    def append(self, data: bytes | Packet, address: Address | None) -> None:
         """Keep one more packet."""
         self._packets.append((data, address))
         self._size += len(data) + _OVERHEAD
         self._look()
 
-    def first(self) -> tuple[bytes, Address | None]:
-        """The packet to be sent next; it stays until `drop_first`."""
-        return self._packets[0]
+    def head(self, count: int) -> tuple[tuple[bytes | Packet, Address | None], ...]:
+        """The packets to be sent next, ``count`` at most; they stay until `drop`."""
+        return tuple(islice(self._packets, count))
 
-    def drop_first(self) -> None:
-        """It was sent, or never can be."""
-        data, _ = self._packets.popleft()
-        self._size -= len(data) + _OVERHEAD
+    def drop(self, count: int) -> None:
+        """The first so many were sent, or never can be."""
+        for _ in range(count):
+            data, _ = self._packets.popleft()
+            self._size -= len(data) + _OVERHEAD
         self._look()
 
     def clear(self) -> None:

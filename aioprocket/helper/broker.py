@@ -70,7 +70,9 @@ async def connect(path: str, timeout: float, source: str = "") -> tuple[socket.s
         )
         # Whoever listens gets to know what is asked for, and chooses the descriptor.
         if uid not in (0, os.geteuid()):
-            raise NotPermittedError(f"uid {uid} listens on {name}: not root, and not you")
+            raise NotPermittedError(
+                f"uid {uid} listens on {name}: not root, and not you", step="reach"
+            )
     except BaseException:
         sock.close()
         raise
@@ -107,7 +109,7 @@ def _not_connected(path: str, name: str, error: OSError) -> HelperError | NotPer
     if number == errno.ECONNREFUSED:
         return HelperNotFoundError(message, hint="the socket is left over: start the broker")
     if number in (errno.EACCES, errno.EPERM):
-        return NotPermittedError(message, errno=number, hint=f"ls -l {path}; id")
+        return NotPermittedError(message, errno=number, step="reach", hint=f"ls -l {path}; id")
     return HelperError(message)
 
 

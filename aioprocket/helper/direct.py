@@ -259,6 +259,8 @@ def _make_tun(spec: TunSpec, fd: int) -> tuple[str, bool]:
     flags = TunFlag.NO_PI | (TunFlag.TUN if spec.mode == "tun" else TunFlag.TAP)
     if spec.multi_queue:
         flags |= TunFlag.MULTI_QUEUE
+    if spec.offload:
+        flags |= TunFlag.VNET_HDR
     try:
         name = tun.make_device(fd, spec.name or tun.TEMPLATE, flags | TunFlag.EXCL)
     except OSError as error:
@@ -281,7 +283,7 @@ def _configure_tun(spec: TunSpec, fd: int, name: str, made: bool) -> None:
         interfaces.set_mtu(fd, name, spec.mtu)
     # One that is up already was made so by somebody who may say more about it than we.
     to_go_up = spec.up and InterfaceFlag.UP not in interfaces.interface_flags(fd, name)
-    if made or to_go_up:
+    if made or to_go_up or spec.mtu is not None:  # with which IPv6 may have come anew
         # Else its holder could say where the host's packets go.
         ignore_routers(name)
     if to_go_up:

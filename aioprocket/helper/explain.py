@@ -35,6 +35,7 @@ _BUFFER_LIMITS: Final = {
     "receive_buffer": "net.core.rmem_max",
     "send_buffer": "net.core.wmem_max",
 }
+_IPV6_MTU: Final = 1280  # RFC 8200, section 5
 _FIRST_FREE_PORT: Final = 1024
 
 # What was being done, by `OpenError.step`; {} is the thing that was asked for.
@@ -233,6 +234,15 @@ def _device_refused(spec: Spec, what: str) -> str:
     return _REASON_HINTS[Reason.DEVICE]
 
 
+def _mtu_refused(spec: Spec, what: str) -> str:
+    """Without IPv6, a device would have it anew when the MTU rises, and believe routers again."""
+    if not isinstance(spec, TunSpec) or spec.mtu is None:
+        return ""
+    if spec.mtu < _IPV6_MTU:
+        return f"take an mtu of {_IPV6_MTU} or more; in a namespace of your own, any"
+    return f"the device has lost its IPv6: sudo ip link set dev {spec.name} mtu {spec.mtu}"
+
+
 def _no_process(spec: Spec) -> str:
     return "there is no such process; the running ones: ps -e"
 
@@ -283,6 +293,7 @@ _REFUSAL_HINTS: Final[dict[str, Callable[[Spec, str], str]]] = {
     "option": _option_refused,
     "bind": _unprivileged_port,
     "device": _device_refused,
+    "address": _mtu_refused,
 }
 
 _HINTS: Final[dict[tuple[str, int], Callable[[Spec], str]]] = {

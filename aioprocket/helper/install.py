@@ -34,7 +34,8 @@ __all__ = (
 CAPABILITIES: Final = "cap_net_raw,cap_net_admin,cap_net_bind_service=p"
 
 GROUP: Final = "aioprocket"
-SUDO_RULE: Final = "/etc/sudoers.d/aioprocket"
+# Of the rules that match, sudo takes the last: after one with a name that demands a password.
+SUDO_RULE: Final = "/etc/sudoers.d/zz-aioprocket"
 # What neither sudo's file nor a shell takes for anything else than a name.
 _PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_-]*")
 

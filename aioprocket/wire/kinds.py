@@ -50,6 +50,7 @@ class Flag(IntFlag):
     UP = 1 << 15
     PERSIST = 1 << 16
     QUEUES = 1 << 17
+    OFFLOAD = 1 << 18
 
 
 _OPTIONS: Final = (
@@ -62,7 +63,7 @@ _UDP: Final = _RAW | Flag.PORT | Flag.REUSE_PORT
 _TCP: Final = _OPTIONS | Flag.ADDRESS | Flag.PORT | Flag.BACKLOG | Flag.REUSE_PORT
 _TUN: Final = (
     Flag.INTERFACE | Flag.MTU | Flag.ADDRESSES | Flag.UP | Flag.PERSIST | Flag.QUEUES
-    | Flag.NAMESPACE
+    | Flag.OFFLOAD | Flag.NAMESPACE
 )  # fmt: skip
 TAKES: Final = {
     Kind.PACKET: _PACKET,

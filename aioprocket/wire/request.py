@@ -103,6 +103,7 @@ class Request:
     up: bool = False
     persist: bool = False
     queues: bool = False
+    offload: bool = False
 
     @property
     def flags(self) -> Flag:
@@ -208,6 +209,7 @@ def _tun_request(spec: TunSpec, id: int) -> Request:
         up=spec.up,
         persist=spec.persist,
         queues=spec.multi_queue,
+        offload=spec.offload,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading
+from . import descriptors, reading, tun, udp
 from .peers import compile_peers
 
 
@@ -30,6 +30,8 @@ class Rig:
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": lambda rig: reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer),
+    "tun": lambda rig: tun.run(),
+    "udp": lambda rig: udp.run(rig.peers),
 }
 
 

@@ -3,6 +3,7 @@ import contextlib
 import gc
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +18,11 @@ from aioprocket import (
     RawProtocol,
     RawTransport,
     SpecError,
+    TunChannel,
     create_endpoint,
 )
+from aioprocket._system.descriptor import Descriptor
+from aioprocket.channels.offload import OffloadPort
 from aioprocket.channels.port import SocketPort
 from aioprocket.errors import ChannelError
 from channels.rig import Cable, cable, frame, number, pair, tap
@@ -98,17 +102,16 @@ class Faulty(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.receive = self._receive
+        self.dispatch = self._dispatch
         self.send = self._send
-        self.attempts = 0
 
-    def _receive(self, count: int) -> list[Packet]:
-        raise ZeroDivisionError(count)
+    def _dispatch(self, *arguments: object) -> None:
+        raise ZeroDivisionError(arguments)
 
     def _send(self, data: Any) -> int:
-        self.attempts += 1
-        if self.attempts == 1:
-            raise BlockingIOError
+        raise BlockingIOError
+
+    def send_batch(self, items: tuple[Any, ...], start: int, addressed: bool) -> tuple[int, int]:
         raise ZeroDivisionError
 
 
@@ -544,3 +547,29 @@ async def test_set_filter_in_a_callback_takes_the_rest_of_the_batch_with_it(
         await ended(transport)
 
         assert [number(packet) for packet in protocol.packets] == [0, 10]
+
+
+@pytest.mark.asyncio
+async def test_a_large_packet_that_waits_for_room_keeps_its_header() -> None:
+    # In place of a device, which hardly ever has no room: a pipe that keeps packets apart.
+    reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC)
+    header = struct.pack("=BBHHHH", 1, 5, 28, 100, 20, 6)  # struct virtio_net_hdr
+    large = Packet(bytes(300), ancdata=[(263, 15, header)])  # SOL_PACKET, PACKET_VNET_HDR
+    channel = TunChannel(OffloadPort(Descriptor(writer), header=10), name="tun0", mode="tun")
+    transport, _ = await create_endpoint(RawProtocol, channel, active=False)
+    try:
+        sent = 0
+        while sent < 1000 and not transport.get_write_buffer_size():
+            transport.sendto(large)
+            sent += 1
+        assert transport.get_write_buffer_size()
+        found: list[bytes] = []
+        while len(found) < sent:
+            with contextlib.suppress(BlockingIOError):
+                found.append(os.read(reader, 4096))
+            await asyncio.sleep(0)
+    finally:
+        transport.abort()
+        os.close(reader)
+
+    assert found == [header + large.data] * sent

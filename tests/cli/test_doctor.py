@@ -294,7 +294,9 @@ def test_a_brokers_socket_without_a_broker_is_named(machine: Machine) -> None:
 def test_a_brokers_socket_that_is_closed_to_us_is_named(machine: Machine) -> None:
     BROKER_SOCKET.chmod(0o600)
 
-    assert "Permission denied" in examined(machine)["broker"]["reason"]
+    row = examined(machine)["broker"]
+    assert row["state"] == "no"
+    assert "Permission denied" in row["reason"]
 
 
 def test_own_rights_are_named(machine: Machine) -> None:

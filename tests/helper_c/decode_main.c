@@ -152,6 +152,7 @@ static void print_open(const struct request *request)
 	print_switch(request, FLAG_UP, "up");
 	print_switch(request, FLAG_PERSIST, "persist");
 	print_switch(request, FLAG_QUEUES, "queues");
+	print_switch(request, FLAG_OFFLOAD, "offload");
 }
 
 static void print_request(const struct request *request)

@@ -156,7 +156,7 @@ def new_machine() -> Iterator[Machine]:
             stack.callback(kernel.unmount, lower)
         kernel.mount("tmpfs", "/run", "tmpfs", 0, "mode=0755")
         stack.callback(kernel.unmount, "/run")
-        for name in ("aioprocket", "alice"):
+        for name in ("zz-aioprocket", ALICE):
             Path("/etc/sudoers.d", name).unlink(missing_ok=True)
         os.makedirs("/usr/local/libexec", exist_ok=True)
         INSTALLED.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -396,6 +397,38 @@ def test_a_device_that_would_believe_routers_is_not_granted(
         kernel.unmount("/proc/sys")
 
     assert refusal == (Stage.ADDRESS, errno.EROFS)
+
+
+def test_a_device_too_small_for_ipv6_is_not_granted(
+    installed: list[str], as_nobody: Unprivileged, stage: Path
+) -> None:
+    # With a larger MTU, whoever sets it, it would have IPv6 anew, and believe routers.
+    with _tun_for_all(stage):
+        small, large = (
+            as_nobody(partial(_refused, installed, Kind.TUN, mtu=mtu))[0] for mtu in (1279, 1280)
+        )
+
+    assert (small, large) == ((Stage.ADDRESS, EPERM), (Stage.OK, 0))
+
+
+def test_a_holder_does_not_give_ipv6_back_to_a_device(
+    setuid_helper: Path, as_nobody: Unprivileged, stage: Path
+) -> None:
+    settings = Path("/proc/sys/net/ipv6/conf/aio9")
+    ask = partial(_refused, setuid_helper, Kind.TUN, interface="aio9", queues=True)
+    with _tun_for_all(stage):
+        assert as_nobody(partial(ask, persist=True, up=True))[0] == (Stage.OK, 0)
+        try:
+            links.set_mtu("aio9", 1000)
+            assert as_nobody(partial(ask, mtu=1500))[0] == (Stage.ADDRESS, EPERM)
+            assert not settings.exists()
+
+            links.set_mtu("aio9", 1500)
+            assert (settings / "accept_ra").read_text() == "1\n"
+            assert as_nobody(partial(ask, mtu=1400))[0] == (Stage.OK, 0)
+            assert (settings / "accept_ra").read_text() == "0\n"
+        finally:
+            links.delete_link("aio9")
 
 
 @contextmanager

@@ -31,6 +31,7 @@ IFF_TAP: Final = 0x0002
 IFF_MULTI_QUEUE: Final = 0x0100
 IFF_PERSIST: Final = 0x0800
 IFF_NO_PI: Final = 0x1000
+IFF_VNET_HDR: Final = 0x4000
 IFF_UP: Final = 0x1
 SIOCGIFFLAGS: Final = 0x8913
 SIOCGIFMTU: Final = 0x8921
@@ -132,6 +133,16 @@ def test_queues_of_one_device_are_had_one_by_one(helper: Session) -> None:
     second = helper.granted(Kind.TUN, interface=first.name, queues=True)
     assert second.ifindex == first.ifindex
     assert _kind_of(second.fd) == (first.name, IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE)
+
+
+@pytest.mark.parametrize(("kind", "type"), [(Kind.TUN, IFF_TUN), (Kind.TAP, IFF_TAP)])
+def test_a_device_with_offload_has_headers_before_its_packets(
+    helper: Session, kind: Kind, type: int
+) -> None:
+    flags = type | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR
+    first = helper.granted(kind, queues=True, offload=True)
+    second = helper.granted(kind, interface=first.name, queues=True, offload=True)
+    assert _kind_of(first.fd) == _kind_of(second.fd) == (first.name, flags)
 
 
 def test_a_queue_that_came_before_the_owner_is_refused(

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The coroutine of receive(), and of a step of an iteration.
+ *
+ * It takes its packet when it is started, not before, so one that is never
+ * started, or cancelled first, has taken none.  If no packet is there at once,
+ * a coroutine of the channel's takes over, and this one only hands on.
+ */
+#include "coroutine.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+enum stage { CREATED, WAITING, CLOSED };
+
+struct coroutine {
+	PyObject_HEAD
+	struct reader *reader;
+	PyObject *channel;
+	PyObject *rest;		/* the channel's coroutine, once there is one */
+	enum stage stage;
+	bool next;		/* the end is a StopAsyncIteration */
+	char running;
+};
+
+PyObject *
+coroutine_new(struct reader *reader, PyObject *channel, bool next)
+{
+	struct coroutine *self = PyObject_GC_New(
+		struct coroutine, reader_state(reader)->coroutine_type);
+
+	if (self == NULL)
+		return NULL;
+	self->reader = (struct reader *)Py_NewRef((PyObject *)reader);
+	self->channel = Py_NewRef(channel);
+	self->rest = NULL;
+	self->stage = CREATED;
+	self->next = next;
+	self->running = 0;
+	/* The garbage collector hears of it when it is more than a moment's. */
+	return (PyObject *)self;
+}
+
+/* Steps */
+
+/* The exception that is set, of the kind that the channel explains; or None. */
+static PyObject *
+take_error(void)
+{
+	PyObject *type, *value, *traceback;
+
+	if (PyErr_Occurred() == NULL)
+		return Py_NewRef(Py_None);
+	if (!PyErr_ExceptionMatches(PyExc_OSError) &&
+	    !PyErr_ExceptionMatches(PyExc_EOFError))
+		return NULL;
+	PyErr_Fetch(&type, &value, &traceback);
+	PyErr_NormalizeException(&type, &value, &traceback);
+	Py_XDECREF(type);
+	Py_XDECREF(traceback);
+	return value;
+}
+
+static int
+go_on_slowly(struct coroutine *self)
+{
+	struct module_state *state = reader_state(self->reader);
+	PyObject *error = take_error();
+
+	if (error == NULL)
+		return -1;
+	self->rest = PyObject_CallMethodObjArgs(
+		self->channel,
+		self->next ? state->next_slowly : state->receive_slowly, error,
+		NULL);
+	Py_DECREF(error);
+	if (self->rest == NULL)
+		return -1;
+	self->stage = WAITING;
+	PyObject_GC_Track((PyObject *)self);
+	return 0;
+}
+
+/* A packet, where there is one and nothing is in the way; as reader_take(). */
+static PyObject *
+take_at_once(struct reader *reader)
+{
+	if (reader->turns <= 0)
+		return NULL;
+	reader->turns--;
+	return reader_take(reader);
+}
+
+static PySendResult
+coroutine_send(PyObject *op, PyObject *value, PyObject **result)
+{
+	struct coroutine *self = (struct coroutine *)op;
+	PySendResult outcome;
+
+	*result = NULL;
+	if (self->stage == CLOSED) {
+		PyErr_SetString(PyExc_RuntimeError,
+				"cannot reuse already awaited coroutine");
+		return PYGEN_ERROR;
+	}
+	if (self->stage == CREATED) {
+		self->stage = CLOSED;
+		*result = take_at_once(self->reader);
+		if (*result != NULL)
+			return PYGEN_RETURN;
+		if (go_on_slowly(self) < 0)
+			return PYGEN_ERROR;
+	}
+	self->running = 1;
+	outcome = PyIter_Send(self->rest, value, result);
+	self->running = 0;
+	if (outcome != PYGEN_NEXT)
+		self->stage = CLOSED;
+	return outcome;
+}
+
+/* As a generator's: what is returned travels in a StopIteration. */
+static PyObject *
+yield_or_stop(PySendResult outcome, PyObject *result)
+{
+	if (outcome == PYGEN_RETURN) {
+		PyObject *stop = PyObject_CallFunctionObjArgs(
+			PyExc_StopIteration, result, NULL);
+
+		Py_DECREF(result);
+		if (stop != NULL)
+			PyErr_SetObject(PyExc_StopIteration, stop);
+		Py_XDECREF(stop);
+		return NULL;
+	}
+	return result;
+}
+
+static PyObject *
+coroutine_next(PyObject *op)
+{
+	PyObject *result;
+	PySendResult outcome = coroutine_send(op, Py_None, &result);
+
+	return yield_or_stop(outcome, result);
+}
+
+static PyObject *
+step(PyObject *op, PyObject *value)
+{
+	PyObject *result;
+	PySendResult outcome = coroutine_send(op, value, &result);
+
+	return yield_or_stop(outcome, result);
+}
+
+/* Before the first step there is nothing that could catch it. */
+static PyObject *
+raise_given(PyObject *args)
+{
+	PyObject *type, *value = NULL, *traceback = NULL;
+
+	if (!PyArg_ParseTuple(args, "O|OO:throw", &type, &value, &traceback))
+		return NULL;
+	if (PyExceptionInstance_Check(type)) {
+		PyErr_SetObject(PyExceptionInstance_Class(type), type);
+	} else if (PyExceptionClass_Check(type)) {
+		PyErr_SetObject(type, value);
+	} else {
+		PyErr_Format(PyExc_TypeError,
+			     "an exception is thrown, not %R", type);
+	}
+	return NULL;
+}
+
+static PyObject *
+throw(PyObject *op, PyObject *args)
+{
+	struct coroutine *self = (struct coroutine *)op;
+	PyObject *method, *result;
+
+	if (self->stage != WAITING) {
+		self->stage = CLOSED;
+		return raise_given(args);
+	}
+	method = PyObject_GetAttrString(self->rest, "throw");
+	if (method == NULL)
+		return NULL;
+	self->running = 1;
+	result = PyObject_CallObject(method, args);
+	self->running = 0;
+	Py_DECREF(method);
+	if (result == NULL)
+		self->stage = CLOSED;
+	return result;
+}
+
+static PyObject *
+coroutine_close(PyObject *op, PyObject *unused)
+{
+	struct coroutine *self = (struct coroutine *)op;
+	enum stage before = self->stage;
+
+	(void)unused;
+	self->stage = CLOSED;
+	if (before == WAITING)
+		return PyObject_CallMethod(self->rest, "close", NULL);
+	Py_RETURN_NONE;
+}
+
+static PyObject *
+get_suspended(PyObject *op, void *closure)
+{
+	struct coroutine *self = (struct coroutine *)op;
+
+	(void)closure;
+	return PyBool_FromLong(self->stage == WAITING && !self->running);
+}
+
+static PyObject *
+get_none(PyObject *op, void *closure)
+{
+	(void)op;
+	(void)closure;
+	Py_RETURN_NONE;
+}
+
+static PyObject *
+get_name(PyObject *op, void *closure)
+{
+	(void)closure;
+	return PyUnicode_FromString(((struct coroutine *)op)->next
+					    ? "Channel.__anext__"
+					    : "Channel.receive");
+}
+
+/* Life */
+
+static int
+coroutine_traverse(PyObject *op, visitproc visit, void *arg)
+{
+	struct coroutine *self = (struct coroutine *)op;
+
+	Py_VISIT(Py_TYPE(op));
+	Py_VISIT((PyObject *)self->reader);
+	Py_VISIT(self->channel);
+	Py_VISIT(self->rest);
+	return 0;
+}
+
+static int
+coroutine_clear(PyObject *op)
+{
+	struct coroutine *self = (struct coroutine *)op;
+
+	self->stage = CLOSED;
+	Py_CLEAR(self->rest);
+	Py_CLEAR(self->channel);
+	return 0;
+}
+
+/* As Python's own coroutines. */
+static void
+warn_of_no_await(struct coroutine *self)
+{
+	PyObject *type, *value, *traceback;
+
+	PyErr_Fetch(&type, &value, &traceback);
+	if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+			     "coroutine '%s' was never awaited",
+			     self->next ? "Channel.__anext__"
+					: "Channel.receive") < 0)
+		PyErr_WriteUnraisable(self->channel);
+	PyErr_Restore(type, value, traceback);
+}
+
+static void
+coroutine_dealloc(PyObject *op)
+{
+	struct coroutine *self = (struct coroutine *)op;
+	PyTypeObject *type = Py_TYPE(op);
+
+	PyObject_GC_UnTrack(op);
+	if (self->stage == CREATED)
+		warn_of_no_await(self);
+	Py_XDECREF((PyObject *)self->reader);
+	Py_XDECREF(self->channel);
+	Py_XDECREF(self->rest);
+	PyObject_GC_Del(op);
+	Py_DECREF(type);
+}
+
+static PyObject *
+itself(PyObject *op)
+{
+	return Py_NewRef(op);
+}
+
+static PyMemberDef coroutine_members[] = {
+	{"cr_running", T_BOOL, offsetof(struct coroutine, running), READONLY,
+	 "Whether it is executing."},
+	{"cr_await", T_OBJECT, offsetof(struct coroutine, rest), READONLY,
+	 "What it waits for."},
+	{NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef coroutine_getset[] = {
+	{"cr_suspended", get_suspended, NULL, "Whether it waits.", NULL},
+	{"cr_frame", get_none, NULL, "None: it is not written in Python.", NULL},
+	{"__name__", get_name, NULL, "Of what was called.", NULL},
+	{"__qualname__", get_name, NULL, "Of what was called.", NULL},
+	{NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef coroutine_methods[] = {
+	{"send", step, METH_O, "send($self, value, /)\n--\n\nTake a step."},
+	{"throw", throw, METH_VARARGS,
+	 "throw($self, type, value=None, traceback=None, /)\n--\n\n"
+	 "Raise an exception where it waits."},
+	{"close", coroutine_close, METH_NOARGS,
+	 "close($self, /)\n--\n\nEnd it where it is."},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot coroutine_slots[] = {
+	{Py_tp_doc, "One packet, awaited. Made by a Reader."},
+	{Py_tp_dealloc, coroutine_dealloc},
+	{Py_tp_traverse, coroutine_traverse},
+	{Py_tp_clear, coroutine_clear},
+	{Py_tp_iter, itself},
+	{Py_tp_iternext, coroutine_next},
+	{Py_tp_members, coroutine_members},
+	{Py_tp_getset, coroutine_getset},
+	{Py_tp_methods, coroutine_methods},
+	{Py_am_await, itself},
+	{Py_am_send, coroutine_send},
+	{0, NULL},
+};
+
+PyType_Spec coroutine_spec = {
+	.name = "aioprocket._system._native.Coroutine",
+	.basicsize = sizeof(struct coroutine),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+		 Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = coroutine_slots,
+};

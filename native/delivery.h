@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOPROCKET_DELIVERY_H
+#define AIOPROCKET_DELIVERY_H
+
+#include "backlog.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+struct receiver;
+
+/* Packets in the scratch, while a dispatch() gives them away one by one. */
+struct flight {
+	struct receiver *receiver;
+	struct mmsghdr *next;
+	struct mmsghdr *end;
+};
+
+enum { WITHOUT_END = -1 };
+
+struct delivery {
+	PyObject_HEAD
+	struct backlog *backlog;
+	long credit;		/* packets, or WITHOUT_END */
+	char interrupted;
+	char calling;
+	struct flight *flight;	/* NULL but during a dispatch() */
+};
+
+int delivery_land(struct delivery *self);
+
+extern PyType_Spec delivery_spec;
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Receiver.dispatch(): packets to a callback, without a list in between.
+ *
+ * A packet that is dropped before the next is made leaves its memory to it, so
+ * all of them pass through the same few cache lines.
+ */
+#include "dispatch.h"
+
+#include "batch.h"
+#include "delivery.h"
+#include "fill.h"
+#include "receiver.h"
+
+#include <errno.h>
+#include <time.h>
+
+struct turn {
+	struct receiver *receiver;
+	struct delivery *delivery;
+	PyObject *callback;
+	bool datagrams;		/* callback(data, addr), else callback(packet) */
+	Py_ssize_t left;	/* of the budget */
+	int64_t ends;		/* monotonic clock, ns */
+};
+
+static int64_t
+monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static bool
+may_go_on(const struct turn *turn)
+{
+	return turn->left > 0 && !turn->delivery->interrupted &&
+	       turn->delivery->credit != 0 && monotonic_ns() < turn->ends;
+}
+
+/* Before the call: the callback may set the credit anew. */
+static void
+pay(struct turn *turn)
+{
+	turn->left--;
+	if (turn->delivery->credit > 0)
+		turn->delivery->credit--;
+	turn->delivery->calling = 1;
+}
+
+/* Steals result, which is NULL after an exception. */
+static int
+called(struct turn *turn, PyObject *result)
+{
+	if (result == NULL)
+		return -1;
+	turn->delivery->calling = 0;
+	Py_DECREF(result);
+	return 0;
+}
+
+/* Steals packet. */
+static int
+call_with_packet(struct turn *turn, PyObject *packet)
+{
+	PyObject *result;
+
+	if (packet == NULL)
+		return -1;
+	pay(turn);
+	if (turn->datagrams) {
+		struct packet *fields = (struct packet *)packet;
+		PyObject *addr = PyObject_GetAttrString(packet, "addr");
+
+		result = addr == NULL ? NULL
+				      : PyObject_CallFunctionObjArgs(
+						turn->callback, fields->data,
+						addr, NULL);
+		Py_XDECREF(addr);
+	} else {
+		result = PyObject_CallFunctionObjArgs(turn->callback, packet,
+						      NULL);
+	}
+	Py_DECREF(packet);
+	return called(turn, result);
+}
+
+static int
+call_with_datagram(struct turn *turn, struct mmsghdr *slot)
+{
+	PyObject *addr, *data = batch_datagram(turn->receiver, slot, &addr);
+	PyObject *result;
+
+	if (data == NULL)
+		return -1;
+	pay(turn);
+	result = PyObject_CallFunctionObjArgs(turn->callback, data, addr, NULL);
+	Py_DECREF(data);
+	Py_DECREF(addr);
+	return called(turn, result);
+}
+
+static int
+deliver_backlog(struct turn *turn)
+{
+	struct backlog *backlog = turn->delivery->backlog;
+
+	while (backlog->count > 0 && may_go_on(turn)) {
+		if (call_with_packet(turn, backlog_pop(backlog)) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Keeps the exception that is set. */
+static void
+land_after_error(struct delivery *delivery)
+{
+	PyObject *type, *value, *traceback;
+
+	PyErr_Fetch(&type, &value, &traceback);
+	if (delivery_land(delivery) < 0)
+		PyErr_WriteUnraisable((PyObject *)delivery);
+	PyErr_Restore(type, value, traceback);
+}
+
+static int
+deliver_flight(struct turn *turn, struct flight *flight)
+{
+	while (flight->next < flight->end && may_go_on(turn)) {
+		struct mmsghdr *slot = flight->next++;
+		int failed = turn->datagrams
+				     ? call_with_datagram(turn, slot)
+				     : call_with_packet(turn,
+							batch_packet(turn->receiver,
+								     slot));
+
+		if (failed < 0) {
+			land_after_error(turn->delivery);
+			return -1;
+		}
+	}
+	return delivery_land(turn->delivery);
+}
+
+/* At most so many that all of them may be delivered. */
+static int
+count_slots(const struct turn *turn)
+{
+	Py_ssize_t wanted = turn->left;
+
+	if (turn->delivery->credit > 0 && turn->delivery->credit < wanted)
+		wanted = turn->delivery->credit;
+	return wanted < SCRATCH_SLOTS ? (int)wanted : SCRATCH_SLOTS;
+}
+
+/* One system call: whether there may be more, -1 with an exception. */
+static int
+deliver_some(struct turn *turn)
+{
+	struct receiver *receiver = turn->receiver;
+	struct scratch_pool *pool = &receiver->state->scratch;
+	struct scratch *scratch = scratch_take(pool, receiver->size);
+	struct flight flight = {.receiver = receiver};
+	int wanted = count_slots(turn);
+	int filled, failed;
+
+	if (scratch == NULL) {
+		PyErr_NoMemory();
+		return -1;
+	}
+	filled = fill(receiver, scratch, wanted);
+	flight.next = scratch->messages;
+	flight.end = scratch->messages + filled;
+	turn->delivery->flight = &flight;
+	failed = deliver_flight(turn, &flight);
+	turn->delivery->flight = NULL;
+	scratch_give(pool, scratch);
+	return failed < 0 ? -1 : filled == wanted;
+}
+
+static int
+deliver(struct turn *turn)
+{
+	struct receiver *receiver = turn->receiver;
+	Py_ssize_t budget = turn->left;
+	int more = 1;
+
+	if (deliver_backlog(turn) < 0)
+		return -1;
+	if (receiver->failure != NO_FAILURE && turn->left == budget)
+		return fill_settle(receiver) < 0 ? -1 : 0;
+	while (more > 0 && receiver->failure == NO_FAILURE && may_go_on(turn))
+		more = deliver_some(turn);
+	if (more < 0)
+		return -1;
+	/* An error that packets came before is the next call's, as in receive(). */
+	if (turn->left == budget)
+		return fill_settle(receiver) < 0 ? -1 : 0;
+	if (receiver->failure == EAGAIN || receiver->failure == EINTR)
+		receiver->failure = NO_FAILURE;
+	return 0;
+}
+
+const char dispatch_doc[] =
+"dispatch($self, delivery, callback, budget, datagrams, nanoseconds, /)\n"
+"--\n"
+"\n"
+"Call back for each packet: the backlog's first, then those that wait.\n"
+"\n"
+"It ends after budget packets, after that time, when the credit is used up,\n"
+"when the callback raises or the delivery is interrupted. What was read and\n"
+"not delivered then is in the backlog.\n"
+"\n"
+"Args:\n"
+"    delivery: The credit, which each packet is paid with, and the backlog.\n"
+"    callback: Called with a Packet, or, with datagrams, with its data and\n"
+"        its address.\n"
+"\n"
+"Raises:\n"
+"    What the callback raises: delivery.calling is true then.\n"
+"    And what receive() raises, if there was no packet before it.";
+
+PyObject *
+dispatch(PyObject *op, PyObject *args)
+{
+	struct turn turn = {.receiver = (struct receiver *)op};
+	PyTypeObject *type = turn.receiver->state->delivery_type;
+	int datagrams, failed;
+	long long nanoseconds;
+
+	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch", type, &turn.delivery,
+			      &turn.callback, &turn.left, &datagrams,
+			      &nanoseconds))
+		return NULL;
+	if (turn.delivery->flight != NULL) {
+		PyErr_SetString(PyExc_RuntimeError, "within a dispatch");
+		return NULL;
+	}
+	turn.datagrams = datagrams != 0;
+	turn.ends = monotonic_ns() + nanoseconds;
+	turn.delivery->interrupted = 0;
+	turn.delivery->calling = 0;
+	failed = deliver(&turn);
+	if (failed < 0)
+		return NULL;
+	Py_RETURN_NONE;
+}

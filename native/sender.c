@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sender: packets to one non-blocking descriptor, many at a time.
+ *
+ * Nothing is copied: the kernel reads the memory of the objects that it is
+ * given, and they are held until it has.  As in the receiver the GIL is kept,
+ * since no call here ever waits.
+ *
+ * What is no packet or no address in a plain form is not sent, and no error
+ * is made of it: send() ends before it, and the caller sends it by the socket
+ * module.
+ */
+#include "sender.h"
+
+#include "packet.h"
+#include "vnet.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <structmember.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* For each system call; more of them gain nothing. */
+enum { GROUP = 128 };
+
+/* What one system call is given, and what must live until it is over. */
+struct group {
+	int used;
+	int views_used;
+	struct ifindex_cache interface;
+	struct mmsghdr messages[GROUP];
+	struct iovec vectors[GROUP];
+	unsigned char headers[GROUP][VNET_HEADER_MAX];
+	union address names[GROUP];
+	PyObject *held[GROUP];
+	Py_buffer views[GROUP];
+};
+
+/* Filling a group */
+
+static bool
+hold_bytes(struct group *group, PyObject *data)
+{
+	struct iovec *vector = &group->vectors[group->used];
+
+	vector->iov_base = PyBytes_AsString(data);
+	vector->iov_len = (size_t)PyBytes_Size(data);
+	group->held[group->used] = Py_NewRef(data);
+	return true;
+}
+
+static bool
+hold_view(struct group *group, PyObject *data)
+{
+	struct iovec *vector = &group->vectors[group->used];
+	Py_buffer *view = &group->views[group->views_used];
+
+	if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) < 0) {
+		PyErr_Clear();
+		return false;
+	}
+	group->views_used++;
+	vector->iov_base = view->buf;
+	vector->iov_len = (size_t)view->len;
+	group->held[group->used] = NULL;
+	return true;
+}
+
+static bool
+hold_data(struct group *group, PyObject *data, PyTypeObject *packet_type)
+{
+	if (PyBytes_Check(data))
+		return hold_bytes(group, data);
+	if (Py_IS_TYPE(data, packet_type))
+		return hold_bytes(group, ((struct packet *)data)->data);
+	return hold_view(group, data);
+}
+
+/*
+ * An address that a packet was received with goes back as the kernel wrote
+ * it; one that Python gave it is read as every other.  false: not plain.
+ */
+static bool
+name_sender(const struct sender *self, struct group *group,
+	    struct packet *packet, socklen_t *length)
+{
+	union address *name = &group->names[group->used];
+	PyObject *addr;
+
+	*length = 0;
+	if (packet->address.family != AF_UNSPEC) {
+		if (packet->address.family != self->family)
+			return false;
+		*name = packet->address;
+		*length = destination_size(self->family);
+		return *length > 0;
+	}
+	addr = atomic_load(&packet->addr);
+	if (addr == NULL || Py_IsNone(addr))
+		return true;
+	*length = destination_encode(name, self->fd, self->family, addr,
+				     &group->interface);
+	return *length > 0;
+}
+
+static socklen_t
+encode(struct sender *self, struct group *group, PyObject *addr)
+{
+	union address *name = &group->names[group->used];
+	socklen_t length =
+		destination_find(&self->known, self->family, addr, name);
+
+	if (length > 0)
+		return length;
+	return destination_encode(name, self->fd, self->family, addr,
+				  &group->interface);
+}
+
+/* Adds one item to the group: false if it has to be sent in another way. */
+static bool
+add_item(struct sender *self, struct group *group, PyObject *item,
+	 bool addressed)
+{
+	PyTypeObject *packet_type = self->state->packet_type;
+	struct msghdr *message = &group->messages[group->used].msg_hdr;
+	PyObject *data = item, *addr = NULL, *ancdata = NULL;
+	socklen_t length = 0;
+
+	if (PyTuple_Check(item)) {
+		if (PyTuple_Size(item) != 2)
+			return false;
+		data = PyTuple_GetItem(item, 0);
+		addr = PyTuple_GetItem(item, 1);
+	}
+	if (addr != NULL && !Py_IsNone(addr)) {
+		length = encode(self, group, addr);
+		if (length == 0)
+			return false;
+	} else if (addressed && Py_IS_TYPE(data, packet_type)) {
+		if (!name_sender(self, group, (struct packet *)data, &length))
+			return false;
+	}
+	if (Py_IS_TYPE(data, packet_type))
+		ancdata = ((struct packet *)data)->ancdata;
+	if (!self->is_socket &&
+	    !vnet_put(group->headers[group->used], self->header, ancdata))
+		return false;
+	if (!hold_data(group, data, packet_type))
+		return false;
+	*message = (struct msghdr){
+		.msg_name = length > 0 ? &group->names[group->used] : NULL,
+		.msg_namelen = length,
+		.msg_iov = &group->vectors[group->used],
+		.msg_iovlen = 1,
+	};
+	group->used++;
+	return true;
+}
+
+static void
+fill(struct sender *self, struct group *group, PyObject *items,
+     Py_ssize_t start, bool addressed)
+{
+	Py_ssize_t size = PyTuple_Size(items);
+
+	group->used = group->views_used = 0;
+	for (Py_ssize_t at = start; at < size && group->used < GROUP; at++)
+		if (!add_item(self, group, PyTuple_GetItem(items, at),
+			      addressed))
+			break;
+}
+
+static void
+release(struct group *group)
+{
+	for (int slot = 0; slot < group->used; slot++)
+		Py_XDECREF(group->held[slot]);
+	for (int view = 0; view < group->views_used; view++)
+		PyBuffer_Release(&group->views[view]);
+}
+
+/* System calls: how many were taken; what ended them goes to self->failure */
+
+static int
+transmit_to_socket(struct sender *self, struct group *group)
+{
+	int sent = 0;
+
+	while (sent < group->used) {
+		/* After a short count it is the next that says why. */
+		int taken = sendmmsg(self->fd, group->messages + sent,
+				     (unsigned)(group->used - sent),
+				     MSG_DONTWAIT);
+
+		if (taken < 0) {
+			self->failure = errno;
+			break;
+		}
+		for (int slot = sent; slot < sent + taken; slot++)
+			self->bytes += group->messages[slot].msg_len;
+		sent += taken;
+	}
+	return sent;
+}
+
+static int
+transmit_to_device(struct sender *self, struct group *group)
+{
+	int sent;
+
+	for (sent = 0; sent < group->used; sent++) {
+		struct iovec parts[2] = {
+			{group->headers[sent], self->header},
+			group->vectors[sent],
+		};
+		ssize_t length =
+			self->header > 0
+				? writev(self->fd, parts, 2)
+				: write(self->fd, parts[1].iov_base,
+					parts[1].iov_len);
+
+		if (length < 0) {
+			self->failure = errno;
+			break;
+		}
+		self->bytes += (unsigned long long)length - self->header;
+	}
+	return sent;
+}
+
+/* Sends items from start on: how many were taken, -1 with an exception. */
+static Py_ssize_t
+send_items(struct sender *self, PyObject *items, Py_ssize_t start,
+	   bool addressed)
+{
+	Py_ssize_t size = PyTuple_Size(items);
+	Py_ssize_t at = start;
+	struct group group;
+
+	self->failure = 0;
+	group.interface.ifindex = 0;
+	while (at < size) {
+		int sent;
+
+		fill(self, &group, items, at, addressed);
+		sent = self->is_socket ? transmit_to_socket(self, &group)
+				       : transmit_to_device(self, &group);
+		release(&group);
+		at += sent;
+		self->packets += (unsigned long long)sent;
+		if (self->failure == EINTR) {
+			self->failure = 0;
+			if (PyErr_CheckSignals() < 0)
+				return -1;
+		} else if (sent < group.used || group.used == 0) {
+			break;
+		}
+	}
+	return at - start;
+}
+
+/* Python's side */
+
+static PyObject *
+sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+	Py_ssize_t start, sent;
+	int addressed;
+
+	if (count != 3 || !PyTuple_Check(args[0])) {
+		PyErr_SetString(PyExc_TypeError,
+				"send takes a tuple, a start and a flag");
+		return NULL;
+	}
+	start = PyNumber_AsSsize_t(args[1], PyExc_OverflowError);
+	if (start == -1 && PyErr_Occurred())
+		return NULL;
+	addressed = PyObject_IsTrue(args[2]);
+	if (addressed < 0)
+		return NULL;
+	if (start < 0) {
+		PyErr_Format(PyExc_ValueError,
+			     "start must be at least 0, not %zd", start);
+		return NULL;
+	}
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION(op);
+#endif
+	sent = start < PyTuple_Size(args[0])
+		       ? send_items((struct sender *)op, args[0], start,
+				    addressed != 0)
+		       : 0;
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION();
+#endif
+	return sent < 0 ? NULL : PyLong_FromSsize_t(sent);
+}
+
+static PyObject *
+sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = {"fd", "socket", "header", NULL};
+	Py_ssize_t header = 0;
+	struct sender *self;
+	int fd, is_socket = 1;
+	int family = AF_UNSPEC;
+	socklen_t length = sizeof(family);
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pn:Sender", names,
+					 &fd, &is_socket, &header) ||
+	    !vnet_check_header(header, is_socket))
+		return NULL;
+	if (is_socket && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family,
+				    &length) < 0)
+		return PyErr_SetFromErrno(PyExc_OSError);
+	self = (struct sender *)PyType_GenericAlloc(type, 0);
+	if (self == NULL)
+		return NULL;
+	self->state = PyType_GetModuleState(type);
+	self->fd = fd;
+	self->family = family;
+	self->is_socket = is_socket != 0;
+	self->header = (size_t)header;
+	return (PyObject *)self;
+}
+
+static void
+sender_dealloc(PyObject *op)
+{
+	PyTypeObject *type = Py_TYPE(op);
+
+	destination_forget(((struct sender *)op)->known);
+	PyObject_Free(op);
+	Py_DECREF(type);
+}
+
+static char sender_doc[] =
+"Sender(fd, *, socket=True, header=0)\n"
+"--\n"
+"\n"
+"Packets to a descriptor that belongs to somebody else.\n"
+"\n"
+"Args:\n"
+"    fd: Open, and not closed by the sender. If no socket, non-blocking.\n"
+"    socket: False for what is written by write(2), as a TUN device.\n"
+"    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
+"        of a device: 10 to 64, or 0. A Packet's own is in its ancdata.\n"
+"\n"
+"Raises:\n"
+"    OSError: The descriptor is not open, or not a socket.";
+
+static char send_doc[] =
+"send($self, items, start, addressed, /)\n"
+"--\n"
+"\n"
+"Send a tuple's items in order, without waiting, until one is not taken.\n"
+"\n"
+"Args:\n"
+"    items: Bytes-like objects, or pairs of one and an address or None.\n"
+"    start: The first item to send.\n"
+"    addressed: A Packet goes to the address that it carries.\n"
+"\n"
+"Returns:\n"
+"    How many were taken. If not all, ``failure`` is the errno of the first\n"
+"    that was not, or 0: then it is nothing that can be sent here, and the\n"
+"    socket module sends it or says what it is.";
+
+static PyMemberDef sender_members[] = {
+	{"packets", T_ULONGLONG, offsetof(struct sender, packets), READONLY,
+	 "Packets taken so far."},
+	{"bytes", T_ULONGLONG, offsetof(struct sender, bytes), READONLY,
+	 "Bytes in them."},
+	{"failure", T_INT, offsetof(struct sender, failure), READONLY,
+	 "The errno that ended the last send(); 0: none did."},
+	{NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef sender_methods[] = {
+	{"send", (PyCFunction)(void (*)(void))sender_send, METH_FASTCALL,
+	 send_doc},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot sender_slots[] = {
+	{Py_tp_doc, sender_doc},
+	{Py_tp_new, sender_construct},
+	{Py_tp_dealloc, sender_dealloc},
+	{Py_tp_members, sender_members},
+	{Py_tp_methods, sender_methods},
+	{0, NULL},
+};
+
+PyType_Spec sender_spec = {
+	.name = "aioprocket._system._native.Sender",
+	.basicsize = sizeof(struct sender),
+	.flags = Py_TPFLAGS_DEFAULT,
+	.slots = sender_slots,
+};

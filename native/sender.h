@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOPROCKET_SENDER_H
+#define AIOPROCKET_SENDER_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+
+#include "destination.h"
+#include "module.h"
+
+struct sender {
+	PyObject_HEAD
+	struct module_state *state;
+	int fd;
+	int family;
+	bool is_socket;
+	size_t header;		/* bytes of virtio_net_hdr before a packet */
+	int failure;		/* why the last send() ended early */
+	unsigned long long packets;
+	unsigned long long bytes;
+	struct known_destinations *known;	/* NULL until needed */
+};
+
+extern PyType_Spec sender_spec;
+
+#endif
