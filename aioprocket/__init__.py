@@ -16,6 +16,7 @@ from .channels import (
     RawProtocol,
     RawTransport,
     Sent,
+    Stamp,
     Stats,
     TunChannel,
 )
@@ -77,6 +78,7 @@ __all__ = (
     "RawTransport",
     "Sent",
     "SpecError",
+    "Stamp",
     "Stats",
     "TunChannel",
     "WireError",

@@ -126,6 +126,7 @@ def open_packet(
     filter: bpf.ProgramLike | None = None,
     lock_filter: bool = False,
     snaplen: int = 65535,
+    qdisc_bypass: bool = False,
     namespace: str | None = None,
     mark: int | None = None,
     priority: int | None = None,
@@ -148,6 +149,9 @@ def open_packet(
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
         snaplen: Bytes kept of each packet.
+        qdisc_bypass: What is sent goes to the driver past the interface's queue, and past ``tc``,
+            shaping and other packet sockets with it. Where the driver has no room, a send fails
+            with ``ENOBUFS``, and the frame may be counted as dropped there.
         namespace: As `open`, and so are the rest.
 
     Raises:
@@ -162,6 +166,7 @@ def open_packet(
         filter=arguments.program(filter),
         lock_filter=lock_filter,
         snaplen=snaplen,
+        qdisc_bypass=qdisc_bypass,
         namespace=namespace,
         mark=mark,
         priority=priority,

@@ -205,11 +205,12 @@ class Readiness:
     A device that cannot be polled (/dev/zero, a regular file) is always ready.
     """
 
-    __slots__ = ("_read", "_write")
+    __slots__ = ("_error", "_read", "_write")
 
     def __init__(self, fd: int) -> None:
         self._read = _Gate(fd, select.EPOLLIN, "reading from")
         self._write = _Gate(fd, select.EPOLLOUT, "writing to")
+        self._error = _Gate(fd, 0, "waiting for a timestamp of")  # the kernel adds EPOLLERR
 
     def events(self) -> int:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
@@ -222,6 +223,14 @@ class Readiness:
     async def wait_writable(self) -> None:
         """Wait for room to write. It does not help with ``ENOBUFS``: POLLOUT stays set then."""
         await self._write.wait()
+
+    async def wait_error(self) -> None:
+        """Wait for an error, or something in the error queue; `BusyError` if another task does."""
+        await self._error.wait()
+
+    def wake_error(self) -> None:
+        """Let `wait_error` return: somebody else read what it waits for."""
+        self._error.wake()
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call back in the running asyncio loop, again and again while there is something."""
@@ -243,8 +252,10 @@ class Readiness:
         """Let waiting tasks return, so that they see that their channel was closed."""
         self._read.wake()
         self._write.wake()
+        self._error.wake()
 
     def close(self) -> None:
         """Wake the waiters, leave the loop, close the private epolls. Idempotent."""
         self._read.close()
         self._write.close()
+        self._error.close()

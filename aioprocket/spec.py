@@ -211,6 +211,7 @@ class PacketSpec:
     promiscuous: bool = False
     allmulti: bool = False
     snaplen: int = 65535
+    qdisc_bypass: bool = False
     mark: int | None = None
     priority: int | None = None
     receive_buffer: int | None = None
@@ -225,7 +226,7 @@ class PacketSpec:
         whole_number("protocol", self.protocol, 0, 0xFFFF)
         whole_number("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
-        _flags(self, "promiscuous", "allmulti")
+        _flags(self, "promiscuous", "allmulti", "qdisc_bypass")
         if (self.promiscuous or self.allmulti) and self.interface is None:
             raise SpecError("promiscuous and allmulti need an interface")
         if self.lock_filter and self.filter is None and self.interface is None:

@@ -121,7 +121,8 @@ batch_packet(struct receiver *self, struct mmsghdr *slot)
 		return NULL;
 	packet->wire_len = (uint32_t)wire_len;
 	if (read_sender(self, packet, message) < 0 ||
-	    control_read(message, packet, &self->overflow) < 0) {
+	    control_read(message, packet, &self->overflow,
+			 &self->last_ancdata) < 0) {
 		Py_DECREF(packet);
 		return NULL;
 	}

@@ -137,21 +137,60 @@ keep(struct cmsghdr *item, PyObject **list)
 	return failed;
 }
 
+static PyObject *
+build_ancdata(struct cmsghdr *item)
+{
+	PyObject *list = NULL, *ancdata = NULL;
+
+	if (keep(item, &list) == 0)
+		ancdata = PyList_AsTuple(list);
+	Py_XDECREF(list);
+	return ancdata;
+}
+
+/* Of a packet with one message: a time to live, say. */
+static PyObject *
+find_ancdata(struct cmsghdr *item, struct last_ancdata *last)
+{
+	if (item->cmsg_len > sizeof(last->message) ||
+	    (item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS))
+		return build_ancdata(item);
+	/* The length is part of what is compared. */
+	if (last->ancdata == NULL ||
+	    memcmp(last->message, item, item->cmsg_len) != 0) {
+		Py_XDECREF(last->ancdata);
+		last->ancdata = build_ancdata(item);
+		memcpy(last->message, item, item->cmsg_len);
+	}
+	Py_XINCREF(last->ancdata);
+	return last->ancdata;
+}
+
 /* 0, or -1 with an exception set; descriptors in it are still open then. */
 int
 control_read(struct msghdr *message, struct packet *packet,
-	     struct overflow *overflow)
+	     struct overflow *overflow, struct last_ancdata *last)
 {
+	struct cmsghdr *first = NULL;
 	PyObject *list = NULL;
 	int failed = 0;
 
 	for (struct cmsghdr *item = CMSG_FIRSTHDR(message);
 	     item != NULL && failed == 0; item = CMSG_NXTHDR(message, item)) {
-		if (!consume(item, packet, overflow))
+		if (consume(item, packet, overflow))
+			continue;
+		if (first == NULL) {
+			first = item;
+			continue;
+		}
+		if (list == NULL)
+			failed = keep(first, &list);
+		if (failed == 0)
 			failed = keep(item, &list);
 	}
-	if (failed == 0 && list != NULL) {
-		packet->ancdata = PyList_AsTuple(list);
+	if (failed == 0 && first != NULL) {
+		packet->ancdata = list != NULL ? PyList_AsTuple(list)
+					       : find_ancdata(first, last);
 		failed = packet->ancdata == NULL ? -1 : 0;
 	}
 	Py_XDECREF(list);

@@ -13,8 +13,16 @@ struct overflow {
 	bool seen;
 };
 
+enum { ANCDATA_SIZE = 48 };
+
+/* The ancdata of the last packet that had one short message: often the same. */
+struct last_ancdata {
+	PyObject *ancdata;
+	unsigned char message[ANCDATA_SIZE];
+};
+
 int control_read(struct msghdr *message, struct packet *packet,
-		 struct overflow *overflow);
+		 struct overflow *overflow, struct last_ancdata *last);
 size_t control_skim(struct msghdr *message, size_t wire_len,
 		    struct overflow *overflow);
 void control_close_descriptors(struct msghdr *message);

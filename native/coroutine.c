@@ -23,11 +23,35 @@ struct coroutine {
 	char running;
 };
 
+/* As a rule one is over before the next is made, and leaves it its memory. */
+static struct coroutine *
+allocate(struct reader *reader)
+{
+	PyTypeObject *type = reader_state(reader)->coroutine_type;
+	PyObject *spare = reader->spare;
+
+	if (spare == NULL)
+		return PyObject_GC_New(struct coroutine, type);
+	reader->spare = NULL;
+	return (struct coroutine *)PyObject_Init(spare, type);
+}
+
+static void
+release(struct coroutine *self, struct reader *reader)
+{
+#ifndef Py_GIL_DISABLED
+	if (reader->spare == NULL) {
+		reader->spare = (PyObject *)self;
+		return;
+	}
+#endif
+	PyObject_GC_Del(self);
+}
+
 PyObject *
 coroutine_new(struct reader *reader, PyObject *channel, bool next)
 {
-	struct coroutine *self = PyObject_GC_New(
-		struct coroutine, reader_state(reader)->coroutine_type);
+	struct coroutine *self = allocate(reader);
 
 	if (self == NULL)
 		return NULL;
@@ -278,15 +302,16 @@ static void
 coroutine_dealloc(PyObject *op)
 {
 	struct coroutine *self = (struct coroutine *)op;
+	struct reader *reader = self->reader;
 	PyTypeObject *type = Py_TYPE(op);
 
 	PyObject_GC_UnTrack(op);
 	if (self->stage == CREATED)
 		warn_of_no_await(self);
-	Py_XDECREF((PyObject *)self->reader);
 	Py_XDECREF(self->channel);
 	Py_XDECREF(self->rest);
-	PyObject_GC_Del(op);
+	release(self, reader);
+	Py_DECREF((PyObject *)reader);
 	Py_DECREF(type);
 }
 

@@ -17,6 +17,7 @@ enum { GATHERED = 64 };
 struct gatherer {
 	PyObject_HEAD
 	struct sender *sender;
+	PyObject *otherwise;
 	PyObject *items;	/* list of (data, addr) */
 	char open;
 };
@@ -31,28 +32,80 @@ is_plain(struct gatherer *self, PyObject *addr)
 	       destination_find(&sender->known, sender->family, addr, &name) > 0;
 }
 
-static PyObject *
-gather(PyObject *op, PyObject *const *args, Py_ssize_t count)
+/* 1: it was taken, 0: it was not, -1 with an exception. */
+static int
+gather(struct gatherer *self, PyObject *data, PyObject *addr)
 {
-	struct gatherer *self = (struct gatherer *)op;
 	PyObject *item;
 	int failed;
+
+	if (!self->open || PyList_Size(self->items) >= GATHERED ||
+	    !PyBytes_CheckExact(data) || !is_plain(self, addr))
+		return 0;
+	item = PyTuple_Pack(2, data, addr);
+	if (item == NULL)
+		return -1;
+	failed = PyList_Append(self->items, item);
+	Py_DECREF(item);
+	return failed < 0 ? -1 : 1;
+}
+
+static int
+read_names(PyObject *const *args, Py_ssize_t count, PyObject *names,
+	   PyObject **data, PyObject **addr)
+{
+	Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+
+	for (Py_ssize_t i = 0; i < named; i++) {
+		PyObject *name = PyTuple_GetItem(names, i);
+
+		if (PyUnicode_CompareWithASCIIString(name, "data") == 0 &&
+		    *data == NULL)
+			*data = args[count + i];
+		else if (PyUnicode_CompareWithASCIIString(name, "addr") == 0 &&
+			 *addr == NULL)
+			*addr = args[count + i];
+		else
+			return -1;
+	}
+	return *data == NULL ? -1 : 0;
+}
+
+static PyObject *
+gatherer_sendto(PyObject *op, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+	struct gatherer *self = (struct gatherer *)op;
+	PyObject *data = count > 0 ? args[0] : NULL;
+	PyObject *addr = count > 1 ? args[1] : NULL;
+	int gathered;
+
+	if (count > 2 || read_names(args, count, names, &data, &addr) < 0) {
+		PyErr_SetString(PyExc_TypeError, "sendto(data, addr=None)");
+		return NULL;
+	}
+	if (addr == NULL)
+		addr = Py_None;
+	gathered = gather(self, data, addr);
+	if (gathered < 0)
+		return NULL;
+	if (gathered > 0)
+		Py_RETURN_NONE;
+	if (self->otherwise == NULL)	/* the garbage collector was here */
+		Py_RETURN_NONE;
+	return PyObject_CallFunctionObjArgs(self->otherwise, data, addr, NULL);
+}
+
+static PyObject *
+try_gather(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+	int gathered;
 
 	if (count != 2) {
 		PyErr_SetString(PyExc_TypeError, "gather takes data and address");
 		return NULL;
 	}
-	if (!self->open || PyList_Size(self->items) >= GATHERED ||
-	    !PyBytes_CheckExact(args[0]) || !is_plain(self, args[1]))
-		Py_RETURN_FALSE;
-	item = PyTuple_Pack(2, args[0], args[1]);
-	if (item == NULL)
-		return NULL;
-	failed = PyList_Append(self->items, item);
-	Py_DECREF(item);
-	if (failed)
-		return NULL;
-	Py_RETURN_TRUE;
+	gathered = gather((struct gatherer *)op, args[0], args[1]);
+	return gathered < 0 ? NULL : PyBool_FromLong(gathered);
 }
 
 static PyObject *
@@ -71,18 +124,20 @@ take(PyObject *op, PyObject *unused)
 static PyObject *
 gatherer_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"sender", NULL};
+	static char *names[] = {"sender", "otherwise", NULL};
 	struct module_state *state = PyType_GetModuleState(type);
 	struct gatherer *self;
-	PyObject *sender;
+	PyObject *sender, *otherwise;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!:Gatherer", names,
-					 state->sender_type, &sender))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O:Gatherer", names,
+					 state->sender_type, &sender,
+					 &otherwise))
 		return NULL;
 	self = (struct gatherer *)PyType_GenericAlloc(type, 0);
 	if (self == NULL)
 		return NULL;
 	self->sender = (struct sender *)Py_NewRef(sender);
+	self->otherwise = Py_NewRef(otherwise);
 	self->items = PyList_New(0);
 	if (self->items == NULL) {
 		Py_DECREF(self);
@@ -91,15 +146,38 @@ gatherer_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	return (PyObject *)self;
 }
 
+static int
+gatherer_traverse(PyObject *op, visitproc visit, void *arg)
+{
+	struct gatherer *self = (struct gatherer *)op;
+
+	Py_VISIT(Py_TYPE(op));
+	Py_VISIT(self->otherwise);
+	Py_VISIT(self->items);
+	return 0;
+}
+
+static int
+gatherer_clear(PyObject *op)
+{
+	struct gatherer *self = (struct gatherer *)op;
+
+	self->open = 0;
+	Py_CLEAR(self->otherwise);
+	return 0;
+}
+
 static void
 gatherer_dealloc(PyObject *op)
 {
 	struct gatherer *self = (struct gatherer *)op;
 	PyTypeObject *type = Py_TYPE(op);
 
+	PyObject_GC_UnTrack(op);
 	Py_XDECREF((PyObject *)self->sender);
+	Py_XDECREF(self->otherwise);
 	Py_XDECREF(self->items);
-	PyObject_Free(self);
+	PyObject_GC_Del(op);
 	Py_DECREF(type);
 }
 
@@ -110,10 +188,13 @@ gatherer_length(PyObject *op)
 }
 
 static char gatherer_doc[] =
-"Gatherer(sender)\n"
+"Gatherer(sender, otherwise)\n"
 "--\n"
 "\n"
-"Packets that are to be sent together by a Sender, 64 at most.";
+"Packets that are to be sent together by a Sender, 64 at most.\n"
+"\n"
+"Args:\n"
+"    otherwise: Called with data and address of what is not gathered.";
 
 static PyMemberDef gatherer_members[] = {
 	{"open", T_BOOL, offsetof(struct gatherer, open), 0,
@@ -122,7 +203,11 @@ static PyMemberDef gatherer_members[] = {
 };
 
 static PyMethodDef gatherer_methods[] = {
-	{"gather", (PyCFunction)(void (*)(void))gather, METH_FASTCALL,
+	{"sendto", (PyCFunction)(void (*)(void))gatherer_sendto,
+	 METH_FASTCALL | METH_KEYWORDS,
+	 "sendto($self, /, data, addr=None)\n--\n\n"
+	 "Gather a packet, or have it sent otherwise."},
+	{"gather", (PyCFunction)(void (*)(void))try_gather, METH_FASTCALL,
 	 "gather($self, data, addr, /)\n--\n\n"
 	 "Return whether the packet was taken: room is left, it is bytes, and "
 	 "the address is None or a plain tuple of an inet socket."},
@@ -136,6 +221,8 @@ static PyType_Slot gatherer_slots[] = {
 	{Py_tp_doc, gatherer_doc},
 	{Py_tp_new, gatherer_construct},
 	{Py_tp_dealloc, gatherer_dealloc},
+	{Py_tp_traverse, gatherer_traverse},
+	{Py_tp_clear, gatherer_clear},
 	{Py_tp_members, gatherer_members},
 	{Py_tp_methods, gatherer_methods},
 	{Py_sq_length, gatherer_length},
@@ -145,6 +232,6 @@ static PyType_Slot gatherer_slots[] = {
 PyType_Spec gatherer_spec = {
 	.name = "aioprocket._system._native.Gatherer",
 	.basicsize = sizeof(struct gatherer),
-	.flags = Py_TPFLAGS_DEFAULT,
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
 	.slots = gatherer_slots,
 };

@@ -126,6 +126,8 @@ reader_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	Py_XDECREF((PyObject *)self->delivery);
 	Py_XDECREF(self->receive);
+	if (self->spare != NULL)
+		PyObject_GC_Del(self->spare);
 	PyObject_GC_Del(op);
 	Py_DECREF(type);
 }

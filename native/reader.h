@@ -13,6 +13,7 @@ struct reader {
 	int ahead;		/* packets that may be read at once */
 	int streak;		/* packets that were there when asked for */
 	int turns;		/* receives before others get their turn */
+	PyObject *spare;	/* memory of a coroutine that is over; or NULL */
 };
 
 struct module_state *reader_state(struct reader *self);

@@ -201,6 +201,7 @@ receiver_dealloc(PyObject *op)
 	struct receiver *self = (struct receiver *)op;
 	PyTypeObject *type = Py_TYPE(op);
 
+	Py_XDECREF(self->last_ancdata.ancdata);
 	ifnames_free(self->ifnames);
 	senders_free(self->senders);
 	PyObject_Free(self);

@@ -26,6 +26,7 @@ struct receiver {
 	unsigned long long bytes;
 	unsigned long long truncated;
 	struct overflow overflow;
+	struct last_ancdata last_ancdata;
 	struct ifnames *ifnames;	/* NULL until needed */
 	struct senders *senders;	/* as well */
 };

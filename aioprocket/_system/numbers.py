@@ -25,6 +25,7 @@ __all__ = (
     "Membership",
     "PacketOption",
     "SocketOption",
+    "Timestamping",
     "TunFlag",
     "TunRequest",
 )
@@ -38,10 +39,25 @@ class SocketOption(IntEnum):
     SNDBUFFORCE = 32
     RCVBUFFORCE = 33
     TIMESTAMPNS = 35  # SO_TIMESTAMPNS_OLD: what 64-bit user space gets
+    TIMESTAMPING = 37  # SO_TIMESTAMPING_OLD, as well
     RXQ_OVFL = 40
     LOCK_FILTER = 44
     MEMINFO = 55
     BINDTOIFINDEX = 62
+    TS_OPT_ID = 81  # SCM_TS_OPT_ID, a control message: Linux 6.13
+
+
+class Timestamping(IntFlag):
+    """``SOF_TIMESTAMPING_…``: linux/net_tstamp.h."""
+
+    TX_HARDWARE = 1 << 0
+    TX_SOFTWARE = 1 << 1
+    SOFTWARE = 1 << 4
+    RAW_HARDWARE = 1 << 6
+    OPT_ID = 1 << 7
+    TX_SCHED = 1 << 8
+    OPT_TSONLY = 1 << 11
+    OPT_RX_FILTER = 1 << 17  # Linux 6.12
 
 
 SOL_PACKET: Final = 263  # linux/socket.h
@@ -55,6 +71,8 @@ class PacketOption(IntEnum):
     STATISTICS = 6
     AUXDATA = 8
     VNET_HDR = 15
+    TX_TIMESTAMP = 16
+    QDISC_BYPASS = 20
     IGNORE_OUTGOING = 23
 
 

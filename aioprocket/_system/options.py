@@ -20,6 +20,7 @@ from .numbers import (
     Membership,
     PacketOption,
     SocketOption,
+    Timestamping,
 )
 
 __all__ = (
@@ -27,6 +28,7 @@ __all__ = (
     "attach_filter",
     "bind_to_ifindex",
     "bound_ifindex",
+    "bypass_qdisc",
     "detach_filter",
     "drain",
     "drop_all",
@@ -39,6 +41,7 @@ __all__ = (
     "ignore_outgoing",
     "lock_filter",
     "replace_filter",
+    "report_transmit_timestamps",
     "set_receive_buffer",
     "set_send_buffer",
 )
@@ -175,6 +178,33 @@ def enable_timestamps(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPNS, 1)
 
 
+def report_transmit_timestamps(sock: socket.socket) -> None:
+    """Put timestamps of packets that ask for one on the error queue, and number these packets.
+
+    No packet asks by this alone: each does by a control message. Nothing is set that is set
+    already, since the kernel would begin to count anew.
+
+    Source: Documentation/networking/timestamping.rst of Linux, 1.3.2 and 1.3.3.
+    """
+    level, option = socket.SOL_SOCKET, SocketOption.TIMESTAMPING
+    before = Timestamping(sock.getsockopt(level, option))
+    wanted = before | (
+        Timestamping.SOFTWARE
+        | Timestamping.RAW_HARDWARE
+        | Timestamping.OPT_ID
+        | Timestamping.OPT_TSONLY
+    )
+    if wanted == before & ~Timestamping.OPT_RX_FILTER:
+        return
+    try:
+        # Else every packet received carries a second timestamp from then on.
+        sock.setsockopt(level, option, wanted | Timestamping.OPT_RX_FILTER)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        sock.setsockopt(level, option, wanted)
+
+
 def enable_drop_counter(sock: socket.socket) -> None:
     """Each packet brings the count of those dropped before it, as SO_RXQ_OVFL."""
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.RXQ_OVFL, 1)
@@ -188,6 +218,11 @@ def enable_auxdata(sock: socket.socket) -> None:
 def ignore_outgoing(sock: socket.socket) -> None:
     """A packet socket no longer sees what this host sends: packet(7), Linux 4.20."""
     sock.setsockopt(SOL_PACKET, PacketOption.IGNORE_OUTGOING, 1)
+
+
+def bypass_qdisc(sock: socket.socket) -> None:
+    """What a packet socket sends goes to the driver at once: packet(7), PACKET_QDISC_BYPASS."""
+    sock.setsockopt(SOL_PACKET, PacketOption.QDISC_BYPASS, 1)
 
 
 def enable_receive_errors(sock: socket.socket, family: int) -> None:

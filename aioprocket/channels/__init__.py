@@ -9,7 +9,7 @@ from .inet import IcmpChannel, InetChannel
 from .netlink import NetlinkChannel
 from .packet import PacketChannel
 from .protocol import RawProtocol
-from .state import ChannelAttribute, Sent, Stats
+from .state import ChannelAttribute, Sent, Stamp, Stats
 from .transport import RawTransport
 from .tun import TunChannel
 
@@ -25,6 +25,7 @@ __all__ = (
     "RawProtocol",
     "RawTransport",
     "Sent",
+    "Stamp",
     "Stats",
     "TunChannel",
     "adopt",

@@ -29,6 +29,7 @@ from .outlet import Outlet
 from .port import Port
 from .receiving import Receiving
 from .sending import Sending
+from .stamping import Stamper
 from .state import ChannelAttribute, Stats
 
 __all__ = ("Channel",)
@@ -56,6 +57,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         self._origin = origin
         self._helper_pid = helper_pid
         self._filter: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
+        # Packets that were read, and not delivered when the channel ended.
+        self._lost = 0
         # Set by a transport: it ends with its channel.
         self._on_close: Callable[[], None] | None = None
         place = self._place()
@@ -63,6 +66,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         intake = Intake(port, link, place)
         super().__init__(port, intake, readiness, read_packets)
         self._outlet = Outlet(port, readiness, intake, link, place)
+        self._stamper = Stamper(port, readiness, intake, self._outlet, place)
 
     @classmethod
     def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":
@@ -154,7 +158,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             rx_dropped=self._port.dropped(),
             rx_truncated=counters.truncated + intake.extra_truncated,
             rx_queued=self._port.queued(),
-            rx_held=len(self._machine.backlog),
+            rx_held=len(self._machine.backlog) + self._lost,
             tx_packets=outlet.tx_packets,
             tx_bytes=outlet.tx_bytes,
             tx_refused=outlet.tx_refused,
@@ -273,8 +277,9 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     def detach(self) -> int:
         """End the channel, but not the descriptor, which is the caller's from here on.
 
-        Packets of a batch that was broken off are lost; all others wait in the descriptor. A
-        receive that waits gets `ClosedError`.
+        Packets that were read and not delivered, ``stats().rx_held``, are lost: take them before,
+        with `receive_nowait`. All others wait in the descriptor. A receive that waits gets
+        `ClosedError`.
 
         Raises:
             ClosedError: There is no descriptor any more.
@@ -329,7 +334,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
 
     def _end(self) -> None:
         self._closed = True
-        self._machine.forget()
+        self._lost += len(self._machine.forget())
         self._machine.set(False)
         self._settle(0)
         # Before the descriptor goes: the loop must not find the number's next owner under it.

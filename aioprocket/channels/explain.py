@@ -31,12 +31,16 @@ class _FileNotFoundError(ChannelError, FileNotFoundError): ...
 class _PermissionError(ChannelError, PermissionError): ...
 
 
+class _TimeoutError(ChannelError, TimeoutError): ...
+
+
 _KINDS: Final[dict[type[OSError], type[ChannelError]]] = {
     BrokenPipeError: _BrokenPipeError,
     ConnectionResetError: _ConnectionResetError,
     ConnectionRefusedError: _ConnectionRefusedError,
     FileNotFoundError: _FileNotFoundError,
     PermissionError: _PermissionError,
+    TimeoutError: _TimeoutError,
 }
 _HINTS: Final = {
     errno.EDESTADDRREQ: "it has no destination: give an address, as in sendto(data, addr)",

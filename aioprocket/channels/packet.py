@@ -68,6 +68,8 @@ def _set_up(sock: socket.socket, spec: PacketSpec, link: Link | None) -> None:
     try:
         options.enable_timestamps(sock)
         options.enable_auxdata(sock)
+        if spec.qdisc_bypass:
+            options.bypass_qdisc(sock)
         if link is not None and spec.promiscuous:
             options.add_membership(sock, link.index, Membership.PROMISCUOUS)
         if link is not None and spec.allmulti:

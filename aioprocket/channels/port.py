@@ -17,7 +17,7 @@ from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
 from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
-from .errqueue import read_error_queue
+from .errqueue import TransmitStamp, read_error_queue
 
 __all__ = (
     "MAX_PACKET",
@@ -58,6 +58,7 @@ class Port(ABC):
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
+        on_stamp: Told of each transmit timestamp that `errors` comes across.
     """
 
     sock: socket.socket | None
@@ -68,6 +69,7 @@ class Port(ABC):
     send: Callable[[Data], int]
     stream: bool
     closes_slowly: bool
+    on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
     @abstractmethod
     def fileno(self) -> int:
@@ -213,7 +215,7 @@ class SocketPort(Port):
 
     def errors(self) -> list[OSError]:
         """Of the families that have an error queue."""
-        return read_error_queue(self.sock)
+        return read_error_queue(self.sock, self.on_stamp)
 
     def dropped(self) -> int:
         """As the kernel counts; after the end, as it did last."""

@@ -7,7 +7,8 @@ from anyio.abc import UnreliableObjectSendStream
 from ..packet import Packet
 from .outlet import Outlet, no_room
 from .port import Address, AncillaryData, Data
-from .state import Sent
+from .stamping import Stamper
+from .state import Sent, Stamp, StampSource
 
 __all__ = ("Sending",)
 
@@ -19,6 +20,7 @@ class Sending(UnreliableObjectSendStream[Packet]):
     """
 
     _outlet: Outlet
+    _stamper: Stamper
 
     async def send(self, item: Data) -> None:
         """Send one packet to where the channel is bound or connected; wait while there is no room.
@@ -46,7 +48,7 @@ class Sending(UnreliableObjectSendStream[Packet]):
     async def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> Sent:
         """Send packets, or pairs of a packet and its address, in order, by few system calls.
 
-        It waits while there is no room, and lets other tasks have their turn between 512 packets.
+        It waits while there is no room, and lets other tasks have their turn every 2 ms.
         Lists and other iterables are read as far as they are sent. What was taken before a
         cancellation, or before an item that is none, is in ``stats().tx_packets``.
 
@@ -59,6 +61,38 @@ class Sending(UnreliableObjectSendStream[Packet]):
             What `send` raises, of the first packet.
         """
         return await self._outlet.send_batch(items)
+
+    async def send_stamped(
+        self,
+        data: Data,
+        addr: Address | None = None,
+        *,
+        source: StampSource = "software",
+        timeout: float = 1.0,
+    ) -> Stamp:
+        """Send one packet, and return when it left, by the kernel's or the device's clock.
+
+        One packet of a channel asks at a time; further calls wait for their turn. All other sends
+        go on meanwhile. On Linux before 6.12, packets that are received after the first such call
+        carry a second timestamp, in ``ancdata``.
+
+        Args:
+            data: As `send`.
+            addr: As `sendto`; None as `send`.
+            source: Which moment: see `Stamp`. Nothing falls back to another: a device whose
+                hardware timestamps root has not switched on gives none.
+            timeout: Seconds to wait for the timestamp, once the packet was taken.
+
+        Raises:
+            SpecError: A device, a stream, or a family without timestamps: they are of packet and
+                internet sockets.
+            TimeoutError: The packet was taken, but no timestamp came: it is still queued, was
+                dropped, or the driver gives none. A `ChannelError`, too.
+            What `send` raises.
+
+        Source: Documentation/networking/timestamping.rst of Linux.
+        """
+        return await self._stamper.send(data, addr, source, timeout)
 
     def send_nowait(self, data: Data, addr: Address | None = None) -> None:
         """Send one packet now or not at all.

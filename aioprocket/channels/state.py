@@ -1,10 +1,12 @@
 """What a channel says of itself: counters, and attributes for anyio's typed look-up."""
 
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import anyio
 
-__all__ = ("ChannelAttribute", "Sent", "Stats")
+__all__ = ("ChannelAttribute", "Sent", "Stamp", "StampSource", "Stats")
+
+StampSource: TypeAlias = Literal["software", "hardware", "sched"]
 
 
 class Sent(int):
@@ -23,6 +25,23 @@ class Sent(int):
         return sent
 
 
+class Stamp(NamedTuple):
+    """When a packet was sent.
+
+    Attributes:
+        timestamp_ns: Nanoseconds of ``clock``.
+        source: ``"software"``: the driver had given the packet to the device, or was about to;
+            ``"hardware"``: the device began to send it; ``"sched"``: it came to the interface's
+            queue.
+        clock: ``"realtime"``: since 1970, as of received packets; ``"hardware"``: of the device's
+            own clock, which starts and runs as whoever rules it wants.
+    """
+
+    timestamp_ns: int
+    source: StampSource
+    clock: Literal["realtime", "hardware"]
+
+
 class Stats(NamedTuple):
     """Totals since the channel was made, but for the two that say how things are now.
 
@@ -33,7 +52,8 @@ class Stats(NamedTuple):
             other sockets: SO_MEMINFO; a device keeps no count, so 0.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
-        rx_held: Now: packets that were read and are not delivered yet.
+        rx_held: Now: packets that were read and are not delivered yet, of a delivery that was
+            broken off or for a receive that read ahead; after the end, those that never were.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.
         tx_refused: Packets that the kernel had no room for at first, sent later or not.

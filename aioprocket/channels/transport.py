@@ -60,7 +60,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         )
         port, outlet = channel._port, channel._outlet
         self._writer = Writer(port, outlet, self._intake, self._readiness, self._buffer)
-        self._gather = self._writer.gather
+        # What the method of this name does, without a frame of Python for each packet.
+        self.sendto = self._writer.sendto  # type: ignore[method-assign]
         self._writer.on_error = self._tell_error
         self._writer.on_writable = self._on_writable
         self._intake.on_error = self._tell_error
@@ -202,8 +203,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         Raises:
             SpecError: The address is a host's name: nothing is looked up here.
         """
-        if not self._gather(data, addr):
-            self._writer.send(data, addr)
+        self._writer.sendto(data, addr)
 
     def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> int:
         """Send packets, or pairs of a packet and its address, each as `sendto` does.

@@ -28,15 +28,15 @@ class Writer:
     Attributes:
         accepts: Whether more may come; what is in the buffer is sent all the same.
         buffer: What waits for room.
-        gather: Takes a packet that may wait for others: if it does not, `send` is to be called.
+        sendto: As `send`, but the packet may wait for others until `end`.
         on_error: Told of each packet that cannot be sent.
         on_writable: Called back in the loop while there is room for what is in the buffer; it is
             to call `flush`.
     """
 
     __slots__ = (
-        "_gatherer", "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "gather",
-        "on_error", "on_writable",
+        "_gatherer", "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "on_error",
+        "on_writable", "sendto",
     )  # fmt: skip
 
     def __init__(
@@ -50,8 +50,8 @@ class Writer:
         self.accepts = True
         self.on_error: Callable[[OSError], None] = lambda error: None
         self.on_writable: Callable[[], None] = lambda: None
-        self._gatherer = Gatherer(port.sender)
-        self.gather = self._gatherer.gather
+        self._gatherer = Gatherer(port.sender, self.send)
+        self.sendto = self._gatherer.sendto
 
     def begin(self) -> None:
         """From here on, until `end`, packets may wait for each other."""
@@ -82,7 +82,7 @@ class Writer:
         if not self.accepts:
             return
         self._send_gathered()
-        if self.gather(data, address):  # there was no room for it
+        if self._gatherer.gather(data, address):  # it had no room for it
             return
         if not self.buffer:
             try:

@@ -63,8 +63,10 @@ _REASONS: Final = {
     Reason.BUFFER: "buffers above 64 MiB are not granted",
     Reason.PRIORITY: "priorities above 7 are not granted",
     Reason.NAMESPACE: "namespaces other than your own are not granted",
-    Reason.EVERYBODY: "everybody may execute the helper, and there is no policy",
-    Reason.FILE: "the helper's file is not root's, or others can write it",
+    Reason.EVERYBODY: "everybody may execute the helper, or connect to the broker, and there is no "
+    "policy",
+    Reason.FILE: "the file of the helper, or the socket of the broker, is not root's, or others "
+    "can write there",
     Reason.ADDRESS: "only addresses that no real network has are granted",
 }
 _INVALID: Final = "its policy is invalid, and nobody gets anything until it is mended"
@@ -152,6 +154,21 @@ def hello_refused(reply: Reply, by: str) -> AioprocketError:
             errno=reply.errno,
             step="identity",
             hint="the process that made the session's socket must be the one that uses it",
+        )
+    if reply.stage is Stage.POLICY:
+        return NotPermittedError(
+            f"{by} has too many connections of this account: {errno_text(reply.errno)}",
+            errno=reply.errno,
+            step="policy",
+            hint="close some, or share one: async with aioprocket.Helper() as helper",
+        )
+    if reply.stage is Stage.NAMESPACE:
+        return NotPermittedError(
+            f"{by} does not know in which network this process is: {errno_text(reply.errno)}",
+            errno=reply.errno,
+            step="namespace",
+            hint="in another network than the broker's it needs Linux 6.5; process and socket "
+            "must be of one network",
         )
     if reply.stage is Stage.VERSION:
         return HelperProtocolError(

@@ -14,7 +14,7 @@ from typing import Final
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading, tun, udp
+from . import descriptors, reading, sending, tun, udp
 from .peers import compile_peers
 
 
@@ -30,6 +30,7 @@ class Rig:
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": lambda rig: reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer),
+    "sending": lambda rig: sending.run(rig.peers, rig.pair),
     "tun": lambda rig: tun.run(),
     "udp": lambda rig: udp.run(rig.peers),
 }

@@ -1,8 +1,13 @@
 """Figures and how they are shown: medians of interleaved runs, and their ratios."""
 
+import os
 import resource
+from typing import Final
 
-__all__ = ("cpu_seconds", "heading", "resident_bytes", "row", "within")
+__all__ = ("CORES", "cpu_seconds", "heading", "resident_bytes", "row", "within")
+
+# For the load, and for what is measured. Taken before anything is pinned.
+CORES: Final = tuple((sorted(os.sched_getaffinity(0)) * 2)[:2])
 
 
 def cpu_seconds() -> float:

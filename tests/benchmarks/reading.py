@@ -21,7 +21,7 @@ import uvloop
 
 import aioprocket
 
-from .figures import cpu_seconds, heading, row
+from .figures import CORES, cpu_seconds, heading, row
 
 SECONDS = 1.0
 FRAME = 64
@@ -59,7 +59,7 @@ Reader = Callable[[str, float], Awaitable[tuple[int, int]]]
 
 def run(peers: dict[str, Path], interfaces: tuple[str, str], *, force_buffer: bool) -> None:
     sender, receiver = interfaces
-    generator_core, reader_core = sorted(os.sched_getaffinity(0))[:2]
+    generator_core, reader_core = CORES
     os.sched_setaffinity(0, {reader_core})
     command = [str(peers["generator"]), sender, str(SECONDS), str(FRAME), "0"]
     readers = _readers(BUFFER if force_buffer else None)

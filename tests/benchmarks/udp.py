@@ -5,7 +5,6 @@ way, and sends one for each that comes back. What counts is the rate, and the se
 time for each datagram, which is the kernel's for both ways as well.
 """
 
-import os
 import signal
 import socket
 import subprocess
@@ -15,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from .figures import heading, row, within
+from .figures import CORES, heading, row, within
 
 PORT = 53
 WINDOW = 64
 SECONDS = 0.8
 SIZE = 64
-ROUNDS = 3
+ROUNDS = 7
 
 C_SERVER = "C, recvmmsg and sendmmsg"
 UVLOOP = "create_datagram_endpoint, uvloop"
@@ -54,7 +53,7 @@ def run(peers: dict[str, Path], *, window: int = WINDOW) -> None:
 
 
 def _one_run(peers: dict[str, Path], arguments: tuple[str, str] | None, window: int) -> Run:
-    client_core, server_core = sorted(os.sched_getaffinity(0))[:2]
+    client_core, server_core = CORES
     if arguments is None:
         command = [str(peers["udp_server"]), str(PORT)]
     else:

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -14,6 +15,7 @@ import trio
 from aioprocket import (
     BusyError,
     Channel,
+    InetChannel,
     Packet,
     RawProtocol,
     RawTransport,
@@ -284,6 +286,55 @@ async def test_no_wakeup_reads_more_than_read_packets(veth: tuple[str, str]) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_backlog_and_new_packets_share_the_packets_of_a_turn(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(250))
+        turns = 0
+        seen: list[int] = []
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+
+        def broken_off(packet: Packet) -> None:
+            seen.append(turns)
+            if len(seen) % 50 == 0:
+                transport.pause_reading()
+                transport.resume_reading()
+
+        protocol.on_packet = broken_off
+        transport.set_active(True)
+        while len(seen) < 250:
+            turns += 1
+            await asyncio.sleep(0)
+        await ended(transport)
+
+        assert [number(packet) for packet in protocol.packets] == list(range(250))
+        assert max(seen.count(turn) for turn in set(seen)) <= 64
+
+
+@pytest.mark.asyncio
+async def test_a_receive_within_a_delivery_gets_the_next_packet(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(6))
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+        received: list[int] = []
+
+        def take_the_next(packet: Packet) -> None:
+            if number(packet) == 1:
+                transport.set_active(False)
+                received.append(number(transport.receive_nowait()))
+                transport.set_active(True)
+
+        protocol.on_packet = take_the_next
+        transport.set_active(True)
+        await until(lambda: len(protocol.packets) == 5)
+        await ended(transport)
+
+        assert received == [2]
+        assert [number(packet) for packet in protocol.packets] == [0, 1, 3, 4, 5]
+
+
+@pytest.mark.asyncio
 async def test_a_slow_callback_hands_the_turn_over_and_loses_nothing(
     veth: tuple[str, str],
 ) -> None:
@@ -456,6 +507,28 @@ async def test_an_unexpected_exception_ends_the_transport_once(doing: str) -> No
         assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
         assert doing in reports[0]["message"]
         assert transport.channel.fileno() == -1
+
+
+@pytest.mark.asyncio
+async def test_a_packet_that_had_to_wait_goes_to_the_address_that_it_carries() -> None:
+    class FullAtFirst(SocketPort):
+        def sendto(self, data: Any, address: Any) -> int:
+            raise BlockingIOError(errno.EAGAIN, "no room")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        far.settimeout(5)
+        channel = InetChannel(FullAtFirst(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
+        transport, protocol = await create_endpoint(Typed, channel, active=False)
+
+        transport.sendto(Packet(b"reply", far.getsockname()))
+        transport.sendto(b"behind", far.getsockname())
+        await until(lambda: not transport.get_write_buffer_size())
+
+        assert [far.recv(100), far.recv(100)] == [b"reply", b"behind"]
+        assert transport.stats().tx_refused == 1
+        transport.abort()
+        await until(lambda: protocol.lost)
 
 
 @pytest.mark.asyncio

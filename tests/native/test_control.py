@@ -236,3 +236,23 @@ def test_passed_descriptors_arrive_as_recvmsg_gives_them(count: int) -> None:
         os.close(reader)
         for fd in received:
             os.close(fd)
+
+
+def test_each_packet_has_its_own_time_to_live_whatever_the_last_one_had() -> None:
+    ip_recvttl, ip_ttl = 12, 2  # linux/in.h
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
+    ):
+        near.bind(("127.0.0.1", 0))
+        near.setsockopt(socket.IPPROTO_IP, ip_recvttl, 1)
+        hops = [5, 5, 9, 5, 200]
+        for each in hops:
+            far.setsockopt(socket.IPPROTO_IP, ip_ttl, each)
+            far.sendto(b"x", near.getsockname())
+
+        packets = Receiver(near.fileno()).receive(64)
+
+        assert [packet.ancdata for packet in packets] == [
+            ((socket.IPPROTO_IP, ip_ttl, each.to_bytes(4, "little")),) for each in hops
+        ]

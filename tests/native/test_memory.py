@@ -1,6 +1,7 @@
 """Over hundreds of thousands of packets, nothing is kept that the caller does not keep."""
 
 import array
+import contextlib
 import gc
 import os
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aioprocket._system._native import Packet, Receiver
+from aioprocket._system._native import Delivery, Gatherer, Packet, Reader, Receiver, Sender
 from lab.leaks import descriptors
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h
@@ -61,6 +62,72 @@ def test_receiving_keeps_nothing(looped: socket.socket) -> None:
         list(packets[2])
 
     assert growth(receive_50, PACKETS // 50) < SLACK
+
+
+@pytest.mark.parametrize("datagrams", [False, True])
+def test_dispatching_keeps_nothing(looped: socket.socket, datagrams: bool) -> None:
+    receiver, delivery = Receiver(looped.fileno()), Delivery()
+    delivery.credit = -1
+    called = 0
+
+    def callback(*arguments: object) -> None:
+        nonlocal called
+        called += 1
+        if called % 100 == 40:
+            delivery.interrupt()
+        if called % 100 == 80:
+            raise ZeroDivisionError
+
+    def dispatch_50() -> None:
+        for _ in range(50):
+            looped.send(b"hello")
+        until = called + 50
+        while called < until:
+            with contextlib.suppress(ZeroDivisionError):
+                receiver.dispatch(delivery, callback, 64, datagrams, 10**12)
+
+    assert growth(dispatch_50, PACKETS // 50) < SLACK
+
+
+class Slow:
+    """What a coroutine goes on with where there is no packet."""
+
+    async def _receive_slowly(self, error: object) -> None:
+        raise ZeroDivisionError
+
+
+def test_awaiting_packets_keeps_nothing(looped: socket.socket) -> None:
+    delivery, slow = Delivery(), Slow()
+    reader = Reader(delivery, Receiver(looped.fileno()).receive, 64)
+
+    def await_50() -> None:
+        for _ in range(50):
+            looped.send(b"hello")
+        reader.turns = 1000
+        for _ in range(50):
+            with pytest.raises(StopIteration):
+                reader.receive(slow).send(None)
+        with pytest.raises(ZeroDivisionError):
+            reader.receive(slow).send(None)
+        reader.receive(slow).close()
+
+    before = sys.getrefcount(slow)
+    assert growth(await_50, PACKETS // 100) < SLACK
+    assert sys.getrefcount(slow) == before
+
+
+def test_gathering_keeps_nothing(looped: socket.socket) -> None:
+    sender = Sender(looped.fileno())
+    gatherer = Gatherer(sender, lambda data, addr: None)
+    gatherer.open = True
+
+    def gather_and_send_50() -> None:
+        for number in range(50):
+            gatherer.sendto(b"hello", ("127.0.0.1", 1024 + number))
+            gatherer.sendto(bytearray(b"hello"))
+        assert len(gatherer.take()) == 50
+
+    assert growth(gather_and_send_50, PACKETS // 50) < SLACK
 
 
 def test_reading_a_device_keeps_nothing() -> None:
@@ -153,3 +220,22 @@ def test_descriptors_are_not_lost_when_memory_is() -> None:
 
         assert failures > 10
         assert descriptors() == before
+
+
+def test_sending_keeps_nothing(looped: socket.socket) -> None:
+    sender = Sender(looped.fileno())
+    address = looped.getsockname()
+    items = (b"bytes", bytearray(b"view"), (b"pair", address), Packet(b"packet", address))
+    wrong = (b"bytes", bytearray(b"view"), bytes(70_000), bytearray(70_000))
+
+    def send_50() -> None:
+        assert sender.send(items * 12, 0, True) == 48
+        assert sender.send(wrong, 0, True) == 2
+        assert sender.send((b"last", "text"), 0, True) == 1
+        while True:
+            try:
+                looped.recv(1, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+
+    assert growth(send_50, PACKETS // 50 // 4) < SLACK
