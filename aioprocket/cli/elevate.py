@@ -12,8 +12,8 @@ from typing import Final
 from rich.console import Console
 
 from ..errors import HelperError
-from ..helper.installation import Steps
 from ..helper.place import is_roots_alone
+from ..helper.steps import Steps
 
 __all__ = ("in_words", "run_as_root", "system_program")
 

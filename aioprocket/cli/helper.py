@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ..errors import HelperNotFoundError
-from ..helper.examine import Examined
+from ..helper.examine import Examined, examine_broker, examine_helper
 from ..helper.install import GROUP, SUDO_RULE
 from ..helper.installation import (
     Installed,
@@ -20,8 +20,9 @@ from ..helper.installation import (
     plan_removal,
 )
 from ..helper.locate import INSTALLED, helper_path
+from ..helper.units import limits
 from .elevate import in_words, run_as_root
-from .trial import try_helper
+from .trial import try_way
 
 __all__ = ("app", "install", "status", "uninstall")
 
@@ -41,6 +42,9 @@ def install(
     mode: Annotated[
         InstallMode | None, typer.Option(help="how it gets its rights; else as before, or setuid")
     ] = None,
+    broker: Annotated[
+        bool, typer.Option("--broker", help="a service for programs that have no helper")
+    ] = False,
     dry_run: _DryRun = False,
 ) -> None:
     """Install the bundled helper, and verify it by opening a socket.
@@ -48,23 +52,25 @@ def install(
     Shows what it does and does it with the system's install and setcap, through sudo unless run as
     root. Again is no harm: it puts the bundled helper in the place of the old one.
     """
-    plan = plan_installation(group, mode)
-    for sentence in plan.kept:
-        _out.print(sentence, markup=False)
-    if _is_done(plan):
-        _out.print(f"{plan.path} is the bundled helper already: nothing to do", markup=False)
-    elif dry_run:
+    plan = plan_installation(group, mode, broker=broker)
+    for sentence in (*plan.kept, limits() if broker else ""):
+        if sentence:
+            _out.print(sentence, markup=False)
+    if dry_run:
         _show(plan)
         return
+    if not broker and _is_done(plan):
+        _out.print(f"{plan.path} is the bundled helper already: nothing to do", markup=False)
     else:
         run_as_root(plan.steps, _out)
-    if dry_run:
-        return
-    if plan.mode is InstallMode.PLAIN:
+    if broker:
+        found = try_way(examine_broker, grp.getgrnam(GROUP).gr_gid)
+        _report(found, "broker", GROUP)
+    if plan.mode is not InstallMode.PLAIN:
+        found = try_way(examine_helper, grp.getgrnam(plan.group).gr_gid)
+        _report(found, plan.mode, plan.group)
+    elif not broker:
         _out.print("installed; whether a rule of sudo permits it: aioprocket doctor", markup=False)
-        return
-    found = try_helper(grp.getgrnam(plan.group).gr_gid)
-    _report(found, plan)
 
 
 @app.command()
@@ -77,7 +83,7 @@ def status(json: _Json = False) -> None:
         else:
             _out.print(f"no helper at {' or '.join(INSTALLED)}: aioprocket helper install")
         raise typer.Exit(1)
-    trial = try_helper(found[0].gid)
+    trial = try_way(examine_helper, found[0].gid)
     if json:
         report = {"installed": [_as_dict(each) for each in found]} | _outcome(trial)
         typer.echo(json_module.dumps(report, indent=2))
@@ -128,16 +134,16 @@ def _is_done(plan: Plan) -> bool:
         return False
 
 
-def _report(found: Examined, plan: Plan) -> None:
+def _report(found: Examined, what: str, group: str) -> None:
     if found.state == "works":
-        _out.print(f"it works, {plan.mode}, for the group {plan.group}", markup=False)
+        _out.print(f"it works, {what}, for the group {group}", markup=False)
         return
     _out.print(f"installed; {found.reason}", markup=False)
     if found.remedy:
         _out.print(found.remedy, markup=False)
     # Whoever is to join the group yet, or has a policy that grants something else, is well served.
-    waits = found.state == "denied" or f"for the group {plan.group}" in found.reason
-    raise typer.Exit(0 if waits else 1)
+    if found.state != "denied" and f"for the group {group}" not in found.reason:
+        raise typer.Exit(1)
 
 
 def _as_dict(installed: Installed) -> dict[str, Any]:

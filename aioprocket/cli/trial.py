@@ -1,25 +1,28 @@
-"""Whether an installed helper does what it is there for, found out by opening a socket."""
+"""Whether what was installed does what it is there for, found out by opening a socket."""
 
 import os
 import warnings
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 import anyio
 
-from ..helper.examine import Examined, examine_helper
+from ..helper.examine import Examined
 
-__all__ = ("try_helper",)
+__all__ = ("try_way",)
+
+Examine: TypeAlias = Callable[[], Awaitable[Examined]]
 
 _NOBODY: Final = 65534
 
 
-def try_helper(gid: int) -> Examined:
-    """A socket by the installed helper, as this account, or for root as nobody in a group.
+def try_way(examine: Examine, gid: int) -> Examined:
+    """A socket by one way, as this account, or for root as nobody in a group.
 
     Root could open one without any helper.
     """
     if os.geteuid() != 0:
-        return anyio.run(examine_helper)
+        return anyio.run(examine)
     reading, writing = os.pipe()
     anyio.run(anyio.sleep, 0)  # so that the child, who may not read it, has the loop's code
     with warnings.catch_warnings():
@@ -27,7 +30,7 @@ def try_helper(gid: int) -> Examined:
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
-        os._exit(_answer(gid, writing))
+        os._exit(_answer(examine, gid, writing))
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
         state, _, rest = pipe.read().partition("\0")
@@ -35,17 +38,17 @@ def try_helper(gid: int) -> Examined:
     reason, _, remedy = rest.partition("\0")
     match state:
         case "works" | "denied" | "unsafe" | "no":
-            return Examined("installed helper", state, reason, remedy)
+            return Examined("", state, reason, remedy)
         case _:
-            return Examined("installed helper", "no", f"no trial as uid {_NOBODY} was possible")
+            return Examined("", "no", f"no trial as uid {_NOBODY} was possible")
 
 
-def _answer(gid: int, writing: int) -> int:
+def _answer(examine: Examine, gid: int, writing: int) -> int:
     try:
         os.setgroups([gid])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-        found = anyio.run(examine_helper)
+        found = anyio.run(examine)
         with open(writing, "w", encoding="utf-8") as pipe:
             pipe.write("\0".join((found.state, found.reason, found.remedy)))
     except BaseException:  # the parent says that there was no answer

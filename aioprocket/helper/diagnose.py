@@ -24,6 +24,7 @@ __all__ = (
     "why_no_user_namespace",
     "why_none_can_help",
     "why_not_executable",
+    "why_not_joined",
     "why_partial",
     "why_unprivileged",
 )
@@ -63,17 +64,23 @@ def why_not_executable(path: str) -> Diagnosis | None:
         return f"{path} is executable by nobody", how_to_grant_in_place(path)
     if not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH):
         return f"{path} is executable by its owner only", how_to_grant_in_place(path)
-    group = _group_name(status.st_gid)
-    if _joined_since(status.st_gid):
+    if status.st_gid == 0 or not is_for_root_alone(path):
+        # Never into root's group: much else is open to it.
+        return f"{path} is for the group {_group_name(status.st_gid)}, which you are not in", (
+            how_to_grant_in_place(path)
+        )
+    return why_not_joined(path, status.st_gid)
+
+
+def why_not_joined(path: str, gid: int) -> Diagnosis:
+    """What keeps this process from what is a group's, which it is not in."""
+    group = _group_name(gid)
+    if _joined_since(gid):
         return (
             f"{path} is for the group {group}, which you joined after you logged in",
             f"log in again; or, in this terminal: newgrp {group}",
         )
-    reason = f"{path} is for the group {group}, which you are not in"
-    if status.st_gid == 0 or not is_for_root_alone(path):
-        # Never into root's group: much else is open to it.
-        return reason, how_to_grant_in_place(path)
-    return reason, how_to_join(group)
+    return f"{path} is for the group {group}, which you are not in", how_to_join(group)
 
 
 def why_unprivileged(path: str) -> Diagnosis | None:

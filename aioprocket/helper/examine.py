@@ -28,12 +28,13 @@ from .diagnose import (
     why_not_executable,
     why_unprivileged,
 )
-from .install import how_to_install
+from .install import how_to_install, how_to_start_broker
 from .ladder import HelperLike, obtain, obtain_directly
 from .locate import BROKER_SOCKET, INSTALLED, has_broker, installed_helper
 from .place import objections
+from .units import why_broker_refuses
 
-__all__ = ("Examined", "State", "examine", "examine_helper")
+__all__ = ("Examined", "State", "examine", "examine_broker", "examine_helper")
 
 State: TypeAlias = Literal["works", "denied", "unsafe", "no"]
 
@@ -66,7 +67,7 @@ async def examine() -> tuple[Examined, ...]:
     return (
         await _own_rights(),
         await examine_helper(),
-        await _broker(),
+        await examine_broker(),
         await _sudo(),
         await _ping_socket(),
         _user_namespace(),
@@ -116,9 +117,14 @@ async def _own_rights() -> Examined:
     return Examined("own rights", "works")
 
 
-async def _broker() -> Examined:
+async def examine_broker() -> Examined:
+    """The broker's socket in its place."""
     if not has_broker():
-        return Examined("broker", "no", f"there is no socket {BROKER_SOCKET}")
+        absent = f"there is no socket {BROKER_SOCKET}"
+        return Examined("broker", "no", absent, how_to_start_broker())
+    found = why_broker_refuses(BROKER_SOCKET)
+    if found is not None:
+        return Examined("broker", "no", *found)
     return (await _tried("broker", f"unix:{BROKER_SOCKET}"))[0]
 
 

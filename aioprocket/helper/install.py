@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import HelperNotFoundError
-from .locate import INSTALLED, helper_path
+from .locate import BROKER_SOCKET, INSTALLED, UNITS, helper_path
 from .place import is_roots_alone
 
 __all__ = (
@@ -28,6 +28,7 @@ __all__ = (
     "how_to_join",
     "how_to_make_group",
     "how_to_permit_sudo",
+    "how_to_start_broker",
     "is_for_root_alone",
 )
 
@@ -70,6 +71,15 @@ def _permit_sudo(path: str) -> str:
         f"echo {shlex.quote(rule)} | sudo install -o root -g root -m 0440 /dev/stdin {SUDO_RULE} "
         "&& sudo visudo -c"
     )
+
+
+def how_to_start_broker() -> str:
+    """Start a broker: the service, where there is one, or by hand."""
+    if os.path.exists(f"{UNITS}/aioprocket.socket"):
+        return "sudo systemctl restart aioprocket.socket"
+    if os.path.isdir("/run/systemd/system"):
+        return "aioprocket helper install --broker"
+    return f"as root, and not by sudo: {INSTALLED[0]} --broker {BROKER_SOCKET}"
 
 
 def how_to_make_group(group: str) -> str:

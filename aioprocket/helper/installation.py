@@ -10,25 +10,25 @@ import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from ..errors import NotPermittedError, SpecError
 from .diagnose import has_file_capabilities
 from .install import CAPABILITIES, GROUP, how_to_join, how_to_make_group
 from .locate import INSTALLED, helper_path
 from .place import Objection, objections, why_unfit
+from .steps import Steps
+from .units import removal, setting_up
 
 __all__ = (
     "InstallMode",
     "Installed",
     "Plan",
-    "Steps",
     "installed_at",
     "plan_installation",
     "plan_removal",
 )
 
-Steps: TypeAlias = tuple[tuple[str, ...], ...]
 
 _FOLDER: Final = ("install", "-d", "-o", "root", "-g", "root", "-m", "0755")
 
@@ -102,14 +102,17 @@ def installed_at(path: str) -> Installed | None:
     )
 
 
-def plan_installation(group: str | None, mode: InstallMode | None) -> Plan:
+def plan_installation(group: str | None, mode: InstallMode | None, *, broker: bool = False) -> Plan:
     """The bundled helper for the first of the places.
 
     Args:
         group: Whose members may execute it. None: the one that has it, else ``aioprocket``.
-        mode: None: the one it has, else ``"setuid"``.
+        mode: None: the one it has, else ``"setuid"``; for a broker, which is started with its
+            rights, ``"plain"``.
+        broker: Set it up as a service, too.
 
     Raises:
+        HelperError: A broker, and systemd does not run here.
         HelperNotFoundError: There is no bundled helper.
         NotPermittedError: The place is not root's alone, or takes privilege away.
         SpecError: There is no such group, or it is root's.
@@ -117,12 +120,16 @@ def plan_installation(group: str | None, mode: InstallMode | None) -> Plan:
     path = INSTALLED[0]
     source = str(helper_path())
     _refuse_place(path)
+    service = setting_up() if broker else ()
+    if broker:
+        _check_group(group or GROUP)
+        _refuse_other_group(group)
     old = installed_at(path)
     kept: list[str] = []
     if old is not None and old.uid == 0:
         group = group or _kept_group(old, kept)
         mode = mode or _kept_mode(old, kept)
-    group, mode = group or GROUP, mode or InstallMode.SETUID
+    group, mode = group or GROUP, mode or (InstallMode.PLAIN if broker else InstallMode.SETUID)
     permissions = _PERMISSIONS[mode]
     if mode is InstallMode.PLAIN:
         group = "root"
@@ -134,7 +141,16 @@ def plan_installation(group: str | None, mode: InstallMode | None) -> Plan:
                 "everybody may execute it, as before; without a policy that grants nothing. "
                 f"To end it: sudo rm {path}, and install anew"
             )
-    return Plan(path, group, mode, _steps(source, path, group, mode, permissions), tuple(kept))
+    steps = (*_steps(source, path, group, mode, permissions), *service)
+    return Plan(path, group, mode, steps, tuple(kept))
+
+
+def _refuse_other_group(group: str | None) -> None:
+    if group not in (None, GROUP):
+        raise SpecError(
+            f"the socket's unit is for the group {GROUP}",
+            hint="another: sudo systemctl edit aioprocket.socket, with SocketGroup= in [Socket]",
+        )
 
 
 def _kept_group(old: Installed, kept: list[str]) -> str | None:
@@ -165,7 +181,9 @@ def plan_removal() -> Plan:
     """The end of what `plan_installation` has installed; no steps where nothing is there."""
     path = INSTALLED[0]
     old = installed_at(path)
-    steps: Steps = () if old is None else (("rm", "-f", "--", path),)
+    steps = removal()
+    if old is not None:
+        steps += (("rm", "-f", "--", path),)
     return Plan(path, "" if old is None else old.group, InstallMode.PLAIN, steps)
 
 

@@ -20,6 +20,7 @@ __all__ = (
     "BROKER_SOCKET",
     "DEFAULT_VARIABLE",
     "INSTALLED",
+    "UNITS",
     "has_broker",
     "helper_path",
     "installed_helper",
@@ -27,6 +28,7 @@ __all__ = (
 
 INSTALLED: Final = ("/usr/local/libexec/aioprocket-helper", "/usr/libexec/aioprocket-helper")
 BROKER_SOCKET: Final = "/run/aioprocket/broker.sock"
+UNITS: Final = "/etc/systemd/system"
 DEFAULT_VARIABLE: Final = "AIOPROCKET_HELPER"
 
 _BUNDLED: Final = ("aioprocket", "_libexec", "aioprocket-helper")

@@ -296,7 +296,19 @@ def test_a_brokers_socket_that_is_closed_to_us_is_named(machine: Machine) -> Non
 
     row = examined(machine)["broker"]
     assert row["state"] == "no"
-    assert "Permission denied" in row["reason"]
+    assert f"{BROKER_SOCKET} is for root alone" in row["reason"]
+
+
+@pytest.mark.usefixtures("deserted_socket")
+def test_a_brokers_socket_for_a_group_says_how_to_join(helped: Machine) -> None:
+    helped.root(f"gpasswd -d {ALICE} aioprocket")
+    helped.root(f"chgrp aioprocket {BROKER_SOCKET} && chmod 0660 {BROKER_SOCKET}")
+    row = examined(helped)["broker"]
+    assert f"{BROKER_SOCKET} is for the group aioprocket, which you are not in" in row["reason"]
+
+    mend(helped, row)
+
+    assert "Connection refused" in examined(helped)["broker"]["reason"]
 
 
 def test_own_rights_are_named(machine: Machine) -> None:

@@ -1,5 +1,6 @@
 """``aioprocket helper``: typed by an ordinary user on a machine that is thrown away."""
 
+import grp
 import json
 import os
 import pty
@@ -16,6 +17,8 @@ import pytest
 
 from aioprocket.helper import helper_path
 from aioprocket.helper.install import CAPABILITIES
+from aioprocket.helper.locate import BROKER_SOCKET as SOCKET_PATH
+from lab.brokers import running_broker
 from lab.machine import ALICE, INSTALLED, Completed, Machine
 from lab.must import require
 from sandbox import kernel
@@ -23,7 +26,13 @@ from sandbox import kernel
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
 NOBODY = 65534
-SYSTEM_PROGRAMS = "/usr/bin/install, /usr/sbin/setcap, /usr/bin/rm"
+BROKER_SOCKET = Path(SOCKET_PATH)
+SYSTEM_PROGRAMS = (
+    "/usr/bin/install, /usr/sbin/setcap, /usr/bin/rm, /usr/bin/systemctl, /usr/bin/kill"
+)
+UNITS = [
+    Path("/etc/systemd/system/aioprocket").with_suffix(kind) for kind in (".socket", ".service")
+]
 MS_NOSUID = 2  # linux/mount.h
 
 
@@ -400,3 +409,57 @@ def test_uninstall_leaves_nothing_and_may_be_repeated(alice: Machine) -> None:
     assert not INSTALLED.exists()
     assert "the group aioprocket" in output
     assert "nothing is installed" in good(alice.aioprocket("helper", "uninstall"))
+
+
+def test_a_broker_without_systemd_is_started_by_hand_and_ended_by_uninstall(
+    alice: Machine,
+) -> None:
+    said = bad(alice.aioprocket("helper", "install", "--broker"))
+    assert "systemd does not run here" in said
+    assert f"{INSTALLED} --broker {BROKER_SOCKET}" in said
+    assert not INSTALLED.exists()
+
+    good(alice.aioprocket("helper", "install", "--mode", "plain"))
+    BROKER_SOCKET.parent.mkdir(mode=0o755)
+    with running_broker(INSTALLED, BROKER_SOCKET) as broker:
+        os.chown(BROKER_SOCKET, 0, grp.getgrnam("aioprocket").gr_gid)
+        report = json.loads(alice.aioprocket("doctor", "--json").stdout)
+        assert {row["way"]: row["state"] for row in report}["broker"] == "works"
+
+        output = good(alice.aioprocket("helper", "uninstall"))
+        assert broker.process.wait(20) == 0
+
+    assert ["/usr/bin/kill", str(broker.process.pid)] in [line[2:] for line in shown(output)]
+    assert not INSTALLED.exists()
+
+
+def test_the_broker_is_installed_as_a_service_as_far_as_systemd_goes(alice: Machine) -> None:
+    require("systemctl")
+    # sd_booted(3): as if systemd ran. It does not, so its part is left over.
+    Path("/run/systemd/system").mkdir(parents=True)
+    output = good(alice.aioprocket("helper", "install", "--broker", "--dry-run"))
+    assert [line[2:] for line in shown(output)][-3:] == [
+        ["/usr/bin/systemctl", "daemon-reload"],
+        ["/usr/bin/systemctl", "enable", "--now", "aioprocket.socket"],
+        ["/usr/bin/systemctl", "stop", "aioprocket.service"],
+    ]
+    said = bad(alice.aioprocket("helper", "install", "--broker"))
+    left = said.partition("what is left to do:")[2]
+    assert "/usr/bin/systemctl enable --now aioprocket.socket" in left
+    assert facts() == (0, 0, 0o755, False)
+    for unit in UNITS:
+        assert unit.read_bytes() == helper_path().with_name(unit.name).read_bytes()
+        assert unit.stat().st_mode & 0o7777 == 0o644
+
+    Path("/run/systemd/system").rmdir()
+    good(alice.aioprocket("helper", "uninstall"))
+    assert not INSTALLED.exists()
+    assert not any(unit.exists() for unit in UNITS)
+
+
+def test_the_brokers_group_is_that_of_its_unit(alice: Machine) -> None:
+    Path("/run/systemd/system").mkdir(parents=True)
+    said = bad(alice.aioprocket("helper", "install", "--broker", "--group", ALICE))
+
+    assert "SocketGroup=" in said
+    assert not INSTALLED.exists()
