@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..helper.examine import Examined, State, examine
+from ..helper.locate import DEFAULT_VARIABLE
 
 __all__ = ("doctor",)
 
@@ -30,7 +31,8 @@ def doctor(
     """Say which ways to a raw socket work here, why the others do not, and what would mend it.
 
     Tries each once; sudo, too, which may log that. Status 0: a program needs nothing more; 1: none
-    of its own rights, the installed helper and the broker works, or the helper is unsafe.
+    of its own rights, the installed helper and the broker works, or the helper is unsafe. Where
+    AIOPROCKET_HELPER names a way, that alone counts, as it does for programs.
     """
     found = anyio.run(examine)
     if json:
@@ -38,7 +40,11 @@ def doctor(
     else:
         _print(found)
     unsafe = any(each.state == "unsafe" for each in found)
-    enough = any(each.state == "works" and each.way in _ENOUGH for each in found)
+    named = any(each.way == DEFAULT_VARIABLE for each in found)
+    enough = any(
+        each.state == "works" and each.way in ((DEFAULT_VARIABLE,) if named else _ENOUGH)
+        for each in found
+    )
     raise typer.Exit(0 if enough and not unsafe else 1)
 
 

@@ -30,7 +30,7 @@ from .diagnose import (
 )
 from .install import how_to_install, how_to_start_broker
 from .ladder import HelperLike, obtain, obtain_directly
-from .locate import BROKER_SOCKET, INSTALLED, has_broker, installed_helper
+from .locate import BROKER_SOCKET, DEFAULT_VARIABLE, INSTALLED, has_broker, installed_helper
 from .place import objections
 from .units import why_broker_refuses
 
@@ -65,6 +65,7 @@ class Examined:
 async def examine() -> tuple[Examined, ...]:
     """Every way, in the order in which `obtain` tries those that it tries unasked."""
     return (
+        *(await _named()),
         await _own_rights(),
         await examine_helper(),
         await examine_broker(),
@@ -102,6 +103,12 @@ async def examine_helper() -> Examined:
         commands = "\n".join(each.command for each in doubts if each.command)
         return Examined(way, "unsafe", f"whoever can replace it becomes root: {words}", commands)
     return examined
+
+
+async def _named() -> tuple[Examined, ...]:
+    """The one way of a program whose environment names it."""
+    command = os.environ.get(DEFAULT_VARIABLE)
+    return ((await _tried(DEFAULT_VARIABLE, command))[0],) if command else ()
 
 
 async def _own_rights() -> Examined:

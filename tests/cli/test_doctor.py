@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import aioprocket
+import golden
 from aioprocket.helper.install import how_to_install
 from lab.machine import ALICE, INSTALLED, Completed, Machine
 from lab.must import require
@@ -220,6 +221,32 @@ def test_a_program_that_is_no_helper_is_named_and_replaced(helped: Machine) -> N
     mend(helped, row)
 
     assert examined(helped)["installed helper"]["state"] == "works"
+
+
+def test_a_helper_of_another_version_is_named_and_replaced(helped: Machine) -> None:
+    found = golden.load("reply", "hello-version").data
+    answer = found[:12] + bytes(4) + found[16:]  # to the first request, which is number 0
+    INSTALLED.write_text(
+        f"#!{sys.executable}\nimport socket\nsock = socket.socket(fileno=0)\n"
+        f"sock.recv(4096)\nsock.send({answer!r})\n"
+    )
+    INSTALLED.chmod(0o755)
+    row = examined(helped)["installed helper"]
+    assert "speaks versions" in row["reason"]
+
+    mend(helped, row)
+
+    assert examined(helped)["installed helper"]["state"] == "works"
+
+
+def test_a_way_that_the_environment_names_is_the_one_that_counts(helped: Machine) -> None:
+    command = " ".join(helped.command("doctor", "--json"))
+    done = helped.shell(f"AIOPROCKET_HELPER=/usr/bin/true {command}")
+    found = rows(done)
+
+    assert done.returncode == 1
+    assert found["AIOPROCKET_HELPER"]["state"] == "no"
+    assert found["installed helper"]["state"] == "works"
 
 
 def test_a_policy_that_grants_nothing_is_no_fault_of_the_helper(helped: Machine) -> None:
