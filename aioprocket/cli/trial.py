@@ -11,12 +11,12 @@ from ..helper.examine import Examined
 
 __all__ = ("try_way",)
 
-Examine: TypeAlias = Callable[[], Awaitable[Examined]]
+_Examine: TypeAlias = Callable[[], Awaitable[Examined]]
 
 _NOBODY: Final = 65534
 
 
-def try_way(examine: Examine, gid: int) -> Examined:
+def try_way(examine: _Examine, gid: int) -> Examined:
     """A socket by one way, as this account, or for root as nobody in a group.
 
     Root could open one without any helper.
@@ -43,7 +43,7 @@ def try_way(examine: Examine, gid: int) -> Examined:
             return Examined("", "no", f"no trial as uid {_NOBODY} was possible")
 
 
-def _answer(examine: Examine, gid: int, writing: int) -> int:
+def _answer(examine: _Examine, gid: int, writing: int) -> int:
     try:
         os.setgroups([gid])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)

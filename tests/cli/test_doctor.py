@@ -103,7 +103,7 @@ def test_the_rule_for_sudo_permits_sudo(use_pty: str, machine: Machine) -> None:
 
     mend(machine, row)
 
-    assert examined(machine)["sudo"]["state"] == "works"
+    assert examined(machine)["sudo"] == row | {"state": "works", "reason": "", "remedy": ""}
 
 
 def test_sudo_that_asks_a_password_is_named_and_mended(machine: Machine) -> None:
@@ -115,7 +115,7 @@ def test_sudo_that_asks_a_password_is_named_and_mended(machine: Machine) -> None
 
     mend(machine, row)
 
-    assert examined(machine)["sudo"]["state"] == "works"
+    assert examined(machine)["sudo"] == row | {"state": "works", "reason": "", "remedy": ""}
 
 
 def test_a_rule_for_sudo_permits_nothing_else(machine: Machine) -> None:

@@ -26,6 +26,15 @@ __all__ = ("ALICE", "INSTALLED", "Completed", "Machine", "new_machine")
 ALICE: Final = "alice"
 INSTALLED: Final = Path("/usr/local/libexec/aioprocket-helper")
 _LAYERED: Final = ("/etc", "/usr/local", "/var/spool", "/var/lib")
+# Debian's, to which a test of another file may have put rules of its own.
+_SUDOERS: Final = """\
+Defaults env_reset
+Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+Defaults use_pty
+root ALL=(ALL:ALL) ALL
+%sudo ALL=(ALL:ALL) ALL
+@includedir /etc/sudoers.d
+"""
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -156,6 +165,11 @@ def new_machine() -> Iterator[Machine]:
             stack.callback(kernel.unmount, lower)
         kernel.mount("tmpfs", "/run", "tmpfs", 0, "mode=0755")
         stack.callback(kernel.unmount, "/run")
+        os.makedirs("/etc/sudoers.d", exist_ok=True)
+        sudoers = Path("/etc/sudoers")
+        sudoers.unlink(missing_ok=True)
+        sudoers.write_text(_SUDOERS)
+        sudoers.chmod(0o440)
         for name in ("zz-aioprocket", ALICE):
             Path("/etc/sudoers.d", name).unlink(missing_ok=True)
         os.makedirs("/usr/local/libexec", exist_ok=True)
