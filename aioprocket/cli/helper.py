@@ -3,6 +3,7 @@
 import grp
 import json as json_module
 import os
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from ..helper.installation import (
     plan_installation,
     plan_removal,
 )
-from ..helper.locate import INSTALLED, helper_path
+from ..helper.locate import BROKER_SOCKET, INSTALLED, has_broker, helper_path
 from ..helper.units import limits
 from .elevate import in_words, run_as_root
 from .trial import try_way
@@ -75,7 +76,7 @@ def install(
 
 @app.command()
 def status(json: _Json = False) -> None:
-    """Say what is installed, and whether it works. Status 0: it does; 1: not."""
+    """Say what is installed, and whether it works, or the broker does. Status 0: so; 1: not."""
     found = [each for each in map(installed_at, INSTALLED) if each is not None]
     if not found:
         if json:
@@ -83,17 +84,22 @@ def status(json: _Json = False) -> None:
         else:
             _out.print(f"no helper at {' or '.join(INSTALLED)}: aioprocket helper install")
         raise typer.Exit(1)
-    trial = try_way(examine_helper, found[0].gid)
+    trials = [try_way(examine_helper, found[0].gid)]
+    if has_broker():
+        trials.append(try_way(examine_broker, os.stat(BROKER_SOCKET).st_gid))
     if json:
-        report = {"installed": [_as_dict(each) for each in found]} | _outcome(trial)
-        typer.echo(json_module.dumps(report, indent=2))
+        report = {"installed": [_as_dict(each) for each in found], "state": trials[0].state}
+        ways = [asdict(each) for each in trials]
+        typer.echo(json_module.dumps(report | {"ways": ways}, indent=2))
     else:
         for each in found:
             _out.print(_in_words(each), markup=False)
-        _out.print(f"{trial.state}{': ' + trial.reason if trial.reason else ''}", markup=False)
-        if trial.remedy:
-            _out.print(trial.remedy, markup=False)
-    raise typer.Exit(0 if trial.state == "works" else 1)
+        for trial in trials:
+            reason = f": {trial.reason}" if trial.reason else ""
+            _out.print(f"{trial.way}: {trial.state}{reason}", markup=False)
+            if trial.remedy:
+                _out.print(trial.remedy, markup=False)
+    raise typer.Exit(0 if any(trial.state == "works" for trial in trials) else 1)
 
 
 @app.command()
@@ -155,10 +161,6 @@ def _as_dict(installed: Installed) -> dict[str, Any]:
         "group": installed.group,
         "permissions": f"{installed.permissions:04o}",
     }
-
-
-def _outcome(found: Examined) -> dict[str, str]:
-    return {"state": found.state, "reason": found.reason, "remedy": found.remedy}
 
 
 def _in_words(installed: Installed) -> str:

@@ -1,8 +1,10 @@
 """Whether what was installed does what it is there for, found out by opening a socket."""
 
+import json
 import os
 import warnings
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Final, TypeAlias
 
 import anyio
@@ -33,14 +35,11 @@ def try_way(examine: _Examine, gid: int) -> Examined:
         os._exit(_answer(examine, gid, writing))
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
-        state, _, rest = pipe.read().partition("\0")
+        answer = pipe.read()
     os.waitpid(pid, 0)
-    reason, _, remedy = rest.partition("\0")
-    match state:
-        case "works" | "denied" | "unsafe" | "no":
-            return Examined("", state, reason, remedy)
-        case _:
-            return Examined("", "no", f"no trial as uid {_NOBODY} was possible")
+    if not answer:
+        return Examined("trial", "no", f"none was possible as uid {_NOBODY}")
+    return Examined(**json.loads(answer))
 
 
 def _answer(examine: _Examine, gid: int, writing: int) -> int:
@@ -50,7 +49,7 @@ def _answer(examine: _Examine, gid: int, writing: int) -> int:
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
         found = anyio.run(examine)
         with open(writing, "w", encoding="utf-8") as pipe:
-            pipe.write("\0".join((found.state, found.reason, found.remedy)))
+            pipe.write(json.dumps(asdict(found)))
     except BaseException:  # the parent says that there was no answer
         return 1
     return 0

@@ -366,6 +366,11 @@ def test_root_needs_no_sudo_and_tries_it_as_nobody(alice: Machine) -> None:
 
     assert "it works, caps" in good(done)
     assert all(command[0] != "/usr/bin/sudo" for command in shown(done.stdout))
+    done = subprocess.run(
+        alice.command("helper", "status"),
+        capture_output=True, text=True, env=alice.environment(), cwd="/", check=False,
+    )  # fmt: skip
+    assert "installed helper: works" in good(done)
 
 
 def test_status_says_what_is_there(alice: Machine) -> None:
@@ -426,6 +431,7 @@ def test_a_broker_without_systemd_is_started_by_hand_and_ended_by_uninstall(
         report = json.loads(alice.aioprocket("doctor", "--json").stdout)
         assert {row["way"]: row["state"] for row in report}["broker"] == "works"
 
+        assert "broker: works" in good(alice.aioprocket("helper", "status"))
         output = good(alice.aioprocket("helper", "uninstall"))
         assert broker.process.wait(20) == 0
 
