@@ -150,7 +150,7 @@ def _grant_and_ask(way: str, commands: str, helper_binary: Path) -> int:
             options = f"lowerdir={lower},upperdir={upper},workdir={work}"
             kernel.mount("overlay", lower, "overlay", 0, options)
         script = "\n".join(line.removeprefix("# ") for line in commands.splitlines())
-        script = script.replace("python -m aioprocket.helper", f"echo {helper_binary}")
+        script = script.replace("python3 -P -m aioprocket.helper", f"echo {helper_binary}")
         setup = "umask 022; useradd --no-create-home alice\n"
         subprocess.run(["bash", "-euc", setup + script], check=True)
         uid, gid = map(
