@@ -111,6 +111,8 @@ compile_c = for source in helper/*.c; do \
 	    $(1) $(C_WARNINGS) -isystem $(PYTHON_INCLUDE) -DPy_LIMITED_API=0x030b0000 -fPIC -O2 \
 	        -c -o /dev/null $$source || exit 1; done
 
+CLANG_ANALYZES := --analyze -Xclang -analyzer-output=text -Xclang -analyzer-werror
+
 c-gcc: $(VENV)/.pip
 	@echo 'C: gcc, warnings and -fanalyzer'
 	@$(call compile_c,gcc -fanalyzer)
@@ -118,6 +120,7 @@ c-gcc: $(VENV)/.pip
 c-clang: $(VENV)/.pip
 	@if command -v clang >/dev/null; then \
 	  echo 'C: clang, warnings'; $(call compile_c,clang); \
+	  echo 'C: clang, static analyzer'; $(call compile_c,clang $(CLANG_ANALYZES)); \
 	else \
 	  echo 'C: clang is not installed: left out'; \
 	  case ",$$AIOPROCKET_MUST_TEST," in *,all,*|*,clang,*) exit 1;; esac; \

@@ -26,8 +26,8 @@ static bool is_identity(uint32_t id)
 }
 
 /*
- * The process is the caller's and keeps his groups, but for sudo, which
- * brings root's: then the kernel knows those of the socket's maker.
+ * The process is the caller's and keeps his groups, but for sudo and the
+ * broker, which have root's: then the kernel knows those of the socket's maker.
  */
 static void find_groups(int session, struct caller *caller)
 {
@@ -36,7 +36,7 @@ static void find_groups(int session, struct caller *caller)
 	int count;
 
 	groups[0] = caller->gid;
-	if (caller->mode != MODE_SUDO)
+	if (caller->mode != MODE_SUDO && caller->mode != MODE_BROKER)
 		count = getgroups(NGROUPS_MAX, groups + 1);
 	else if (getsockopt(session, SOL_SOCKET, SO_PEERGROUPS, groups + 1,
 			    &size) == 0)
@@ -119,5 +119,26 @@ int caller_identify(int session, const char *sudo_uid, struct caller *caller)
 	caller->known = caller->known && is_identity(caller->uid);
 	caller->pid = maker.pid;
 	find_groups(session, caller);
+	return 0;
+}
+
+int caller_identify_peer(int connection, struct caller *caller)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	/* As he was when he connected, whatever he has become. */
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		return -1;
+	caller->uid = peer.uid;
+	caller->gid = peer.gid;
+	caller->pid = peer.pid;
+	caller->known = is_identity(peer.uid) && is_identity(peer.gid);
+	if (!caller->known) {
+		/* There is nobody to become. */
+		caller->uid = getuid();
+		caller->gid = getgid();
+	}
+	find_groups(connection, caller);
 	return 0;
 }

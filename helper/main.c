@@ -14,9 +14,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "caller.h"
 #include "policy.h"
 #include "privilege.h"
+#include "sandbox.h"
 #include "serve.h"
 
 enum {
@@ -98,27 +100,41 @@ static MUST_CHECK int sanitise(void)
 	umask(S_IRWXG | S_IRWXO);
 	/* A low RLIMIT_NOFILE would forbid to send when many are in flight. */
 	return clearenv() || chdir("/") || reset_signals() || stop_timers() ||
-	       setrlimit(RLIMIT_CORE, &none) || setrlimit(RLIMIT_FSIZE, &none);
+	       setrlimit(RLIMIT_CORE, &none);
+}
+
+/* Its children come back here, too. */
+static MUST_CHECK int run_broker(const char *path, struct policy *policy)
+{
+	if (open_standard_descriptors() || broker_listen(path))
+		return STATUS_USAGE;
+	/* Standard error may be a file, to which it has something to say. */
+	return sanitise() ? STATUS_SYSTEM : broker_serve(policy);
 }
 
 int main(int argc, char **argv)
 {
 	static struct policy policy;
+	const struct rlimit none = { 0, 0 };
 	struct caller caller;
 
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return print_version();
+	if ((argc == 2 || argc == 3) && strcmp(argv[1], "--broker") == 0)
+		return run_broker(argv[2], &policy);
 	if (argc != 1 || open_standard_descriptors() ||
 	    !has(SESSION, SO_DOMAIN, AF_UNIX) ||
 	    !has(SESSION, SO_TYPE, SOCK_SEQPACKET) ||
 	    !has(SESSION, SO_ACCEPTCONN, 0) ||
 	    caller_identify(SESSION, getenv("SUDO_UID"), &caller))
 		return STATUS_USAGE;
-	if (sanitise())
+	if (sanitise() || setrlimit(RLIMIT_FSIZE, &none))
 		return STATUS_SYSTEM;
 	/* Before the drop, for the file may be root's alone to read. */
 	policy_load(&policy, &caller);
-	if (privilege_drop(&caller))
+	if (privilege_drop(&caller) ||
+	    sandbox_files(&policy, &caller.state) ||
+	    sandbox_calls(SANDBOX_SESSION, &caller.state))
 		return STATUS_SYSTEM;
 	return serve(SESSION, &caller, &policy);
 }

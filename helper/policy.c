@@ -346,9 +346,16 @@ struct verdict_of_policy policy_decide(struct policy *policy,
 {
 	struct verdict_of_policy verdict = { .reason = REASON_NONE };
 
-	if (caller->mode == MODE_PLAIN || caller->uid == 0)
+	/* A broker's root may be that of a container, without a capability. */
+	if (caller->mode == MODE_PLAIN ||
+	    (caller->uid == 0 && caller->mode != MODE_BROKER))
 		return decide_free(policy, request);
 	verdict.reason = check_helper(policy, caller);
+	/* What is built in had no container in mind that has no devices. */
+	if (verdict.reason == REASON_NONE && caller->foreign &&
+	    policy->source == SOURCE_BUILT_IN &&
+	    (is_tun(request) || request->kind == KIND_DEVICE))
+		verdict.reason = REASON_KIND;
 	if (verdict.reason != REASON_NONE)
 		return verdict;
 	verdict = find_rule(policy, site, request);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <grp.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
@@ -9,7 +10,8 @@
 
 static const uint32_t keep = MAY_BIND_LOW | MAY_ADMIN | MAY_RAW | MAY_ENTER;
 static const uint32_t may_set_pcap = 1 << CAP_SETPCAP;
-static const struct __user_cap_header_struct this_process = {
+/* Not const: capget(2) writes its version there, if it is another. */
+static struct __user_cap_header_struct this_process = {
 	.version = _LINUX_CAPABILITY_VERSION_3,
 };
 /* What can be raised: none before privilege_drop(), and never more after. */
@@ -95,15 +97,17 @@ static MUST_CHECK int lock_bounds(uint32_t held)
 			 SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 			 SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
 	const int old = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+	int capability = 0;
 
 	if (!(held & may_set_pcap))
 		return 0;
 	if (old < 0 || put_sets(held, may_set_pcap))
 		return -1;
-	/* PR_CAPBSET_READ fails beyond the kernel's last capability. */
-	for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
-		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0))
-			return -1;
+	while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+		capability++;
+	/* EINVAL: there are no more. */
+	if (errno != EINVAL || capability <= CAP_SYS_ADMIN)
+		return -1;
 	return prctl(PR_SET_SECUREBITS, old | bits, 0, 0, 0);
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,8 +12,12 @@
 #include "privilege.h"
 #include "serve.h"
 
+/* Of a broker's child. */
+enum { IDLE_SECONDS = 600, REQUESTS_MAX = 1 << 16 };
+
 struct session {
 	int socket;
+	unsigned int requests;
 	bool greeted;
 	struct incoming incoming;
 	struct policy *policy;
@@ -57,6 +63,8 @@ static MUST_CHECK enum step hello(struct session *session)
 
 	if (!caller->known)
 		return dismiss(session, STAGE_IDENTITY, EPERM);
+	if (caller->lost)
+		return dismiss(session, STAGE_NAMESPACE, EPERM);
 	reply->capabilities = privilege_held();
 	reply->mode = (uint16_t)caller->mode;
 	reply->state = caller->state;
@@ -108,7 +116,9 @@ static MUST_CHECK enum step open_allowed(struct session *session)
 {
 	struct job *job = &session->job;
 	const bool elsewhere = job->request.flags & FLAG_NAMESPACE;
-	struct site site = { .places = PLACE_HOST };
+	struct site site = {
+		.places = job->caller->foreign ? PLACE_OWN : PLACE_HOST,
+	};
 	struct verdict_of_policy verdict;
 
 	/* One answer to all that is wrong with a namespace. */
@@ -161,6 +171,18 @@ static MUST_CHECK enum step handle(struct session *session,
 					     open_allowed(session);
 }
 
+/* The one place where a broker's child can be told to end. */
+static bool waits_in_vain(struct session *session)
+{
+	const struct timespec idle = { .tv_sec = IDLE_SECONDS };
+	struct pollfd line = { .fd = session->socket, .events = POLLIN };
+	sigset_t none;
+
+	sigemptyset(&none);
+	return session->requests++ == REQUESTS_MAX ||
+	       ppoll(&line, 1, &idle, &none) != 1;
+}
+
 static MUST_CHECK enum step serve_one(struct session *session)
 {
 	struct incoming *incoming = &session->incoming;
@@ -168,6 +190,8 @@ static MUST_CHECK enum step serve_one(struct session *session)
 	static uint8_t message[REQUEST_MAX];
 	enum step step = STEP_END;
 
+	if (session->job.caller->mode == MODE_BROKER && waits_in_vain(session))
+		return STEP_END;
 	if (fdpass_receive(session->socket, message, sizeof(message), incoming))
 		return STEP_FAULT;
 	if (incoming->size > 0)

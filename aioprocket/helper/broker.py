@@ -16,10 +16,13 @@ from ..errors import (
     NotPermittedError,
     errno_text,
 )
+from .install import how_to_start_broker
+from .units import why_broker_refuses
 
 __all__ = ("Broker", "connect")
 
 _UCRED: Final = struct.Struct("@iII")  # struct ucred: pid, uid, gid; unix(7), SO_PEERCRED
+_ALL_KNOWN: Final = ["0", "0", "4294967295"]  # of /proc/PID/uid_map, user_namespaces(7)
 _BETWEEN_TRIES: Final = 0.01  # seconds
 
 
@@ -40,8 +43,8 @@ class Broker:
         """Nothing: it serves others, too."""
 
     async def obituary(self) -> str:
-        """Nothing is known of its end."""
-        return ""
+        """What a broker that did not say a word may have had in mind."""
+        return "a broker has few connections for one account, and none that is idle for long"
 
     async def end(self) -> None:
         """Nothing: it notices by itself."""
@@ -69,8 +72,10 @@ async def connect(path: str, timeout: float, source: str = "") -> tuple[socket.s
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         )
         # Whoever listens gets to know what is asked for, and chooses the descriptor.
-        if uid not in (0, os.geteuid()):
-            raise NotPermittedError(f"uid {uid} listens on {name}: not root, and not you")
+        if uid not in (0, os.geteuid()) and not _is_outside(uid):
+            raise NotPermittedError(
+                f"uid {uid} listens on {name}: not root, and not you", step="reach"
+            )
     except BaseException:
         sock.close()
         raise
@@ -95,6 +100,19 @@ async def _connect(sock: socket.socket, path: str, name: str, timeout: float) ->
     )
 
 
+def _is_outside(uid: int) -> bool:
+    """Whether it stands for an account that this user namespace does not know, as the host's root.
+
+    In a container that is all that can be known of a broker. Who put its socket there could as
+    well have put anything else there.
+    """
+    try:
+        with open("/proc/self/uid_map") as known, open("/proc/sys/kernel/overflowuid") as stand_in:
+            return known.read().split() != _ALL_KNOWN and uid == int(stand_in.read())
+    except OSError:
+        return False
+
+
 def _not_connected(path: str, name: str, error: OSError) -> HelperError | NotPermittedError:
     number = error.errno or errno.EIO
     message = f"cannot connect to the broker at {name}: {errno_text(number)}"
@@ -105,10 +123,17 @@ def _not_connected(path: str, name: str, error: OSError) -> HelperError | NotPer
     if number == errno.EPROTOTYPE:
         return HelperNotFoundError(message, hint="it is not a broker's: those are SOCK_SEQPACKET")
     if number == errno.ECONNREFUSED:
-        return HelperNotFoundError(message, hint="the socket is left over: start the broker")
+        return HelperNotFoundError(
+            message, hint=f"the socket is left over: start the broker: {how_to_start_broker()}"
+        )
     if number in (errno.EACCES, errno.EPERM):
-        return NotPermittedError(message, errno=number, hint=f"ls -l {path}; id")
+        return NotPermittedError(message, errno=number, step="reach", hint=_why_closed(path))
     return HelperError(message)
+
+
+def _why_closed(path: str) -> str:
+    found = why_broker_refuses(path)
+    return ": ".join(found) if found is not None else f"ls -l {path}; id"
 
 
 def _is_socket(path: str) -> bool:

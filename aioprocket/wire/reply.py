@@ -83,10 +83,12 @@ class Mode(IntEnum):
 
 
 class State(IntFlag, boundary=STRICT):
-    """What the helper found about its own start."""
+    """What the helper found about its own start, and the sandbox that it is in."""
 
     NO_NEW_PRIVS = 1 << 0
     AT_SECURE = 1 << 1
+    SECCOMP = 1 << 2
+    LANDLOCK = 1 << 3
 
 
 _NOTHING: Final = State(0)

@@ -80,7 +80,8 @@ def _greet(command: list[str] | Path, **options: Any) -> dict[str, int]:
         greeting = helper.ask(hello())
         assert greeting.refusal == (Stage.OK, 0), greeting
         names = ("mode", "uid", "state", "capabilities")
-        return {name: getattr(greeting, name) for name in names}
+        facts = {name: getattr(greeting, name) for name in names}
+        return facts | {"state": greeting.state & (NO_NEW_PRIVS | AT_SECURE)}
 
 
 def _refused(command: list[str] | Path, kind: Kind = Kind.PACKET, **fields: Any) -> Any:

@@ -50,7 +50,7 @@ def replies(draw: st.DrawFn) -> Reply:
         lowest=draw(u16),
         highest=draw(u16),
         mode=draw(st.none() | st.sampled_from(Mode)),
-        state=draw(st.integers(0, 3).map(State)),
+        state=draw(st.integers(0, 15).map(State)),
         uid=draw(u32),
         capabilities=draw(st.integers(0, 2**64 - 1)),
     )
