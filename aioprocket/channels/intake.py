@@ -38,8 +38,9 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_link", "_port", "_soft", "error_count", "extra_bytes", "extra_packets", "extra_truncated",
-        "gone", "link_is_down", "machine", "on_error", "place", "times_link_down", "wakeups",
+        "_drops_told", "_link", "_port", "_soft", "error_count", "extra_bytes", "extra_packets",
+        "extra_truncated", "gone", "link_is_down", "machine", "on_drop", "on_error", "place",
+        "times_link_down", "wakeups",
     )  # fmt: skip
 
     def __init__(self, port: Port, link: Link | None, place: str) -> None:
@@ -51,6 +52,8 @@ class Intake:
         self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
         self.machine = ReadMachine()
         self.on_error: Callable[[OSError], None] | None = None
+        self.on_drop: Callable[[int], object] | None = None
+        self._drops_told = 0
         self.link_is_down = False
         self.error_count = 0
         self.times_link_down = 0
@@ -261,6 +264,24 @@ class Intake:
         self.error_count += 1
         if self.on_error is not None:
             self.on_error(error)
+
+    def look_for_drops(self) -> None:
+        """Tell of drops whoever waits for the first one; else the kernel is not asked.
+
+        Called where a read has emptied the queue, and where one that never does yields: what was
+        dropped before is known there.
+
+        Raises:
+            What ``on_drop`` raises. No packet was read in between.
+        """
+        callback = self.on_drop
+        if callback is None:
+            return
+        dropped = self._port.dropped()
+        if dropped > self._drops_told:
+            self._drops_told = dropped
+            self.on_drop = None  # before the call, in which it may be set anew
+            callback(dropped)
 
     def check_link(self) -> None:
         """Look whether a link that went down was removed, for of that the kernel says nothing.

@@ -182,9 +182,16 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         except Exception as error:
             self._fail("read", error)
         finally:
+            self._look_for_drops()
             self._delivering = False
             self._send_gathered()
             self._update()
+
+    def _look_for_drops(self) -> None:
+        try:
+            self._intake.look_for_drops()
+        except Exception as error:
+            self._dispatch.report(f"exception in on_drop of {self._intake.place}", error)
 
     def _send_gathered(self) -> None:
         try:

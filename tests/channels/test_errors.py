@@ -11,7 +11,7 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from aioprocket import Channel, create_endpoint
+from aioprocket import Channel, ReportedError, create_endpoint
 from aioprocket._system import options
 from contract import Recorder, until
 
@@ -82,8 +82,35 @@ async def test_a_transport_tells_each_error_once_with_who_said_so(
     await until(lambda: protocol.lost)
 
     assert [error.errno for error in protocol.errors] == [errno.ECONNREFUSED] * 2  # type: ignore[attr-defined]
-    assert "ICMP" in protocol.errors[0].__notes__[0]
-    assert str(nobody[1]) in protocol.errors[0].__notes__[0]
+    for error in protocol.errors:
+        assert isinstance(error, ReportedError)
+        assert isinstance(error, ConnectionRefusedError)
+        assert error.reporter == ("ICMP" if "." in nobody[0] else "ICMPv6")
+        assert error.addr[:2] == nobody
+        assert str(nobody[1]) in str(error)
+        assert error.timestamp_ns == 0  # nobody has switched timestamps on
+
+
+@pytest.mark.asyncio
+async def test_an_error_says_when_it_came_and_not_when_it_was_read(
+    reporting: tuple[Channel, tuple[str, int]],
+) -> None:
+    channel, nobody = reporting
+    options.enable_timestamps(channel._port.sock)  # type: ignore[arg-type]
+    transport, protocol = await create_endpoint(Recorder, channel)
+    while True:  # packets are stamped on arrival some time after that was wanted
+        seen = len(protocol.errors)
+        before = time.time_ns()
+        transport.sendto(b"anybody?", nobody)
+        after = time.time_ns()
+        time.sleep(0.001)  # noqa: ASYNC251 (the error has to wait)
+        await until(lambda: len(protocol.errors) > seen)  # noqa: B023
+        error = protocol.errors[-1]
+        assert isinstance(error, ReportedError)
+        if before <= error.timestamp_ns <= after:
+            break
+    transport.abort()
+    await until(lambda: protocol.lost)
 
 
 @pytest.mark.asyncio
