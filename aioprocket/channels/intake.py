@@ -31,6 +31,9 @@ _SOFT: Final = frozenset({
     errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES,
 })  # fmt: skip
 _TURN_NS: Final = int(TURN_SECONDS * 1e9)
+# Wakeups that find packets before one of them looks for errors as well: to ask epoll takes a system
+# call, and an error that comes alone is looked for at once.
+_UNLOOKED: Final = 16
 _INET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
@@ -38,8 +41,9 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_drops_told", "_link", "_port", "_soft", "error_count", "extra_bytes", "extra_packets",
-        "extra_truncated", "gone", "link_is_down", "machine", "on_drop", "on_error", "place",
+        "_drops_told", "_found", "_link", "_port", "_soft", "_unlooked", "error_count", "extra_bytes",
+        "extra_packets", "extra_truncated", "gone", "link_is_down", "machine", "on_drop", "on_error",
+        "place",
         "times_link_down", "wakeups",
     )  # fmt: skip
 
@@ -48,6 +52,8 @@ class Intake:
         self._link = link
         self.place = place  # what the channel is, in messages
         self.gone = False  # the interface was removed
+        self._found = False  # packets, since the last look
+        self._unlooked = 0
         # To a device and to a stream, whatever goes wrong is the end of it.
         self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
         self.machine = ReadMachine()
@@ -122,6 +128,7 @@ class Intake:
         return batch
 
     def _note_packets(self) -> None:
+        self._found = True
         # They may be from before it went down: so it is asked.
         if self.link_is_down and self._link is not None:
             self.link_is_down = not self._link.up()
@@ -248,6 +255,17 @@ class Intake:
         self.wakeups += 1
         if events & select.EPOLLERR:
             self.drain_errors()
+
+    def wake_unseen(self, events: Callable[[], int]) -> None:
+        """As `wake`, where the mask has to be asked for: not while packets come, or seldom."""
+        self._unlooked += 1
+        if self._found and self._unlooked < _UNLOOKED:
+            self._found = False
+            self.wakeups += 1
+            return
+        self._unlooked = 0
+        self._found = False
+        self.wake(events())
 
     def drain_errors(self) -> bool:
         """Empty the error queue, without which every wait would return at once.

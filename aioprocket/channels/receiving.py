@@ -331,14 +331,15 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         """Until there is something to read, or to see."""
         intake = self._intake
         intake.look_for_drops()
+        events = 0
         if intake.link_is_down:
             with anyio.move_on_after(LINK_CHECK):
-                await self._readiness.wait_readable()
+                events = await self._readiness.wait_readable()
             intake.check_link()
         else:
-            await self._readiness.wait_readable()
+            events = await self._readiness.wait_readable()
         if not self._closed:
-            intake.wake(self._readiness.events())
+            intake.wake(events)
 
     def _one(self) -> list[Packet] | None:
         return self._packets(1)

@@ -150,12 +150,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _on_readable(self) -> None:
         # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
         if self._next_turn is None:
-            self._read(self._readiness.events())
+            self._read(woken=True)
 
     def _on_next_turn(self) -> None:
         self._next_turn = None
         if self.is_reading() and self._machine.backlog:
-            self._read(None)
+            self._read(woken=False)
             if self._next_turn is None and not self._closing:
                 self._next_turn = self._loop.call_soon(self._on_next_turn)
 
@@ -168,12 +168,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 self._end(error)
             self._update()
 
-    def _read(self, events: int | None) -> None:
+    def _read(self, *, woken: bool) -> None:
         self._delivering = True
         self._writer.begin()
         try:
-            if events is not None:
-                self._intake.wake(events)
+            if woken:
+                self._intake.wake_unseen(self._readiness.events)
             self._dispatch.turn(self._intake)
         except anyio.EndOfStream:
             self._end(None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 import time
@@ -11,8 +12,9 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from aioprocket import Channel, ReportedError, create_endpoint
+from aioprocket import Channel, Packet, ReportedError, create_endpoint
 from aioprocket._system import options
+from aioprocket._system.numbers import SocketOption, Timestamping
 from contract import Recorder, until
 
 pytestmark = [pytest.mark.netns]
@@ -129,6 +131,38 @@ async def test_data_and_errors_together_are_both_delivered(
     await asyncio.sleep(0.05)
 
     assert transport.stats().wakeups == wakeups
+    transport.abort()
+    await until(lambda: protocol.lost)
+
+
+@pytest.mark.asyncio
+async def test_the_error_queue_is_emptied_while_packets_never_stop() -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    # Of each packet that is sent, something is in the error queue.
+    stamps = Timestamping.TX_SOFTWARE | Timestamping.SOFTWARE | Timestamping.OPT_TSONLY
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPING, stamps)
+    own: tuple[str, int] = sock.getsockname()
+    rounds = 200
+    left = 0
+
+    def answer(packet: Packet) -> None:
+        nonlocal left
+        if len(protocol.packets) < rounds:
+            transport.sendto(packet.data, own)
+            return
+        with suppress(BlockingIOError):
+            while True:
+                sock.recvmsg(0, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+                left += 1
+
+    transport, protocol = await create_endpoint(Recorder, Channel.from_fd(os.dup(sock.fileno())))
+    protocol.on_packet = answer
+    with sock:
+        transport.sendto(b"again", own)
+        await until(lambda: len(protocol.packets) == rounds)
+
+    assert 0 < left < rounds / 2
     transport.abort()
     await until(lambda: protocol.lost)
 
