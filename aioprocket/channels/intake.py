@@ -41,10 +41,9 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_drops_told", "_found", "_link", "_port", "_soft", "_unlooked", "error_count", "extra_bytes",
-        "extra_packets", "extra_truncated", "gone", "link_is_down", "machine", "on_drop", "on_error",
-        "place",
-        "times_link_down", "wakeups",
+        "_drops_told", "_found", "_link", "_port", "_soft", "_unlooked", "error_count",
+        "extra_bytes", "extra_packets", "extra_truncated", "gone", "link_is_down", "machine",
+        "on_drop", "on_error", "place", "times_link_down", "wakeups",
     )  # fmt: skip
 
     def __init__(self, port: Port, link: Link | None, place: str) -> None:
