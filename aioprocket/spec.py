@@ -74,7 +74,11 @@ def _flags(spec: object, *names: str) -> None:
 def filter_instructions(program: Iterable[Sequence[int]]) -> tuple[Instruction, ...]:
     """The instructions of a classic BPF program, each ``(code, jt, jf, k)`` and in range."""
     if isinstance(program, str | bytes) or not isinstance(program, Iterable):
-        raise FilterError("a filter is a sequence of (code, jt, jf, k)", text=str(program))
+        raise FilterError(
+            f"a filter is a sequence of (code, jt, jf, k), not {program!r:.60}",
+            text=str(program),
+            hint="an aioprocket.bpf.Program, or the rows that tcpdump -dd EXPRESSION prints",
+        )
     found: list[Instruction] = []
     for position, instruction in enumerate(program):
         try:
@@ -102,7 +106,7 @@ def _check_interface(name: object) -> None:
     if not isinstance(name, str) or name in {".", ".."} or not _INTERFACE_NAME.fullmatch(name):
         raise SpecError(
             f"interface name {name!r} cannot exist",
-            hint=f"1 to {_MAX_INTERFACE_NAME} characters, without space, '/' or ':'",
+            hint=f"a string of 1 to {_MAX_INTERFACE_NAME} characters, without space, '/' or ':'",
         )
     if len(name.encode(errors="surrogateescape")) > _MAX_INTERFACE_NAME:
         raise SpecError(f"interface name {name!r} is longer than {_MAX_INTERFACE_NAME} bytes")
@@ -275,7 +279,7 @@ class PacketSpec:
         if self.latency not in get_args(Latency):
             raise SpecError(f"latency {self.latency!r} is none of {', '.join(get_args(Latency))}")
         if self.fanout is not None and not isinstance(self.fanout, Fanout):
-            raise SpecError(f"fanout {self.fanout!r} is no Fanout")
+            raise SpecError(f"fanout {self.fanout!r} is no Fanout", hint="or its group: a number")
         if (self.promiscuous or self.allmulti) and self.interface is None:
             raise SpecError("promiscuous and allmulti need an interface")
         if self.lock_filter and self.filter is None and self.interface is None:

@@ -357,6 +357,13 @@ def test_bad_filter_is_refused_with_its_place(
         assert caught.value.position == position
 
 
+def test_an_expression_as_filter_is_told_what_makes_a_program_of_it() -> None:
+    with pytest.raises(FilterError, match="not 'icmp'") as caught:
+        filter_instructions("icmp")  # type: ignore[arg-type]
+
+    assert "tcpdump -dd" in caught.value.hint
+
+
 def test_filter_instructions_are_made_tuples() -> None:
     assert filter_instructions(iter([list(DROP)])) == (DROP,)
 

@@ -84,7 +84,10 @@ def in_words(report: Report) -> Iterator[str]:
 def _file_in_words(report: Report) -> Iterator[str]:
     file = report["file"]
     if not report["exists"] and report["valid"]:
-        yield f"{file}: there is none; what is built in holds (aioprocket policy show --built-in)"
+        yield (
+            f"{file}: there is none; what is built in holds for whoever may execute the helper "
+            "or connect to a broker (aioprocket policy show --built-in)"
+        )
     elif report["valid"]:
         yield f"{file}: valid"
     else:

@@ -61,11 +61,11 @@ def add(who: _Who, what: _What) -> None:
     def change(text: str) -> str:
         return _checked(PolicyText(text).with_rule(account, tuple(what), comment_of(who)).text)
 
-    first = _read_or_none() is None
-    _change(change)
+    ends = _ENDS if _read_or_none() is None else ""
+    _change(change, ends)
     _out.print(f"granted: allow {account} {' '.join(what)}", markup=False)
-    if first:
-        _out.print(_ENDS, markup=False)
+    if ends:
+        _out.print(ends, markup=False)
 
 
 @app.command()
@@ -178,7 +178,7 @@ def _checked(text: str) -> str:
     return text
 
 
-def _change(change: "judge.Change") -> None:
+def _change(change: "judge.Change", ends: str = "") -> None:
     if os.geteuid() == 0:
         write_policy(change)
         return
@@ -196,7 +196,13 @@ def _change(change: "judge.Change") -> None:
         draft.write(new)
     raise NotPermittedError(
         f"only root writes {POLICY_PATH}; the new text is in {draft.name}",
-        hint="put it in its place:\n  " + "\n  ".join(_commands(draft.name)),
+        hint="\n".join(
+            [
+                *([ends] if ends else []),
+                "put it in its place:",
+                *(f"  {command}" for command in _commands(draft.name)),
+            ]
+        ),
     )
 
 

@@ -117,7 +117,9 @@ def _not_connected(path: str, name: str, error: OSError) -> HelperError | NotPer
     number = error.errno or errno.EIO
     message = f"cannot connect to the broker at {name}: {errno_text(number)}"
     if number in (errno.ENOENT, errno.ENOTDIR):
-        return HelperNotFoundError(message)
+        return HelperNotFoundError(
+            message, hint=f"no broker listens there; to start one: {how_to_start_broker()}"
+        )
     if number == errno.ECONNREFUSED and not _is_socket(path):
         return HelperNotFoundError(f"{name} is no socket", hint="name the socket of a broker")
     if number == errno.EPROTOTYPE:

@@ -79,7 +79,10 @@ def how_to_start_broker() -> str:
         return "sudo systemctl restart aioprocket.socket"
     if os.path.isdir("/run/systemd/system"):
         return "aioprocket helper install --broker"
-    return f"as root, and not by sudo: {INSTALLED[0]} --broker {BROKER_SOCKET}"
+    folder = os.path.dirname(BROKER_SOCKET)
+    make = "" if os.path.isdir(folder) else f"install -d -g {GROUP} -m 2755 {folder} && "
+    first = "" if os.path.exists(INSTALLED[0]) else "aioprocket helper install; then "
+    return f"{first}as root, and not by sudo: {make}{INSTALLED[0]} --broker {BROKER_SOCKET}"
 
 
 def how_to_make_group(group: str) -> str:

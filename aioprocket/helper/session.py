@@ -56,6 +56,7 @@ _BETWEEN_CHECKPOINTS: Final = 16
 _NO_HELPER: Final = (
     "is it the helper? The one that came with this package: python3 -P -m aioprocket.helper"
 )
+_NEW_SESSION: Final = "this session is over: begin a new one"
 _NO_ANSWER: Final = "the helper was stopped, or the machine is busy: timeout= gives it longer"
 _NO_ANSWER_EVER: Final = f"it has not even said HELLO: {_NO_HELPER}; or timeout= is too short"
 
@@ -221,7 +222,9 @@ class Session:
         if isinstance(self._over, ClosedError):
             raise ClosedError(str(self._over))
         if self._over is not None:
-            raise HelperDiedError(f"the session with {self.peer} is over: {self._over}")
+            raise HelperDiedError(
+                f"the session with {self.peer} is over: {self._over}", hint=_NEW_SESSION
+            )
 
     def _next_id(self) -> int:
         self._last_id = self._last_id % _LAST_ID + 1
@@ -329,7 +332,7 @@ class Session:
         message = f"{self.peer} ended before it answered: {_request(spec)}"
         error = HelperDiedError(
             f"{message}; {obituary}" if obituary else message,
-            hint=_NO_HELPER if self.facts is None else "this session is over: begin a new one",
+            hint=_NO_HELPER if self.facts is None else _NEW_SESSION,
         )
         self._end(error)
         return error

@@ -223,8 +223,18 @@ def test_an_ordinary_user_is_told_the_commands_and_they_do_it(policy_file: Path)
     assert report()[0] == 0
 
 
+def test_an_ordinary_user_learns_before_the_first_rule_what_it_ends(policy_file: Path) -> None:
+    done = run_as(lambda: aioprocket("add", "daemon", "packet"), 61001, 61001)
+
+    said, commands = done.stderr.split("put it in its place:")
+    assert "This is the first rule" in said
+    Path(next(word for word in commands.split() if "aioprocket-policy-" in word)).unlink()
+    assert not policy_file.exists()
+
+
 def test_check_without_a_file_says_what_holds(policy_file: Path) -> None:
-    assert "there is none; what is built in holds" in good("check")
+    said = good("check")
+    assert "there is none; what is built in holds for whoever may execute the helper" in said
     status, found = report()
     assert (status, found["exists"], found["valid"]) == (0, False, True)
 

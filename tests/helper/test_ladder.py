@@ -521,8 +521,10 @@ def test_broker_of_a_stranger_is_told_nothing(tmp_path: Path, as_nobody: AsNobod
 
 @pytest.mark.anyio
 async def test_missing_broker_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(HelperNotFoundError, match="ENOENT"):
+    with pytest.raises(HelperNotFoundError, match="ENOENT") as caught:
         await obtain(UDP, helper=f"unix:{tmp_path / 'none'}")
+
+    assert "to start one: " in caught.value.hint
 
 
 @pytest.mark.anyio

@@ -141,8 +141,9 @@ async def test_request_after_the_death_says_that_the_session_is_over() -> None:
         with pytest.raises(HelperDiedError):
             await session.open(UDP, None, LONG)
 
-        with pytest.raises(HelperDiedError, match="is over"):
+        with pytest.raises(HelperDiedError, match="is over") as caught:
             await session.open(UDP, None, LONG)
+    assert "begin a new one" in caught.value.hint
 
 
 async def test_silent_helper_times_out_and_is_killed() -> None:
