@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -119,7 +120,7 @@ WRONG: dict[str, Callable[[ExitStack, Path], int]] = {
         for name in ("mnt", "user", "pid", "uts", "ipc", "cgroup", "time")
     },
     "path alone": lambda stack, folder: _opened(stack, "/proc/self/ns/net", os.O_PATH),
-    "somebody else's network": lambda stack, folder: _opened(stack, "/proc/1/ns/net"),
+    "somebody else's network": lambda stack, folder: _opened(stack, "/proc/self/ns/net"),
 }
 
 
@@ -165,7 +166,7 @@ def _full_table() -> Iterator[None]:
 
 FILL = (
     "import os, resource, sys\n"
-    "resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))\n"
     "for number in range(3, 1000): os.dup2(2, number)\n"
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
@@ -250,7 +251,8 @@ def test_more_in_flight_than_the_account_may_have_ends_the_session(way: Way) -> 
     few = 8
     with way.session() as running, _many_in_flight(few + 4):
         pid = way.worker(running)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, few))
+        limit = partial(resource.prlimit, pid, resource.RLIMIT_NOFILE, (few, few))
+        run_unprivileged(limit, change_account=True)
         running.send(open_request(Kind.TCP4, port=80))
         assert running.receive() is None  # ETOOMANYREFS
         way.ended(running, ENDED_BY_HELPER)
