@@ -1,0 +1,656 @@
+"""What it is started with, and what its caller does to it while it runs."""
+
+import ctypes
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from helper_client import Kind, Mode, Reason, Session, Stage, hello, open_request, run_helper
+from hostile.ways import (
+    CAPABILITIES,
+    ENDED_BY_CLIENT,
+    SETUID,
+    SUDO,
+    Way,
+    as_caller,
+    become_caller,
+    descriptors,
+)
+from lab.accounts import run_unprivileged
+from lab.brokers import Broker, running_broker, wait_for
+from lab.must import require, unavailable
+from sandbox import kernel
+from sandbox.accounts import NOBODY
+
+NOT_STARTED, FAILED = 64, 71
+EPERM = 1
+MODES = {SETUID: Mode.SETUID, CAPABILITIES: Mode.CAPABILITIES, SUDO: Mode.SUDO}
+MEM = open_request(Kind.DEVICE, device="mem")
+LO4 = bytes([127, 0, 0, 1])
+# linux/ptrace.h, linux/fcntl.h; numbers of system calls that every machine of today shares
+PTRACE_SEIZE, PTRACE_ATTACH = 0x4206, 16
+SYS_PIDFD_GETFD: Final = 438
+
+
+def as_account(function: Callable[[], Any]) -> Any:
+    return run_unprivileged(function, change_account=True)
+
+
+def works(running: Session) -> None:
+    """It grants what it should, and nothing else."""
+    running.granted(Kind.PACKET)
+    denied = running.open(Kind.PACKET, mark=1)
+    assert (denied.refusal, denied.detail) == ((Stage.POLICY, EPERM), Reason.MARK)
+    running.release()
+
+
+@contextmanager
+def a_broker(way: Way, *prefix: str, **options: Any) -> Iterator[Broker]:
+    """Another broker beside the one that runs, started in another way."""
+    assert way.broker is not None
+    helper = way.broker.process.args[0]  # type: ignore[index]
+    path = way.broker.path.with_name("other")
+    with running_broker([*prefix, helper], path, **options) as broker:  # type: ignore[list-item]
+        os.chown(path, 0, NOBODY)
+        yield broker
+
+
+@contextmanager
+def begun(way: Way, *prefix: str, **options: Any) -> Iterator[Session]:
+    """A session with a helper, or with a broker, that another program executes."""
+    if way.broker is None:
+        with way.session(prefix=prefix, **options) as running:
+            yield running
+        return
+    with a_broker(way, *prefix) as broker, Way(way.name, (), broker).session() as running:
+        yield running
+
+
+# A program that changes what is inherited and becomes the helper.
+def python(code: str) -> tuple[str, ...]:
+    program = f"import os, resource, signal, sys, socket\n{code}\nos.execv(sys.argv[1], sys.argv[1:])"
+    return sys.executable, "-I", "-c", program
+
+
+@pytest.mark.hostile(58)
+def test_without_an_argument_it_serves(started: Way) -> None:
+    if started.name == SUDO:
+        # sudo, of which it is the same file, does not start then; nothing is granted.
+        with as_caller():
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with pair[0], pair[1]:
+            command = [*python(_EXECUTE_WITHOUT), started.command[0]]
+            assert run_helper(
+                command, stdin=pair[1], preexec_fn=become_caller, stderr=subprocess.DEVNULL
+            )
+        return
+    with started.session(prefix=python(_EXECUTE_WITHOUT)) as running:
+        works(running)
+
+
+_EXECUTE_WITHOUT = (
+    "import ctypes\nnothing = (ctypes.c_char_p * 1)(None)\n"
+    "ctypes.CDLL(None).execve(os.fsencode(sys.argv[1]), nothing, nothing)\nos._exit(99)"
+)
+
+
+@pytest.mark.hostile(59)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--broker"], ["--broker", "/tmp/none/x"], ["--broker", "/a", "/b"], [""], ["-h"],
+     ["--", "--version"], ["--version", "--version"], ["x" * 100_000] * 10],
+    ids=["passed", "broker", "two paths", "empty", "help", "dashes", "twice", "a megabyte"],
+)  # fmt: skip
+def test_arguments_are_refused(way: Way, helper_binary: Path, arguments: list[str]) -> None:
+    with as_caller():
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command: list[str | Path] = [*way.command]
+    prepare: Callable[[], None] | None = become_caller
+    if way.broker is not None:
+        # Root's to start, and still no other words than those it has.
+        if arguments[0] == "--broker" and len(arguments) == 2:
+            arguments = ["--broker", "relative"]
+        command, prepare = [helper_binary], None
+    with pair[0], pair[1]:
+        assert (
+            run_helper(
+                [*command, *arguments],
+                stdin=pair[1],
+                preexec_fn=prepare,
+                stderr=subprocess.DEVNULL,
+                env={},
+            )
+            == NOT_STARTED
+        )
+
+
+LIES = {
+    "LD_PRELOAD": "/nowhere/preload.so", "LD_AUDIT": "/nowhere/audit.so",
+    "LD_LIBRARY_PATH": "/nowhere/libraries", "LD_DEBUG": "all", "LD_DEBUG_OUTPUT": "/nowhere/debug",
+    "LD_PROFILE": "libc.so.6", "GLIBC_TUNABLES": "glibc.malloc.check=3", "MALLOC_CHECK_": "3",
+    "MALLOC_TRACE": "/nowhere/trace", "GCONV_PATH": "/nowhere/gconv", "LOCPATH": "/nowhere/locale",
+    "TZ": ":/nowhere/zone", "TZDIR": "/nowhere/zones", "IFS": "/", "PATH": "/nowhere/bin",
+    "LANG": "xx_XX.UTF-8", "LC_ALL": "../../nowhere", "NLSPATH": "/nowhere/%N",
+    "ASAN_OPTIONS": "log_path=/nowhere/asan", "UBSAN_OPTIONS": "log_path=/nowhere/ubsan",
+    "LISTEN_FDS": "1", "LISTEN_PID": "1", "NOTIFY_SOCKET": "/nowhere/notify",
+    "HOSTALIASES": "/nowhere/hosts", "RESOLV_HOST_CONF": "/nowhere/host.conf",
+    "TMPDIR": "/nowhere/tmp", "HOME": "/nowhere", "SUDO_UID": "0", "SUDO_GID": "0",
+    "SUDO_USER": "root", "USER": "root", "AIOPROCKET_POLICY": "/nowhere/policy",
+}  # fmt: skip
+
+
+@pytest.mark.hostile(60)
+def test_no_variable_has_an_effect(way: Way, tmp_path: Path) -> None:
+    if way.broker is not None:
+        lies = {key: value for key, value in LIES.items() if key != "SUDO_UID"}
+        code = f"os.environ.clear(); os.environ.update({lies!r})"
+        with begun(way, *python(code)) as running:
+            works(running)
+        return
+    with way.session(greet=False, environment=LIES) as running:
+        greeting = running.greeted()
+        assert (greeting.mode, greeting.uid) == (MODES[way.name], NOBODY)
+        works(running)
+
+
+@pytest.mark.hostile(60)
+def test_no_file_is_opened_because_of_a_variable(started: Way, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    # As root, that the bits of the file count; the account is that of nobody all the same.
+    traced = [require("strace"), "-u", "nobody", "-f", "-o", str(trace), "-e", "trace=file"]
+    with as_caller():
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for name, value in LIES.items():
+        traced += ["-E", f"{name}={value}"]
+    with pair[0], pair[1]:
+        pair[0].settimeout(20)
+        process = subprocess.Popen([*traced, *started.command], stdin=pair[1], env={})
+        pair[1].close()
+        running = Session(pair[0], process)
+        running.greeted()
+        works(running)
+        assert running.close() == ENDED_BY_CLIENT
+    calls = trace.read_text()
+    assert f'execve("{started.command[-1]}"' in calls
+    # sudo looks for itself what it is told to; what it starts begins after its own name.
+    of_helper = calls[calls.rindex(f'execve("{started.command[-1]}"') :]
+    assert "/nowhere" not in of_helper.partition("\n")[2]
+
+
+@pytest.mark.hostile(61)
+def test_an_environment_of_any_form_is_put_away(way: Way) -> None:
+    code = (
+        "import ctypes\n"
+        "words = [b'', b'=', b'x', b'SUDO_UID', b'\\xff=\\xff', b'LD_PRELOAD=/nowhere',"
+        " b'PATH=/a', b'PATH=/b'] + [b'K%d=' % n + b'v' * 60000 for n in range(20)]"
+        " + [b'SAME=1'] * 3000\n"
+        "environment = (ctypes.c_char_p * (len(words) + 1))(*words, None)\n"
+        "arguments = (ctypes.c_char_p * len(sys.argv))(*map(os.fsencode, sys.argv[1:]), None)\n"
+        "ctypes.CDLL(None).execve(arguments[0], arguments, environment)\nos._exit(99)"
+    )
+    with begun(way, *python(code)) as running:
+        works(running)
+
+
+COMBINATIONS = [[fd for fd in range(3) if number >> fd & 1] for number in range(1, 8)]
+
+
+@pytest.mark.hostile(62)
+@pytest.mark.parametrize("closed", COMBINATIONS, ids=str)
+def test_closed_standard_descriptors_become_no_session(way: Way, closed: list[int]) -> None:
+    close = "".join(f"os.close({fd})\n" for fd in closed)
+    if way.broker is not None:
+        with begun(way, *python(close)) as running:
+            works(running)
+            targets = _standard(way, running)
+            assert not any(target.startswith("socket:") for target in targets)
+        return
+    if 0 in closed:
+        with as_caller():
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with pair[0], pair[1]:
+            run = [*python(close), *way.command]
+            # Without standard error, sudo itself gives up.
+            assert run_helper(run, stdin=pair[1], preexec_fn=become_caller) in (NOT_STARTED, 1)
+        return
+    with way.session(prefix=python(close)) as running:
+        works(running)
+        assert not any(target.startswith("socket:") for target in _standard(way, running))
+
+
+def _standard(way: Way, running: Session) -> list[str]:
+    """What standard output and standard error are."""
+    pid = running.process.pid if way.broker is not None else way.worker(running)
+    return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (1, 2)]
+
+
+@pytest.mark.hostile(63)
+def test_full_pipes_as_its_outputs_hold_nothing_up(way: Way) -> None:
+    code = (
+        "reading, writing = os.pipe()\nos.set_blocking(writing, False)\n"
+        "try:\n  while os.write(writing, bytes(4096)): pass\nexcept BlockingIOError: pass\n"
+        "os.set_blocking(writing, True)\nos.dup2(writing, 1); os.dup2(writing, 2)\n"
+        "os.set_inheritable(reading, True)"
+    )
+    with begun(way, *python(code)) as running:
+        works(running)
+        assert running.open(Kind.PACKET, interface="nosuch0").stage is Stage.INTERFACE
+
+
+@pytest.mark.hostile(64)
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_umask_and_a_folder_that_is_gone_have_no_effect(
+    way: Way, tmp_path: Path, mask: int
+) -> None:
+    gone = "/tmp/aioprocket-gone-%d" % os.getpid()
+    code = f"os.mkdir({gone!r}); os.chdir({gone!r}); os.rmdir({gone!r}); os.umask({mask})"
+    if way.broker is not None and mask == 0o777:
+        code = code.replace(f"os.umask({mask})", "os.umask(0o077)")
+    with begun(way, *python(code)) as running:
+        works(running)
+        pid = running.process.pid if way.broker is not None else way.worker(running)
+        assert os.readlink(f"/proc/{pid}/cwd") == "/"
+        assert "Umask:\t0077\n" in Path(f"/proc/{pid}/status").read_text()
+
+
+@pytest.mark.hostile(65)
+def test_signals_and_timers_that_it_inherits_are_put_right(way: Way) -> None:
+    code = (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP,"
+        " signal.SIGINT): signal.signal(each, signal.SIG_IGN)\n"
+        "signal.setitimer(signal.ITIMER_VIRTUAL, 600)\nsignal.alarm(600)"
+    )
+    if way.name == SUDO:
+        code = code.replace("signal.SIG_BLOCK, signal.valid_signals()", "signal.SIG_BLOCK, []")
+    with begun(way, *python(code)) as running:
+        works(running)
+        # Its child is awaited, though it was told to ignore children.
+        with open("/proc/self/ns/net", "rb") as host:
+            running.open(Kind.PACKET, [host.fileno()], namespace=True)
+        pid = way.worker(running) if way.broker is None else running.process.pid
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
+        ignored = int(status["SigIgn"], 16) & ~(0b11 << 31)  # libc's own (nptl(7))
+        expected = 1 << signal.SIGPIPE - 1
+        if way.broker is not None:
+            expected |= 1 << signal.SIGXFSZ - 1
+        assert ignored == expected
+
+
+@pytest.mark.hostile(65)
+def test_an_alarm_of_its_caller_does_not_reach_it(started: Way) -> None:
+    with started.session(prefix=python("signal.setitimer(signal.ITIMER_REAL, 0.3)")) as running:
+        if started.name == SUDO:
+            running.process.wait(20)  # sudo's alarm is sudo's
+            return
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.process.wait(0.6)
+        works(running)
+
+
+STORM = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGSTOP, signal.SIGCONT,
+         signal.SIGALRM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD)  # fmt: skip
+
+
+@pytest.mark.hostile(66)
+def test_a_storm_of_signals_brings_nothing_that_is_not_granted(way: Way) -> None:
+    chance = random.Random(3)
+    # With its command, sudo stops itself, and then waits for its terminal's shell.
+    storm = [each for each in STORM if way.name != SUDO or each != signal.SIGSTOP]
+    for _ in range(30):
+        with way.session(greet=False) as running:
+            for message in (hello(), MEM, MEM, MEM):
+                with_signal = chance.choice(storm)
+                for pid in _processes(way, running):
+                    _signal_as_account(pid, with_signal)
+                    _signal_as_account(pid, signal.SIGCONT)
+                try:
+                    running.send(message)
+                    reply = running.receive()
+                except (BrokenPipeError, ConnectionResetError):
+                    break
+                if reply is None:
+                    break
+                assert reply.fd == -1
+                assert reply.stage in (Stage.OK, Stage.POLICY)
+    way.serves()
+
+
+def _signal_as_account(pid: int, number: int) -> None:
+    """By the account's own rights, which a helper's caller has over it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.setresuid(NOBODY, NOBODY, 0)
+    try:
+        libc.kill(pid, number)
+    finally:
+        assert libc.setresuid(0, 0, 0) == 0
+        kernel.set_dumpable()
+
+
+def _processes(way: Way, running: Session) -> list[int]:
+    if way.broker is not None:
+        return way.broker.children()
+    found = [running.process.pid]
+    for each in found:
+        try:
+            children = Path(f"/proc/{each}/task/{each}/children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += map(int, children)
+    return found
+
+
+@pytest.mark.hostile(67)
+def test_killed_at_any_moment_it_leaves_nothing(way: Way, tun_device: Path) -> None:
+    chance = random.Random(4)
+    count = 40 if way.name == SUDO else 100
+    for _ in range(count):
+        with way.session(greet=False) as running:
+            if way.broker is not None:
+                wait_for(way.broker.children)
+            running.send(hello())
+            running.send(open_request(Kind.TUN, interface="aio6", up=True))
+            deadline = chance.random() * 0.004
+            running.line.settimeout(deadline + 0.0001)
+            _wait_a_moment(running)
+            for pid in reversed(_processes(way, running)):
+                os.kill(pid, signal.SIGKILL)
+            running.line.settimeout(20)
+            while running.receive() is not None:
+                pass
+            running.line.close()
+            running.release()
+            if way.broker is not None:
+                wait_for(lambda: way.broker is None or way.broker.children() == [])
+            else:
+                running.process.wait(20)
+        wait_for(lambda: "aio6" not in [name for _, name in socket.if_nameindex()])
+    way.serves()
+
+
+def _wait_a_moment(running: Session) -> None:
+    """Until the line's timeout, or both replies."""
+    for _ in range(2):
+        try:
+            if running.receive() is None:
+                return
+        except TimeoutError:
+            return
+
+
+LIMITS = {
+    "NOFILE": 3, "NPROC": 0, "AS": 1 << 20, "STACK": 8 << 10, "FSIZE": 0, "CPU": 1, "DATA": 0,
+    "MEMLOCK": 0, "CORE": resource.RLIM_INFINITY, "SIGPENDING": 0, "MSGQUEUE": 0,
+}  # fmt: skip
+
+
+@pytest.mark.hostile(68)
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_is_survived_or_is_a_clean_end(started: Way, name: str) -> None:
+    limit = getattr(resource, f"RLIMIT_{name}")
+    value = LIMITS[name]
+    hard = resource.getrlimit(limit)[1]
+    both = (value, value) if hard < 0 or 0 <= value <= hard else (hard, hard)
+
+    def restrict() -> None:
+        resource.setrlimit(limit, both)
+
+    with started.session(greet=False, preexec=restrict) as running:
+        try:
+            running.send(hello())
+        except BrokenPipeError:
+            return
+        reply = running.receive()
+        if reply is None:
+            return
+        assert reply.refusal == (Stage.OK, 0)
+        assert running.open(Kind.PACKET).stage in (Stage.OK, Stage.SOCKET)
+        assert running.ask(MEM).fd == -1
+
+
+@pytest.mark.hostile(68)
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_broker_under_a_limit_serves_or_ends(way: Way, name: str) -> None:
+    if way.broker is None:
+        return
+    helper = way.broker.process.args[0]  # type: ignore[index]
+    limit = getattr(resource, f"RLIMIT_{name}")
+    value = LIMITS[name]
+    path = way.broker.path.with_name("limited")
+    process = subprocess.Popen(
+        [helper, "--broker", str(path)],
+        preexec_fn=lambda: resource.setrlimit(limit, (value, value) if value >= 0 else (0, 0)),
+        stderr=subprocess.DEVNULL,
+        env={},
+    )
+    try:
+        wait_for(lambda: process.poll() is not None or path.exists())
+        if process.poll() is None:
+            os.chown(path, 0, NOBODY)
+            with as_caller(), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+                line.settimeout(1)  # without a descriptor to spare, it takes nobody
+                try:
+                    line.connect(str(path))
+                    line.send(MEM)
+                    line.recv(96)
+                except OSError:
+                    pass
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert process.returncode in (0, NOT_STARTED, FAILED, -signal.SIGKILL, -signal.SIGSEGV,
+                                  -signal.SIGXCPU, -signal.SIGTERM)  # fmt: skip
+
+
+@pytest.mark.hostile(69)
+def test_where_nothing_can_be_gained_nothing_is_given(started: Way) -> None:
+    def forbid() -> None:
+        assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+
+    if started.name == SUDO:
+        with as_caller():
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with pair[0], pair[1]:
+            status = run_helper(
+                [*started.command],
+                stdin=pair[1],
+                stderr=subprocess.DEVNULL,
+                preexec_fn=lambda: (become_caller(), forbid()),
+            )
+            assert status == 1  # sudo's own word
+        return
+    with started.session(greet=False, preexec=forbid) as running:
+        greeting = running.greeted()
+        assert (greeting.mode, greeting.capabilities) == (Mode.PLAIN, 0)
+        assert greeting.state & 1
+        assert running.open(Kind.PACKET).refusal == (Stage.SOCKET, EPERM)
+
+
+@pytest.mark.hostile(69)
+def test_on_a_file_system_without_such_bits_it_has_no_privilege(
+    started: Way, tmp_path: Path
+) -> None:
+    if started.name == SUDO:
+        return  # the bits are those of sudo
+    folder = str(Path(started.command[0]).parent)
+
+    def remount() -> None:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount(folder, folder, None, kernel.MS_BIND)
+        # MS_NOSUID
+        kernel.mount(None, folder, None, kernel.MS_BIND | kernel.MS_REMOUNT | 2)
+
+    with started.session(greet=False, before=remount) as running:
+        greeting = running.greeted()
+        assert (greeting.mode, greeting.capabilities) == (Mode.PLAIN, 0)
+        assert running.open(Kind.PACKET).refusal == (Stage.SOCKET, EPERM)
+
+
+@pytest.mark.hostile(72)
+def test_its_caller_cannot_look_into_it_or_take_from_it(way: Way) -> None:
+    with way.session() as running:
+        pid = way.worker(running)
+        assert as_account(lambda: _intrude(pid)) == INTRUSIONS
+        works(running)
+
+
+INTRUSIONS = {
+    "mem": EPERM, "maps": EPERM, "fd": EPERM, "environ": EPERM, "auxv": EPERM, "syscall": EPERM,
+    "attach": EPERM, "seize": EPERM, "getfd": EPERM, "read": EPERM, "write": EPERM,
+}  # fmt: skip
+
+
+def _intrude(pid: int) -> dict[str, int]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = {}
+    for name in ("mem", "maps", "fd", "environ", "auxv", "syscall"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb") if name != "fd" else os.scandir(
+                f"/proc/{pid}/fd"
+            ) as opened:
+                if name != "fd":
+                    opened.read(1)  # type: ignore[union-attr]
+            found[name] = 0
+        except PermissionError:
+            found[name] = EPERM
+
+    def tried(name: str, result: int) -> None:
+        found[name] = 0 if result >= 0 else ctypes.get_errno()
+
+    nothing = ctypes.c_void_p(None)
+    tried("attach", libc.ptrace(PTRACE_ATTACH, pid, nothing, nothing))
+    tried("seize", libc.ptrace(PTRACE_SEIZE, pid, nothing, nothing))
+    with open(os.pidfd_open(pid), "rb", buffering=0) as process:
+        tried("getfd", libc.syscall(SYS_PIDFD_GETFD, process.fileno(), 0, 0))
+    local = ctypes.create_string_buffer(8)
+    here = (ctypes.c_size_t * 2)(ctypes.addressof(local), 8)
+    there = (ctypes.c_size_t * 2)(0x400000, 8)
+    tried("read", libc.process_vm_readv(pid, here, 1, there, 1, 0))
+    tried("write", libc.process_vm_writev(pid, here, 1, there, 1, 0))
+    return found
+
+
+@pytest.mark.hostile(72)
+def test_it_leaves_no_core(way: Way) -> None:
+    with way.session() as running:
+        pid = way.worker(running)
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        [core] = [line for line in limits.splitlines() if line.startswith("Max core")]
+        assert core.split()[4:6] == ["0", "0"]
+        if way.name in (SETUID, CAPABILITIES):
+            as_account(lambda: os.kill(pid, signal.SIGSEGV))
+            _, status = os.waitpid(running.process.pid, 0)
+            running.process.returncode = os.waitstatus_to_exitcode(status)
+            assert os.WTERMSIG(status) == signal.SIGSEGV
+            assert not os.WCOREDUMP(status)
+
+
+@pytest.mark.hostile(73)
+def test_its_caller_makes_it_slow_before_it_starts_and_not_later(way: Way) -> None:
+    def slow(pid: int) -> None:
+        os.setpriority(os.PRIO_PROCESS, pid, 19)
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+
+    prepare = {"preexec": lambda: slow(0)} if way.broker is None else {}
+    with way.session(**prepare) as running:
+        pid = way.worker(running)
+        if way.broker is None:
+            assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+        # It has rights that the caller has not: they protect it.
+        with pytest.raises(PermissionError):
+            as_account(lambda: slow(pid))
+        works(running)
+
+
+@pytest.mark.hostile(73)
+def test_frozen_it_waits_and_goes_on(way: Way) -> None:
+    with way.session() as running, _frozen_group() as freeze:
+        pid = way.worker(running)
+        freeze.add(pid)
+        try:
+            freeze.set("FROZEN")
+            running.send(open_request(Kind.TCP4, port=80))
+        finally:
+            freeze.set("THAWED")
+        reply = running.receive()
+        assert reply is not None
+        assert reply.stage is Stage.OK
+        freeze.release(pid)
+
+
+class Freezer:
+    """A control group that stops its processes: of version 1 or of version 2."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._group = root / f"aioprocket-{os.getpid()}"
+        self._group.mkdir()
+
+    def add(self, pid: int) -> None:
+        (self._group / "cgroup.procs").write_text(str(pid))
+
+    def release(self, pid: int) -> None:
+        (self._root / "cgroup.procs").write_text(str(pid))
+
+    def set(self, state: str) -> None:
+        if (file := self._group / "freezer.state").exists():
+            file.write_text(state)
+            wait_for(lambda: file.read_text().strip() == state)
+            return
+        frozen = "1" if state == "FROZEN" else "0"
+        (self._group / "cgroup.freeze").write_text(frozen)
+        wait_for(lambda: f"frozen {frozen}" in (self._group / "cgroup.events").read_text())
+
+    def remove(self) -> None:
+        def removed() -> bool:
+            try:
+                self._group.rmdir()
+            except OSError:  # of a process that ends at this moment
+                return False
+            return True
+
+        wait_for(removed)
+
+
+@contextmanager
+def _frozen_group() -> Iterator[Freezer]:
+    roots = (Path("/sys/fs/cgroup/freezer"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+    for root in roots:
+        try:
+            made = Freezer(root)
+        except OSError:
+            continue
+        try:
+            yield made
+        finally:
+            made.remove()
+        return
+    unavailable("cgroups", "no control group can be made here")
+
+
+@pytest.mark.hostile(74)
+def test_what_its_caller_takes_from_it_is_his_own(way: Way) -> None:
+    with way.session() as running:
+        pid = way.worker(running)
+        before = descriptors(pid)
+        as_account(lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3)))
+        for kind in (Kind.PACKET, Kind.RAW4, Kind.TCP4, Kind.UDP6):
+            fields: dict[str, Any] = {"protocol": 1} if kind is Kind.RAW4 else {}
+            fields |= {"port": 80} if kind in (Kind.TCP4, Kind.UDP6) else {}
+            refused = running.open(kind, **fields)
+            assert refused.stage is Stage.SOCKET
+        assert descriptors(pid) == before
+    way.serves()
