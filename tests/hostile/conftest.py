@@ -1,8 +1,7 @@
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import os
 
 import pytest
 
@@ -25,6 +24,20 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
 @pytest.fixture(params=[pytest.param(name, marks=_REAL) for name in STARTED])
 def started(request: pytest.FixtureRequest) -> Iterator[Way]:
     """The helper in each way in which its caller starts it."""
+    with _prepared(request, request.param) as prepared:
+        yield prepared
+
+
+@pytest.fixture(params=[pytest.param(name, marks=_REAL) for name in (SETUID, CAPABILITIES)])
+def bits(request: pytest.FixtureRequest) -> Iterator[Way]:
+    """The helper where its file's bits give it privilege."""
+    with _prepared(request, request.param) as prepared:
+        yield prepared
+
+
+@pytest.fixture(params=[pytest.param(BROKER, marks=_REAL)])
+def of_broker(request: pytest.FixtureRequest) -> Iterator[Way]:
+    """The helper behind a broker."""
     with _prepared(request, request.param) as prepared:
         yield prepared
 

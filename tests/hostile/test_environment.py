@@ -373,7 +373,7 @@ def test_killed_at_any_moment_it_leaves_nothing(way: Way, tun_device: Path) -> N
             running.line.close()
             running.release()
             if way.broker is not None:
-                wait_for(lambda: way.broker is None or way.broker.children() == [])
+                wait_for(lambda: way.running.children() == [])
             else:
                 running.process.wait(20)
         wait_for(lambda: "aio6" not in [name for _, name in socket.if_nameindex()])
@@ -422,13 +422,11 @@ def test_a_limit_is_survived_or_is_a_clean_end(started: Way, name: str) -> None:
 
 @pytest.mark.hostile(68)
 @pytest.mark.parametrize("name", LIMITS)
-def test_a_broker_under_a_limit_serves_or_ends(way: Way, name: str) -> None:
-    if way.broker is None:
-        return
-    helper = way.broker.process.args[0]  # type: ignore[index]
+def test_a_broker_under_a_limit_serves_or_ends(of_broker: Way, name: str) -> None:
+    helper = of_broker.running.process.args[0]  # type: ignore[index]
     limit = getattr(resource, f"RLIMIT_{name}")
     value = LIMITS[name]
-    path = way.broker.path.with_name("limited")
+    path = of_broker.running.path.with_name("limited")
     process = subprocess.Popen(
         [helper, "--broker", str(path)],
         preexec_fn=lambda: resource.setrlimit(limit, (value, value) if value >= 0 else (0, 0)),
@@ -479,12 +477,8 @@ def test_where_nothing_can_be_gained_nothing_is_given(started: Way) -> None:
 
 
 @pytest.mark.hostile(69)
-def test_on_a_file_system_without_such_bits_it_has_no_privilege(
-    started: Way, tmp_path: Path
-) -> None:
-    if started.name == SUDO:
-        return  # the bits are those of sudo
-    folder = str(Path(started.command[0]).parent)
+def test_on_a_file_system_without_such_bits_it_has_no_privilege(bits: Way) -> None:
+    folder = str(Path(bits.command[0]).parent)
 
     def remount() -> None:
         kernel.unshare(kernel.CLONE_NEWNS)
@@ -493,7 +487,7 @@ def test_on_a_file_system_without_such_bits_it_has_no_privilege(
         # MS_NOSUID
         kernel.mount(None, folder, None, kernel.MS_BIND | kernel.MS_REMOUNT | 2)
 
-    with started.session(greet=False, before=remount) as running:
+    with bits.session(greet=False, before=remount) as running:
         greeting = running.greeted()
         assert (greeting.mode, greeting.capabilities) == (Mode.PLAIN, 0)
         assert running.open(Kind.PACKET).refusal == (Stage.SOCKET, EPERM)

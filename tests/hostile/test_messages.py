@@ -158,15 +158,13 @@ def test_ten_thousand_in_a_row_leave_nothing(way: Way) -> None:
 
 @pytest.mark.hostile(18)
 @pytest.mark.hostile(79)
-def test_a_hundred_thousand_of_four_at_once_leave_nothing(way: Way) -> None:
-    if way.broker is None:
-        return
-    broker = way.broker.process.pid
+def test_a_hundred_thousand_of_four_at_once_leave_nothing(of_broker: Way) -> None:
+    way, broker = of_broker, of_broker.running.process.pid
     before = descriptors(broker), resident(broker)
     with (
         way.session() as one, way.session() as two, way.session() as three, way.session() as four
     ):  # fmt: skip
-        memory = [resident(child) for child in way.broker.children()]
+        memory = [resident(child) for child in way.running.children()]
         for _ in range(25_000 // 5):
             for running in (one, two, three, four):
                 for _ in range(5):
@@ -176,12 +174,12 @@ def test_a_hundred_thousand_of_four_at_once_leave_nothing(way: Way) -> None:
                     reply = running.receive()
                     assert reply is not None
                     assert reply.stage is Stage.POLICY
-        for child, was in zip(way.broker.children(), memory, strict=True):
+        for child, was in zip(way.running.children(), memory, strict=True):
             assert len(descriptors(child)) <= 5
             assert resident(child) <= was + (64 << 10)
         for running in (one, two, three, four):
             running.line.close()
-        wait_for(lambda: way.broker is None or way.broker.children() == [])
+        wait_for(lambda: way.running.children() == [])
     assert (descriptors(broker), resident(broker) <= before[1] + (64 << 10)) == (before[0], True)
 
 

@@ -33,6 +33,12 @@ class Way:
     command: tuple[str, ...]
     broker: Broker | None = None
 
+    @property
+    def running(self) -> Broker:
+        """The broker, where that is the way."""
+        assert self.broker is not None
+        return self.broker
+
     @contextmanager
     def session(
         self,
