@@ -148,10 +148,10 @@ def descriptors(pid: int) -> list[str]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory of a process that are its own."""
+    """Bytes of memory that a process has written to, shared with children or not."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    sizes = {line.split()[0]: int(line.split()[1]) for line in lines[1:]}
-    return (sizes["Private_Dirty:"] + sizes["Private_Clean:"]) * 1024
+    [size] = [int(line.split()[1]) for line in lines if line.startswith("Anonymous:")]
+    return size * 1024
 
 
 def _last_below(pid: int) -> int:
