@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import pty
 import random
 import resource
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +81,52 @@ def begun(way: Way, *prefix: str, **options: Any) -> Iterator[Session]:
 def python(code: str) -> tuple[str, ...]:
     program = f"import os, resource, signal, sys, socket\n{code}\nos.execv(sys.argv[1], sys.argv[1:])"
     return sys.executable, "-I", "-c", program
+
+
+def _pipe(stack: ExitStack) -> int:
+    reading, writing = os.pipe()
+    stack.callback(os.close, writing)
+    stack.callback(os.close, reading)
+    return reading
+
+
+def _terminal(stack: ExitStack) -> int:
+    ours, theirs = pty.openpty()
+    stack.callback(os.close, ours)
+    stack.callback(os.close, theirs)
+    return theirs
+
+
+def _listener(stack: ExitStack) -> int:
+    made = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    made.bind(f"\0aioprocket-hostile-{os.getpid()}")
+    made.listen()
+    return made.fileno()
+
+
+def _socket(stack: ExitStack, family: int, type: int) -> int:
+    return stack.enter_context(socket.socket(family, type)).fileno()
+
+
+NO_SESSION: dict[str, Callable[[ExitStack], int]] = {
+    "file": lambda stack: stack.enter_context(open(__file__, "rb")).fileno(),
+    "null": lambda stack: stack.enter_context(open("/dev/null", "rb")).fileno(),
+    "pipe": _pipe,
+    "terminal": _terminal,
+    "udp": lambda stack: _socket(stack, socket.AF_INET, socket.SOCK_DGRAM),
+    "tcp": lambda stack: _socket(stack, socket.AF_INET, socket.SOCK_STREAM),
+    "unconnected": lambda stack: _socket(stack, socket.AF_UNIX, socket.SOCK_SEQPACKET),
+    "listening": _listener,
+}
+
+
+@pytest.mark.hostile(22)
+@pytest.mark.parametrize("name", NO_SESSION)
+def test_other_things_than_a_session_are_refused(started: Way, name: str) -> None:
+    with ExitStack() as stack:
+        standard_input = NO_SESSION[name](stack)
+        command = list(started.command)
+        assert run_helper(command, stdin=standard_input, preexec_fn=become_caller) == NOT_STARTED
 
 
 @pytest.mark.hostile(58)

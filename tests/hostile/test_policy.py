@@ -314,6 +314,17 @@ def test_a_group_of_the_callers_counts(way: Way, policy_file: Path) -> None:
     assert ask(way, Kind.UDP4, port=53) == refused(Reason.KIND)
 
 
+@pytest.mark.hostile(102)
+def test_of_as_many_groups_as_the_kernel_allows_each_counts(way: Way, policy_file: Path) -> None:
+    most = 1 << 16  # NGROUPS_MAX
+    groups = range(100_000, 100_000 + most)
+    rules(policy_file, f"gid={groups[-1]} icmp", f"gid={groups[-1] + 1} udp port=53")
+    with way.session(groups=groups) as running:
+        running.granted(Kind.RAW4, protocol=ICMP)
+        denied = running.open(Kind.UDP4, port=53)
+        assert (denied.stage, denied.detail) == refused(Reason.KIND)
+
+
 @pytest.mark.hostile(103)
 def test_a_file_that_root_alone_can_read_is_read_before_the_drop(
     way: Way, policy_file: Path

@@ -48,35 +48,38 @@ class Way:
         pair: tuple[socket.socket, socket.socket] | None = None,
         before: Callable[[], object] | None = None,
         preexec: Callable[[], object] | None = None,
+        groups: Sequence[int] = (),
         **options: Any,
     ) -> Iterator[Session]:
-        """A session of the account.
+        """A session of the account, which has these supplementary groups.
 
         ``prefix`` is a program that executes the helper; ``before`` is called as root and
         ``preexec`` as the account, in the process that becomes the helper. A broker has none.
         """
         if self.broker is not None:
-            with self._connected(self.broker, greet) as running:
+            with self._connected(self.broker, greet, groups) as running:
                 yield running
             return
 
         def prepare() -> None:
             if before is not None:
                 before()
-            become_caller()
+            become_caller(groups)
             if preexec is not None:
                 preexec()
 
         if pair is None:
-            with as_caller():
+            with as_caller(groups):
                 pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [*prefix, *self.command]
         with session(command, greet=greet, pair=pair, preexec=prepare, **options) as running:
             yield running
 
     @contextmanager
-    def _connected(self, broker: Broker, greet: bool) -> Iterator[Session]:
-        with as_caller():
+    def _connected(
+        self, broker: Broker, greet: bool, groups: Sequence[int]
+    ) -> Iterator[Session]:
+        with as_caller(groups):
             line = connect(broker.path)
         running = BrokerSession(line, broker.process)
         try:
@@ -118,19 +121,19 @@ class Way:
             assert running.ask(hello()).refusal == (Stage.OK, 0)
 
 
-def become_caller() -> None:
+def become_caller(groups: Sequence[int] = ()) -> None:
     """For good, in a child."""
-    os.setgroups([])
+    os.setgroups(groups)
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
     kernel.set_dumpable()
 
 
 @contextmanager
-def as_caller() -> Iterator[None]:
+def as_caller(groups: Sequence[int] = ()) -> Iterator[None]:
     """Sockets that are made meanwhile are the account's: SO_PEERCRED takes the effective ids."""
-    groups = os.getgroups()
-    os.setgroups([])
+    own = os.getgroups()
+    os.setgroups(groups)
     os.setegid(NOBODY)
     os.seteuid(NOBODY)
     try:
@@ -138,7 +141,7 @@ def as_caller() -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
-        os.setgroups(groups)
+        os.setgroups(own)
         kernel.set_dumpable()
 
 
