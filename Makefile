@@ -29,7 +29,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(VENV)/bin/pytest $(IN_PARALLEL) $(ARGS)
 
-bench: $(VENV)/.test
+bench: $(VENV)/.test $(VENV)/.bench-libpcap
 	PYTHONPATH=demo:tests $(PY) -m benchmarks $(ONLY)
 
 # The environment has a stamp in .venv for each set of packages.
@@ -84,8 +84,14 @@ $(VENV)/.package: $(VENV)/.pip pyproject.toml CMakeLists.txt $(C_SOURCES)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.package pyproject.toml
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.package pyproject.toml
 	$(PY) -m pip install --quiet --group $*
+	@touch $@
+
+# One of the peers is compiled here, and needs the headers of libpcap.
+$(VENV)/.bench-libpcap: $(VENV)/.bench
+	@$(PY) -m pip install --quiet --group bench-libpcap || \
+	  echo 'pypcap is left out: it does not build without libpcap (on Debian: apt install libpcap-dev)'
 	@touch $@
 
 check: lint types c-gcc c-clang budget

@@ -48,17 +48,20 @@ from .errors import (
 )
 from .helper import Helper, helper_path
 from .opening import Door
-from .packet import Packet
+from .packet import Batch, Packet
+from .spec import Fanout
 
 __all__ = (
     "ActiveModeError",
     "AioprocketError",
+    "Batch",
     "BusyError",
     "Channel",
     "ChannelError",
     "ClosedError",
     "DeviceChannel",
     "Door",
+    "Fanout",
     "FilterError",
     "Helper",
     "HelperDiedError",

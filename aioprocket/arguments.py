@@ -8,13 +8,14 @@ from .bpf import Program, ProgramLike
 from .errors import SpecError
 from .names import family_number, protocol_number, type_number
 from .spec import (
+    Fanout,
     IpAddress,
     IpInterface,
     PacketSpec,
     SocketSpec,
 )
 
-__all__ = ("PLAIN", "any_socket", "icmp", "networks", "program", "read_packets")
+__all__ = ("PLAIN", "any_socket", "fanout", "icmp", "networks", "program", "read_packets")
 
 # type=None follows the family, or else the protocol.
 _TYPE_OF_FAMILY: dict[int, int] = {
@@ -51,6 +52,15 @@ def program(filter: ProgramLike | None) -> Program | None:
         FilterError: It is none.
     """
     return None if filter is None else Program.of(filter)
+
+
+def fanout(group: Fanout | int | None) -> Fanout | None:
+    """The group that ``fanout=`` means: a number is that of one that goes by flows.
+
+    Raises:
+        SpecError: It is none.
+    """
+    return Fanout(group) if isinstance(group, int) else group
 
 
 def read_packets(count: int) -> int:

@@ -17,8 +17,10 @@ from .opening import Door, build_channel, door, open_channel, opening
 from .spec import (
     MAX_QUEUES,
     DeviceSpec,
+    Fanout,
     IpAddress,
     IpInterface,
+    Latency,
     PacketSpec,
     SocketSpec,
     Spec,
@@ -82,7 +84,8 @@ def open(
         helper: None tries this process's own rights, the installed helper and the broker;
             ``"sudo"``, a `Helper`, a command or ``"unix:PATH"`` name one way.
         timeout: Seconds that the helper may take to answer.
-        read_packets: Packets read at most per wakeup of an active channel.
+        read_packets: Packets read at most per wakeup of an active channel. From a ring, as many as
+            2 ms allow.
 
     Raises:
         SpecError: The arguments contradict each other, or name what cannot exist.
@@ -125,6 +128,9 @@ def open_packet(
     allmulti: bool = False,
     filter: bpf.ProgramLike | None = None,
     lock_filter: bool = False,
+    ring: bool = True,
+    latency: Latency = "balanced",
+    fanout: Fanout | int | None = None,
     snaplen: int = 65535,
     qdisc_bypass: bool = False,
     namespace: str | None = None,
@@ -148,7 +154,18 @@ def open_packet(
         filter: As `open`.
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
-        snaplen: Bytes kept of each packet.
+        ring: Receive through memory that the kernel shares (TPACKET_V3): no system call and no copy
+            for a packet. False: by system calls, up to 64 packets each. A forked child cannot read
+            its parent's ring (``EBADF``), and leaves it alone when it closes the channel.
+        latency: How long a packet may wait for others to be handed over with. ``"balanced"``: 1
+            ms, or until 1/64 of the ring is full; 8 MiB: some 800 packets of 64 bytes, or 80 of
+            1500. ``"throughput"``: 10 ms, or 1/32; 32 MiB: 6,500 or 650. ``"low"``: not at all; the
+            kernel's ring knows no such thing, so this one is read by system calls.
+        fanout: Share the packets with other sockets: a `Fanout`, or the number of a group that
+            shares them out by their flows.
+        snaplen: Bytes kept of each packet. With a ring a smaller one leaves room for more packets.
+        receive_buffer: Bytes of the ring; without one, as `open`. ``channel.ring_size`` says what
+            became of it.
         qdisc_bypass: What is sent goes to the driver past the interface's queue, and past ``tc``,
             shaping and other packet sockets with it. Where the driver has no room, a send fails
             with ``ENOBUFS``, and the frame may be counted as dropped there.
@@ -166,6 +183,9 @@ def open_packet(
         filter=arguments.program(filter),
         lock_filter=lock_filter,
         snaplen=snaplen,
+        ring=ring,
+        latency=latency,
+        fanout=arguments.fanout(fanout),
         qdisc_bypass=qdisc_bypass,
         namespace=namespace,
         mark=mark,

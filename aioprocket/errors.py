@@ -123,7 +123,8 @@ class NotPermittedError(_SystemError, PermissionError):
     """Policy, or the kernel for want of a capability, said no.
 
     ``step`` names what was refused: ``"policy"``, ``"identity"`` (the helper does not know who is
-    calling), or a step of `OpenError`.
+    calling), ``"reach"`` (the way to a helper is closed: sudo's rules, a socket's mode), or a step
+    of `OpenError`.
     """
 
     default_errno = _errno.EPERM

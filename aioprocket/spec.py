@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from .errors import FilterError, SpecError
 from .names import (
@@ -30,9 +30,12 @@ __all__ = (
     "MAX_QUEUES",
     "MAX_TUN_ADDRESSES",
     "DeviceSpec",
+    "Fanout",
+    "FanoutModeName",
     "Instruction",
     "IpAddress",
     "IpInterface",
+    "Latency",
     "PacketSpec",
     "SocketSpec",
     "Spec",
@@ -201,6 +204,45 @@ class SocketSpec:
             raise SpecError(f"ip {self.ip} is link-local and needs interface=")
 
 
+Latency: TypeAlias = Literal["low", "balanced", "throughput"]
+FanoutModeName: TypeAlias = Literal["hash", "lb", "cpu", "rollover", "rnd", "qm", "cbpf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fanout:
+    """A group of packet sockets that share the packets of one interface: packet(7).
+
+    Attributes:
+        group: 0 to 65535; None: a new one, which `PacketChannel.fanout` tells.
+        mode: Whose a packet is: ``"hash"`` by its flow, ``"lb"`` in turn, ``"cpu"`` by the
+            processor that received it, ``"rnd"`` at random, ``"qm"`` by the receive queue,
+            ``"rollover"`` the first one's that has room, ``"cbpf"`` by what ``program`` returns.
+        defrag: Put IP fragments together first, so that all of a flow have one hash.
+        rollover: To another member rather than drop it.
+        program: Of mode cbpf; its result modulo the number of members is who.
+    """
+
+    group: int | None = None
+    mode: FanoutModeName = "hash"
+    defrag: bool = False
+    rollover: bool = False
+    program: tuple[Instruction, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.group is not None:
+            whole_number("fanout group", self.group, 0, 0xFFFF)
+        if self.mode not in get_args(FanoutModeName):
+            raise SpecError(
+                f"fanout mode {self.mode!r} is none",
+                hint=f"one of {', '.join(get_args(FanoutModeName))}",
+            )
+        _flags(self, "defrag", "rollover")
+        if (self.program is None) == (self.mode == "cbpf"):
+            raise SpecError("a fanout has a program if its mode is cbpf, and only then")
+        if self.program is not None:
+            object.__setattr__(self, "program", filter_instructions(self.program))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketSpec:
     """A packet(7) socket. ``protocol`` in host order; ``interface`` None: all interfaces."""
@@ -211,6 +253,9 @@ class PacketSpec:
     promiscuous: bool = False
     allmulti: bool = False
     snaplen: int = 65535
+    ring: bool = False
+    latency: Latency = "balanced"
+    fanout: Fanout | None = None
     qdisc_bypass: bool = False
     mark: int | None = None
     priority: int | None = None
@@ -226,7 +271,11 @@ class PacketSpec:
         whole_number("protocol", self.protocol, 0, 0xFFFF)
         whole_number("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
-        _flags(self, "promiscuous", "allmulti", "qdisc_bypass")
+        _flags(self, "promiscuous", "allmulti", "ring", "qdisc_bypass")
+        if self.latency not in get_args(Latency):
+            raise SpecError(f"latency {self.latency!r} is none of {', '.join(get_args(Latency))}")
+        if self.fanout is not None and not isinstance(self.fanout, Fanout):
+            raise SpecError(f"fanout {self.fanout!r} is no Fanout")
         if (self.promiscuous or self.allmulti) and self.interface is None:
             raise SpecError("promiscuous and allmulti need an interface")
         if self.lock_filter and self.filter is None and self.interface is None:

@@ -85,6 +85,7 @@ static const struct sock_filter session[] = {
 	CALL(recvmsg), CALL(sendmsg), CALL(sendto), CALL(recvfrom), CALL(bind),
 	CALL(listen), CALL(getsockname), CALL(close), CALL(capget),
 	CALL(capset), CALL(newfstatat), CALL(fstat), CALL(fstatfs),
+	CALL(faccessat),
 	CALL(write), CALL(membarrier), CALL(nanosleep), CALL(clock_nanosleep),
 	CALL(clock_gettime), CALL(getpid), CALL(restart_syscall),
 	CALL(exit_group),
@@ -93,9 +94,9 @@ static const struct sock_filter session[] = {
 	CALL(set_tid_address),
 	/* What a tracer makes of a call that it leaves out; it does nothing. */
 	IF(-1, TO_ALLOW, 0),
-	/* What musl uses, too. */
+	/* What musl uses, too, and glibc where there is an older call. */
 #ifdef SYS_open
-	CALL(lstat), CALL(fork),
+	CALL(lstat), CALL(access), CALL(fork),
 	OF(open), SECOND_ARGUMENT, IF_ANY(MAKES_FILES, TO_KILL, TO_ALLOW), KILL,
 #endif
 	OF(fcntl), SECOND_ARGUMENT, MAY_BE(F_SETFD), KILL,

@@ -7,25 +7,7 @@
 #include "packet.h"
 #include "vnet.h"
 
-#include <linux/if_packet.h>
 #include <string.h>
-
-static enum direction
-direction_of(unsigned char pkttype)
-{
-	switch (pkttype) {
-	case PACKET_OUTGOING:
-		return DIRECTION_OUT;
-	case PACKET_BROADCAST:
-		return DIRECTION_BROADCAST;
-	case PACKET_MULTICAST:
-		return DIRECTION_MULTICAST;
-	case PACKET_OTHERHOST:
-		return DIRECTION_OTHERHOST;
-	default:
-		return DIRECTION_IN;
-	}
-}
 
 static int
 read_sender(struct receiver *self, struct packet *packet,
@@ -49,7 +31,7 @@ read_sender(struct receiver *self, struct packet *packet,
 		const struct sockaddr_ll *link = &packet->address.packet;
 
 		packet->ifindex = link->sll_ifindex;
-		packet->direction = (uint8_t)direction_of(link->sll_pkttype);
+		packet->direction = (uint8_t)packet_direction(link->sll_pkttype);
 		packet->ifname = ifnames_get(
 			&self->ifnames, self->fd, link->sll_ifindex);
 		return packet->ifname == NULL ? -1 : 0;

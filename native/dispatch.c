@@ -10,6 +10,7 @@
 #include "batch.h"
 #include "delivery.h"
 #include "fill.h"
+#include "packet.h"
 #include "receiver.h"
 
 #include <errno.h>
@@ -71,13 +72,15 @@ call_with_packet(struct turn *turn, PyObject *packet)
 		return -1;
 	pay(turn);
 	if (turn->datagrams) {
-		struct packet *fields = (struct packet *)packet;
-		PyObject *addr = PyObject_GetAttrString(packet, "addr");
+		PyObject *data = packet_data((struct packet *)packet);
+		PyObject *addr = packet_addr((struct packet *)packet);
 
-		result = addr == NULL ? NULL
-				      : PyObject_CallFunctionObjArgs(
-						turn->callback, fields->data,
-						addr, NULL);
+		result = data == NULL || addr == NULL
+				 ? NULL
+				 : PyObject_CallFunctionObjArgs(turn->callback,
+								data, addr,
+								NULL);
+		Py_XDECREF(data);
 		Py_XDECREF(addr);
 	} else {
 		result = PyObject_CallFunctionObjArgs(turn->callback, packet,

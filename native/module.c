@@ -7,6 +7,7 @@
 #include "module.h"
 
 #include "backlog.h"
+#include "batch_type.h"
 #include "coroutine.h"
 #include "delivery.h"
 #include "gatherer.h"
@@ -15,9 +16,11 @@
 #include "passing.h"
 #include "reader.h"
 #include "receiver.h"
+#include "ring.h"
 #include "sender.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -64,7 +67,13 @@ settle(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 	Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(read_block_doc,
+	     "read_block(data, snaplen=4294967295, /)\n--\n\n"
+	     "Return a Batch of what a copy of a TPACKET_V3 block holds.\n\n"
+	     "What does not lie within data ends it: nothing else is read.");
+
 static PyMethodDef module_methods[] = {
+	{"read_block", batch_read_block, METH_VARARGS, read_block_doc},
 	{"receive_passed", (PyCFunction)(void (*)(void))passing_receive,
 	 METH_FASTCALL, passing_receive_doc},
 	{"settle", settle, METH_NOARGS, settle_doc},
@@ -73,11 +82,14 @@ static PyMethodDef module_methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
+/* Public: others are made here only, and not to be found by name. */
 static int
-add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+add_type(PyObject *module, PyType_Spec *spec, bool public, PyTypeObject **slot)
 {
-	*type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-	return *type == NULL ? -1 : PyModule_AddType(module, *type);
+	*slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+	if (*slot == NULL)
+		return -1;
+	return public ? PyModule_AddType(module, *slot) : 0;
 }
 
 static int
@@ -87,19 +99,28 @@ module_exec(PyObject *module)
 	PyObject *match_args;
 	int failed;
 
-	if (add_type(module, &packet_spec, &state->packet_type) < 0 ||
-	    add_type(module, &backlog_spec, &state->backlog_type) < 0 ||
-	    add_type(module, &delivery_spec, &state->delivery_type) < 0 ||
-	    add_type(module, &receiver_spec, &state->receiver_type) < 0 ||
-	    add_type(module, &reader_spec, &state->reader_type) < 0 ||
-	    add_type(module, &coroutine_spec, &state->coroutine_type) < 0 ||
-	    add_type(module, &iterator_spec, &state->iterator_type) < 0 ||
-	    add_type(module, &sender_spec, &state->sender_type) < 0 ||
-	    add_type(module, &gatherer_spec, &state->gatherer_type) < 0)
+	if (add_type(module, &packet_spec, true, &state->packet_type) < 0 ||
+	    add_type(module, &backlog_spec, true, &state->backlog_type) < 0 ||
+	    add_type(module, &delivery_spec, true, &state->delivery_type) < 0 ||
+	    add_type(module, &receiver_spec, true, &state->receiver_type) < 0 ||
+	    add_type(module, &reader_spec, true, &state->reader_type) < 0 ||
+	    add_type(module, &ring_spec, true, &state->ring_type) < 0 ||
+	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
+	    add_type(module, &sender_spec, true, &state->sender_type) < 0 ||
+	    add_type(module, &gatherer_spec, true, &state->gatherer_type) < 0 ||
+	    add_type(module, &coroutine_spec, false,
+		     &state->coroutine_type) < 0 ||
+	    add_type(module, &iterator_spec, false, &state->iterator_type) < 0 ||
+	    add_type(module, &batch_iterator_spec, false,
+		     &state->batch_iterator_type) < 0 ||
+	    add_type(module, &column_spec, false, &state->column_type) < 0)
 		return -1;
 	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
 	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
-	if (state->receive_slowly == NULL || state->next_slowly == NULL)
+	state->data = PyUnicode_InternFromString("data");
+	state->timestamp_ns = PyUnicode_InternFromString("timestamp_ns");
+	if (state->receive_slowly == NULL || state->next_slowly == NULL ||
+	    state->data == NULL || state->timestamp_ns == NULL)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
@@ -119,6 +140,10 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->backlog_type);
 	Py_VISIT(state->delivery_type);
 	Py_VISIT(state->receiver_type);
+	Py_VISIT(state->ring_type);
+	Py_VISIT(state->batch_type);
+	Py_VISIT(state->batch_iterator_type);
+	Py_VISIT(state->column_type);
 	Py_VISIT(state->sender_type);
 	Py_VISIT(state->gatherer_type);
 	Py_VISIT(state->reader_type);
@@ -136,6 +161,10 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->backlog_type);
 	Py_CLEAR(state->delivery_type);
 	Py_CLEAR(state->receiver_type);
+	Py_CLEAR(state->ring_type);
+	Py_CLEAR(state->batch_type);
+	Py_CLEAR(state->batch_iterator_type);
+	Py_CLEAR(state->column_type);
 	Py_CLEAR(state->sender_type);
 	Py_CLEAR(state->gatherer_type);
 	Py_CLEAR(state->reader_type);
@@ -143,6 +172,8 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->iterator_type);
 	Py_CLEAR(state->receive_slowly);
 	Py_CLEAR(state->next_slowly);
+	Py_CLEAR(state->data);
+	Py_CLEAR(state->timestamp_ns);
 	return 0;
 }
 
@@ -153,6 +184,7 @@ module_free(void *module)
 
 	module_clear(module);
 	scratch_pool_drain(&state->scratch);
+	columns_free_kept(state);
 }
 
 static PyModuleDef_Slot module_slots[] = {

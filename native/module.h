@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "columns.h"
 #include "scratch.h"
 
 /* One per interpreter.  Types keep their module, and so this, alive. */
@@ -21,6 +22,19 @@ struct module_state {
 	/* Methods of a channel, which a Coroutine calls. */
 	PyObject *receive_slowly;
 	PyObject *next_slowly;
+	/* Attributes of a packet that are found by the address of their name. */
+	PyObject *data;
+	PyObject *timestamp_ns;
+	PyTypeObject *ring_type;
+	PyTypeObject *batch_type;
+	PyTypeObject *batch_iterator_type;
+	PyTypeObject *column_type;
+	struct columns *columns;	/* kept to be used again */
+	int columns_kept;
+	uint64_t serial;		/* of the next packet of a batch */
+#ifdef Py_GIL_DISABLED
+	PyMutex columns_lock;
+#endif
 	struct scratch_pool scratch;
 };
 

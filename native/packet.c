@@ -5,11 +5,11 @@
  */
 #include "packet.h"
 
+#include "module.h"
+
 #include "segment.h"
 
 #include <stddef.h>
-#include <stdio.h>
-#include <structmember.h>
 
 const char *const packet_directions[DIRECTION_COUNT] = {
 	[DIRECTION_IN] = "in",
@@ -19,17 +19,31 @@ const char *const packet_directions[DIRECTION_COUNT] = {
 	[DIRECTION_OTHERHOST] = "otherhost",
 };
 
-/* A packet with data, which it steals, and nothing else known of it. */
+/*
+ * A packet with data, which it steals, and nothing else known of it.  NULL
+ * for data: the caller says where its bytes are.
+ */
 struct packet *
 packet_new(PyTypeObject *type, PyObject *data)
 {
 	struct packet *self = PyObject_New(struct packet, type);
 
 	if (self == NULL) {
-		Py_DECREF(data);
+		Py_XDECREF(data);
 		return NULL;
 	}
 	self->data = data;
+	self->bytes = NULL;
+	self->length = 0;
+	if (data != NULL) {
+		self->bytes = (const unsigned char *)PyBytes_AsString(data);
+		self->length = PyBytes_Size(data);
+	}
+	self->slab = NULL;
+	self->header = NULL;
+	self->exports = 0;
+	self->serial = 0;
+	self->changed = data != NULL;
 	self->ancdata = NULL;
 	self->ifname = NULL;
 	atomic_init(&self->addr, NULL);
@@ -50,7 +64,9 @@ packet_dealloc(PyObject *op)
 	struct packet *self = (struct packet *)op;
 	PyTypeObject *type = Py_TYPE(op);
 
-	Py_DECREF(self->data);
+	if (self->slab != NULL)
+		packet_leave(self);
+	Py_XDECREF(self->data);
 	Py_XDECREF(self->ancdata);
 	Py_XDECREF(self->ifname);
 	Py_XDECREF(atomic_load_explicit(&self->addr, memory_order_relaxed));
@@ -61,16 +77,66 @@ packet_dealloc(PyObject *op)
 /* Attributes */
 
 static PyObject *
-get_addr(PyObject *op, void *closure)
+get_data(PyObject *op, void *closure)
+{
+	(void)closure;
+	return packet_data((struct packet *)op);
+}
+
+static PyObject *
+get_timestamp_ns(PyObject *op, void *closure)
 {
 	struct packet *self = (struct packet *)op;
+
+	(void)closure;
+	packet_load(self);
+	return PyLong_FromLongLong(self->timestamp_ns);
+}
+
+static PyObject *
+get_wire_len(PyObject *op, void *closure)
+{
+	struct packet *self = (struct packet *)op;
+
+	(void)closure;
+	packet_load(self);
+	return PyLong_FromUnsignedLong(self->wire_len);
+}
+
+static PyObject *
+get_truncated(PyObject *op, void *closure)
+{
+	struct packet *self = (struct packet *)op;
+
+	(void)closure;
+	packet_load(self);
+	return PyBool_FromLong(self->truncated);
+}
+
+static PyObject *
+get_ifindex(PyObject *op, void *closure)
+{
+	struct packet *self = (struct packet *)op;
+
+	(void)closure;
+	packet_load(self);
+	return PyLong_FromLong(self->ifindex);
+}
+
+/* The sender: a new reference, or NULL with an exception. */
+PyObject *
+packet_addr(struct packet *self)
+{
 	PyObject *addr = atomic_load(&self->addr);
 	PyObject *expected = NULL;
 
-	(void)closure;
 	if (addr != NULL)
 		return Py_NewRef(addr);
-	addr = address_build(&self->address, self->ifname);
+	packet_load(self);
+	if (self->slab != NULL && self->address.family == AF_PACKET)
+		addr = slab_addr(self->slab, &self->address);
+	else
+		addr = address_build(&self->address, self->ifname);
 	if (addr == NULL)
 		return NULL;
 	/* Without a GIL another thread may have built it meanwhile. */
@@ -78,7 +144,15 @@ get_addr(PyObject *op, void *closure)
 		Py_DECREF(addr);
 		addr = expected;
 	}
+	self->changed = true;
 	return Py_NewRef(addr);
+}
+
+static PyObject *
+get_addr(PyObject *op, void *closure)
+{
+	(void)closure;
+	return packet_addr((struct packet *)op);
 }
 
 static PyObject *
@@ -87,6 +161,7 @@ get_vlan_tci(PyObject *op, void *closure)
 	struct packet *self = (struct packet *)op;
 
 	(void)closure;
+	packet_load(self);
 	if (self->vlan_tpid == 0)
 		Py_RETURN_NONE;
 	return PyLong_FromLong(self->vlan_tci);
@@ -98,6 +173,7 @@ get_vlan_tpid(PyObject *op, void *closure)
 	struct packet *self = (struct packet *)op;
 
 	(void)closure;
+	packet_load(self);
 	if (self->vlan_tpid == 0)
 		Py_RETURN_NONE;
 	return PyLong_FromLong(self->vlan_tpid);
@@ -116,6 +192,7 @@ get_direction(PyObject *op, void *closure)
 	struct packet *self = (struct packet *)op;
 
 	(void)closure;
+	packet_load(self);
 	return PyUnicode_InternFromString(packet_directions[self->direction]);
 }
 
@@ -129,21 +206,28 @@ get_ancdata(PyObject *op, void *closure)
 				     : PyTuple_New(0);
 }
 
+/*
+ * The two that every packet is asked for, without the search for them in the
+ * type, which takes longer than to make the answer.
+ */
+static PyObject *
+packet_getattro(PyObject *op, PyObject *name)
+{
+	const struct module_state *state = PyType_GetModuleState(Py_TYPE(op));
+
+	if (name == state->timestamp_ns)
+		return get_timestamp_ns(op, NULL);
+	if (name == state->data)
+		return packet_data((struct packet *)op);
+	return PyObject_GenericGetAttr(op, name);
+}
+
 /* Protocols */
 
 static Py_ssize_t
 packet_length(PyObject *op)
 {
-	return PyBytes_Size(((struct packet *)op)->data);
-}
-
-static int
-packet_getbuffer(PyObject *op, Py_buffer *view, int flags)
-{
-	PyObject *data = ((struct packet *)op)->data;
-
-	return PyBuffer_FillInfo(view, op, PyBytes_AsString(data),
-				 PyBytes_Size(data), 1, flags);
+	return ((struct packet *)op)->length;
 }
 
 static PyObject *
@@ -151,9 +235,9 @@ packet_iter(PyObject *op)
 {
 	struct packet *self = (struct packet *)op;
 	PyObject *view = Py_BuildValue(
-		"(ONLINiNNNN)", self->data, get_addr(op, NULL),
-		(long long)self->timestamp_ns, (unsigned int)self->wire_len,
-		PyBool_FromLong(self->truncated), self->ifindex,
+		"(NNNNNNNNNN)", packet_data(self), get_addr(op, NULL),
+		get_timestamp_ns(op, NULL), get_wire_len(op, NULL),
+		get_truncated(op, NULL), get_ifindex(op, NULL),
 		get_vlan_tci(op, NULL), get_vlan_tpid(op, NULL),
 		get_direction(op, NULL), get_ancdata(op, NULL));
 	PyObject *iterator;
@@ -166,35 +250,10 @@ packet_iter(PyObject *op)
 }
 
 static PyObject *
-packet_repr(PyObject *op)
-{
-	struct packet *self = (struct packet *)op;
-	char whole[24] = "", on[24] = "", vlan[16] = "", at[48] = "";
-	const long long second = 1000000000;
-
-	if (self->truncated)
-		snprintf(whole, sizeof(whole), " of %u",
-			 (unsigned int)self->wire_len);
-	if (self->ifindex != 0)
-		snprintf(on, sizeof(on), " on %d", self->ifindex);
-	if (self->vlan_tpid != 0)
-		snprintf(vlan, sizeof(vlan), " vlan %d",
-			 self->vlan_tci & 0x0fff);
-	if (self->timestamp_ns > 0)
-		snprintf(at, sizeof(at), " at %lld.%09lld",
-			 (long long)self->timestamp_ns / second,
-			 (long long)self->timestamp_ns % second);
-	return PyUnicode_FromFormat("<Packet %zd%s bytes %s%s%s%s>",
-				    PyBytes_Size(self->data), whole,
-				    packet_directions[self->direction], on,
-				    vlan, at);
-}
-
-static PyObject *
 packet_bytes(PyObject *op, PyObject *unused)
 {
 	(void)unused;
-	return Py_NewRef(((struct packet *)op)->data);
+	return packet_data((struct packet *)op);
 }
 
 static PyObject *
@@ -219,11 +278,11 @@ packet_getnewargs_ex(PyObject *op, PyObject *unused)
 
 	(void)unused;
 	return Py_BuildValue(
-		"((ON){sLsIsNsisNsNsNsN})", self->data, get_addr(op, NULL),
-		"timestamp_ns", (long long)self->timestamp_ns,
-		"wire_len", (unsigned int)self->wire_len,
-		"truncated", PyBool_FromLong(self->truncated),
-		"ifindex", self->ifindex,
+		"((NN){sNsNsNsNsNsNsNsN})", packet_data(self), get_addr(op, NULL),
+		"timestamp_ns", get_timestamp_ns(op, NULL),
+		"wire_len", get_wire_len(op, NULL),
+		"truncated", get_truncated(op, NULL),
+		"ifindex", get_ifindex(op, NULL),
 		"vlan_tci", get_vlan_tci(op, NULL),
 		"vlan_tpid", get_vlan_tpid(op, NULL),
 		"direction", get_direction(op, NULL),
@@ -239,27 +298,25 @@ static char packet_doc[] =
 "\n"
 "One frame, packet or datagram, with what the kernel said about it.\n"
 "\n"
-"Immutable; equal only to itself. It is a read-only buffer, has a length, and\n"
-"unpacks: ``data, addr, *_ = packet``. It owns all it shows: keep it as long\n"
-"as you like.";
-
-static PyMemberDef packet_members[] = {
-	{"data", T_OBJECT_EX, offsetof(struct packet, data), READONLY,
-	 "The received bytes."},
-	{"timestamp_ns", T_LONGLONG, offsetof(struct packet, timestamp_ns),
-	 READONLY,
-	 "When the kernel took it in: realtime clock, nanoseconds since the "
-	 "epoch; 0 unless timestamps are on."},
-	{"wire_len", T_UINT, offsetof(struct packet, wire_len), READONLY,
-	 "Its length before it was cut by a small buffer or a filter."},
-	{"truncated", T_BOOL, offsetof(struct packet, truncated), READONLY,
-	 "Whether data is less than there was."},
-	{"ifindex", T_INT, offsetof(struct packet, ifindex), READONLY,
-	 "The interface it went through, 0 if the kernel does not say."},
-	{NULL, 0, 0, 0, NULL},
-};
+"Immutable; equal only to itself, and to what the same place of the same batch\n"
+"gives. It is a read-only buffer, has a length, ``packet[9]`` is a byte and\n"
+"``packet[12:16]`` are some, and it unpacks: ``data, addr, *_ = packet``. Keep\n"
+"it as long as you like: what it shows never changes.";
 
 static PyGetSetDef packet_getset[] = {
+	{"data", get_data, NULL,
+	 "The received bytes. Of a packet in a ring they are copied when they "
+	 "are first asked for; ``memoryview(packet)``, ``packet[9]`` and "
+	 "``packet[12:16]`` see them where they are.", NULL},
+	{"timestamp_ns", get_timestamp_ns, NULL,
+	 "When the kernel took it in: realtime clock, nanoseconds since the "
+	 "epoch; 0 unless timestamps are on.", NULL},
+	{"wire_len", get_wire_len, NULL,
+	 "Its length before it was cut by a small buffer or a filter.", NULL},
+	{"truncated", get_truncated, NULL,
+	 "Whether data is less than there was.", NULL},
+	{"ifindex", get_ifindex, NULL,
+	 "The interface it went through, 0 if the kernel does not say.", NULL},
 	{"addr", get_addr, NULL,
 	 "The sender, as socket.recvfrom() would give it; None without one.",
 	 NULL},
@@ -306,12 +363,16 @@ static PyType_Slot packet_slots[] = {
 	{Py_tp_new, packet_construct},
 	{Py_tp_dealloc, packet_dealloc},
 	{Py_tp_repr, packet_repr},
+	{Py_tp_getattro, packet_getattro},
 	{Py_tp_iter, packet_iter},
-	{Py_tp_members, packet_members},
 	{Py_tp_getset, packet_getset},
 	{Py_tp_methods, packet_methods},
 	{Py_sq_length, packet_length},
+	{Py_mp_subscript, packet_subscript},
+	{Py_tp_richcompare, packet_compare},
+	{Py_tp_hash, packet_hash},
 	{Py_bf_getbuffer, packet_getbuffer},
+	{Py_bf_releasebuffer, packet_releasebuffer},
 	{0, NULL},
 };
 

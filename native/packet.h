@@ -6,9 +6,11 @@
 #include <Python.h>
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "address.h"
+#include "slab.h"
 
 enum direction {
 	DIRECTION_IN,
@@ -19,14 +21,29 @@ enum direction {
 	DIRECTION_COUNT,
 };
 
+struct frame;
+struct tpacket3_hdr;
+
 /*
  * Immutable for Python.  Holds only bytes, str and tuples of the like, so it
  * can be part of no cycle and the garbage collector need not know it: a
  * thousand packets kept are not a thousand objects to traverse.
+ *
+ * Its bytes are those of data, or lie in a slab: then data is made when
+ * somebody asks for it, and all that the kernel wrote beside the bytes is
+ * read from its header when somebody asks for any of it.
  */
 struct packet {
 	PyObject_HEAD
-	PyObject *data;			/* bytes */
+	const unsigned char *bytes;
+	Py_ssize_t length;
+	PyObject *data;			/* bytes; NULL until asked for */
+	struct slab *slab;		/* NULL: the bytes are those of data */
+	struct packet *next;		/* of those in the same slab */
+	struct packet **link;
+	const struct tpacket3_hdr *header;	/* NULL: the fields are filled */
+	Py_ssize_t exports;
+	uint64_t serial;		/* 0: of no batch */
 	PyObject *ancdata;		/* NULL when there is none */
 	PyObject *ifname;		/* str of an AF_PACKET address */
 	_Atomic(PyObject *) addr;	/* NULL until asked for */
@@ -37,6 +54,7 @@ struct packet {
 	uint16_t vlan_tpid;		/* 0: untagged */
 	uint8_t direction;
 	char truncated;
+	bool changed;			/* more than bytes and header is set */
 	union address address;		/* family 0: no address */
 };
 
@@ -45,6 +63,26 @@ extern const char *const packet_directions[DIRECTION_COUNT];
 struct packet *packet_new(PyTypeObject *type, PyObject *data);
 PyObject *packet_construct(PyTypeObject *type, PyObject *args,
 			   PyObject *kwargs);
+
+struct packet *packet_place(PyTypeObject *type, struct slab *slab,
+			    const struct frame *frame, uint64_t serial);
+void packet_replace(struct packet *self, const struct frame *frame,
+		    uint64_t serial);
+bool packet_is_ours(struct packet *self, const struct slab *slab);
+int packet_move_out(struct packet *self);
+void packet_leave(struct packet *self);
+void packet_load(struct packet *self);
+PyObject *packet_data(struct packet *self);
+PyObject *packet_addr(struct packet *self);
+
+PyObject *packet_subscript(PyObject *op, PyObject *key);
+int packet_getbuffer(PyObject *op, Py_buffer *view, int flags);
+void packet_releasebuffer(PyObject *op, Py_buffer *view);
+PyObject *packet_compare(PyObject *one, PyObject *other, int operation);
+Py_hash_t packet_hash(PyObject *op);
+PyObject *packet_repr(PyObject *op);
+
+enum direction packet_direction(unsigned char pkttype);
 
 extern PyType_Spec packet_spec;
 

@@ -57,7 +57,7 @@ set_addr(struct packet *self, PyObject *addr)
 static int
 set_wire_len(struct packet *self, PyObject *value, int truncated)
 {
-	unsigned long length = (unsigned long)PyBytes_Size(self->data);
+	unsigned long length = (unsigned long)self->length;
 	unsigned long wire_len = length;
 
 	if (value != Py_None &&

@@ -189,9 +189,8 @@ static PyObject *
 build_segment(struct packet *packet, const struct layout *layout,
 	      size_t offset)
 {
-	const unsigned char *whole =
-		(const unsigned char *)PyBytes_AsString(packet->data);
-	size_t whole_length = (size_t)PyBytes_Size(packet->data);
+	const unsigned char *whole = packet->bytes;
+	size_t whole_length = (size_t)packet->length;
 	size_t left = whole_length - layout->payload - offset;
 	size_t part = left < layout->size ? left : layout->size;
 	size_t length = layout->payload + part;
@@ -235,10 +234,8 @@ segment_packet(struct packet *packet)
 	if (segment_size(packet) == 0)
 		return Py_BuildValue("[O]", packet);
 	vnet_find(packet->ancdata, &header);
-	length = (size_t)PyBytes_Size(packet->data);
-	if (!find_layout(&layout, &header,
-			 (const unsigned char *)PyBytes_AsString(packet->data),
-			 length)) {
+	length = (size_t)packet->length;
+	if (!find_layout(&layout, &header, packet->bytes, length)) {
 		PyErr_SetString(PyExc_ValueError,
 				"the header of its ancillary data does not "
 				"fit the packet");

@@ -73,7 +73,9 @@ hold_data(struct group *group, PyObject *data, PyTypeObject *packet_type)
 {
 	if (PyBytes_Check(data))
 		return hold_bytes(group, data);
-	if (Py_IS_TYPE(data, packet_type))
+	/* One that lies in a ring is sent from there. */
+	if (Py_IS_TYPE(data, packet_type) &&
+	    ((struct packet *)data)->data != NULL)
 		return hold_bytes(group, ((struct packet *)data)->data);
 	return hold_view(group, data);
 }
@@ -90,6 +92,7 @@ name_sender(const struct sender *self, struct group *group,
 	PyObject *addr;
 
 	*length = 0;
+	packet_load(packet);
 	if (packet->address.family != AF_UNSPEC) {
 		if (packet->address.family != self->family)
 			return false;

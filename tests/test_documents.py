@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ GRANTS = re.findall(r"^\*\*([^*]+)\.\*\*[^`]*?```console\n(.*?)^```$", README, r
 
 # What each program prints once it works, in the order in which they stand; and whether it goes on
 # until it is interrupted.
-SHOWN = [" 64 ", "reply from 127.0.0.1 b'hello'", "", "that was ten", "1000 frames", "<"]
+SHOWN = [" 64 ", "reply from 127.0.0.1 b'hello'", "", "that was ten", "1000 frames", "lost", "<"]
 ENDLESS = {0, 2}
 
 
@@ -53,10 +55,17 @@ def test_program_of_readme_runs_as_it_stands(
     program.write_text(PROGRAMS[number])
     environment = os.environ | {"AIOPROCKET_HELPER": str(helper_binary), "PYTHONUNBUFFERED": "1"}
 
-    with subprocess.Popen(
-        [sys.executable, str(program)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as running, flood("neighbour", 2000, per_second=400):  # fmt: skip
+    with (
+        subprocess.Popen(
+            [sys.executable, str(program)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running,
+        _killed_after(40, running),
+        flood("neighbour", 40_000, per_second=800),
+    ):
         shown = _until(running, SHOWN[number]) if SHOWN[number] else _fingered(running)
         if number in ENDLESS:
             running.send_signal(signal.SIGINT)
@@ -68,6 +77,18 @@ def test_program_of_readme_runs_as_it_stands(
         assert "Warning" not in errors
     else:
         assert not errors
+
+
+@contextmanager
+def _killed_after(seconds: float, running: "subprocess.Popen[str]") -> Iterator[None]:
+    """What would print nothing more would have the test wait for its next line."""
+    deadline = threading.Timer(seconds, running.kill)
+    deadline.start()
+    try:
+        yield
+    finally:
+        deadline.cancel()
+        deadline.join()
 
 
 def _until(running: "subprocess.Popen[str]", text: str) -> bool:
@@ -129,7 +150,7 @@ def _grant_and_ask(way: str, commands: str, helper_binary: Path) -> int:
             options = f"lowerdir={lower},upperdir={upper},workdir={work}"
             kernel.mount("overlay", lower, "overlay", 0, options)
         script = "\n".join(line.removeprefix("# ") for line in commands.splitlines())
-        script = script.replace("python -m aioprocket.helper", f"echo {helper_binary}")
+        script = script.replace("python3 -P -m aioprocket.helper", f"echo {helper_binary}")
         setup = "umask 022; useradd --no-create-home alice\n"
         subprocess.run(["bash", "-euc", setup + script], check=True)
         uid, gid = map(

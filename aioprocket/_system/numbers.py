@@ -20,6 +20,9 @@ __all__ = (
     "SK_MEMINFO_DROPS",
     "SK_MEMINFO_VARS",
     "SOL_PACKET",
+    "TPACKET_V3",
+    "FanoutFlag",
+    "FanoutMode",
     "InterfaceFlag",
     "InterfaceRequest",
     "Membership",
@@ -68,12 +71,39 @@ class PacketOption(IntEnum):
 
     ADD_MEMBERSHIP = 1
     DROP_MEMBERSHIP = 2
+    RX_RING = 5
     STATISTICS = 6
     AUXDATA = 8
+    VERSION = 10
+    FANOUT = 18
+    FANOUT_DATA = 22
     VNET_HDR = 15
     TX_TIMESTAMP = 16
     QDISC_BYPASS = 20
     IGNORE_OUTGOING = 23
+
+
+TPACKET_V3: Final = 2  # linux/if_packet.h
+
+
+class FanoutMode(IntEnum):
+    """How a fanout group shares packets out: linux/if_packet.h, PACKET_FANOUT_…."""
+
+    HASH = 0
+    LB = 1
+    CPU = 2
+    ROLLOVER = 3
+    RND = 4
+    QM = 5
+    CBPF = 6
+
+
+class FanoutFlag(IntFlag):
+    """Beside the mode: linux/if_packet.h, PACKET_FANOUT_FLAG_…."""
+
+    ROLLOVER = 0x1000
+    UNIQUEID = 0x2000
+    DEFRAG = 0x8000
 
 
 class Membership(IntEnum):

@@ -8,7 +8,7 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..spec import Instruction
 from ._native import settle
@@ -121,18 +121,26 @@ def drain(sock: socket.socket) -> None:
             failed = False
 
 
-def replace_filter(sock: socket.socket, program: Sequence[Instruction] | None) -> None:
+def replace_filter(
+    sock: socket.socket,
+    program: Sequence[Instruction] | None,
+    *,
+    forget: Callable[[], None] | None = None,
+) -> None:
     """Swap filters so that nothing from before the new one can be read after it.
 
     Everything queued is thrown away: it passed the old filter, if any.
 
-    A ``program`` of None takes the filter off.
+    A ``program`` of None takes the filter off. ``forget`` throws away what waits elsewhere than in
+    the socket's queue: in a ring.
 
     Raises:
         OSError: As `attach_filter`. Where the new program is refused, the socket drops all.
     """
     drop_all(sock)
     drain(sock)
+    if forget is not None:
+        forget()
     if program is None:
         detach_filter(sock)
     else:

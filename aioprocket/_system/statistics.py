@@ -12,8 +12,8 @@ from .numbers import SK_MEMINFO_DROPS, SK_MEMINFO_VARS, SOL_PACKET, PacketOption
 
 __all__ = ("PacketStatistics", "SocketDrops", "queued_bytes")
 
-_TPACKET_STATS = struct.Struct("@II")  # struct tpacket_stats, linux/if_packet.h
-_TPACKET_STATS_V3 = 12  # bytes of struct tpacket_stats_v3: one field more
+# struct tpacket_stats_v3, linux/if_packet.h; without a ring of that version, the first two.
+_TPACKET_STATS = struct.Struct("@III")
 _MEMINFO = struct.Struct(f"@{SK_MEMINFO_VARS}I")
 _WRAP = 1 << 32
 
@@ -27,21 +27,24 @@ class PacketStatistics:
     """The one reader of a packet socket's PACKET_STATISTICS.
 
     ``packets`` counts what passed the filter, the dropped ones included; ``dropped`` what found no
-    room. Both are as of the last `update`.
+    room. ``freezes``: how often a ring stood still because its next block was not given back. All
+    are as of the last `update`.
     """
 
-    __slots__ = ("dropped", "packets")
+    __slots__ = ("dropped", "freezes", "packets")
 
     def __init__(self) -> None:
         self.packets = 0
         self.dropped = 0
+        self.freezes = 0
 
     def update(self, sock: socket.socket) -> None:
         """Read, and so zero, the kernel's counters. Source: packet(7)."""
-        answer = sock.getsockopt(SOL_PACKET, PacketOption.STATISTICS, _TPACKET_STATS_V3)
-        packets, dropped = _TPACKET_STATS.unpack_from(answer)
+        answer = sock.getsockopt(SOL_PACKET, PacketOption.STATISTICS, _TPACKET_STATS.size)
+        packets, dropped, freezes = _TPACKET_STATS.unpack(answer.ljust(_TPACKET_STATS.size, b"\0"))
         self.packets += packets
         self.dropped += dropped
+        self.freezes += freezes
 
 
 class SocketDrops:

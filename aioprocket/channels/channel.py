@@ -158,13 +158,14 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             rx_dropped=self._port.dropped(),
             rx_truncated=counters.truncated + intake.extra_truncated,
             rx_queued=self._port.queued(),
-            rx_held=len(self._machine.backlog) + self._lost,
+            rx_held=len(self._machine.backlog) + self._lost + self._port.held(),
             tx_packets=outlet.tx_packets,
             tx_bytes=outlet.tx_bytes,
             tx_refused=outlet.tx_refused,
             wakeups=intake.wakeups,
             errors=intake.error_count,
             link_down=intake.times_link_down,
+            rx_freezes=self._port.freezes(),
         )
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -226,22 +227,22 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             NotPermittedError: The filter is locked.
             ClosedError: The channel is closed.
         """
-        program = None if filter is None else tuple(bpf.Program.of(filter))
+        program = None if filter is None else bpf.Program.of(filter)
         if lock and program is None:
             raise SpecError("lock needs a filter to lock")
         sock = self._socket("set_filter")
         try:
             if program is not None:
                 # A program that the kernel refuses is refused here, where nothing has changed.
-                options.attach_filter(sock, program)
-            options.replace_filter(sock, program)
+                self._port.try_filter(program)
+            self._port.replace_filter(program)
             if lock:
                 options.lock_filter(sock)
         except OSError as error:
             raise self._filter_error(error) from error
         self._intake.forget()
         self._settle(0)
-        self._filter = program
+        self._filter = None if program is None else tuple(program)
 
     def _filter_error(self, error: OSError) -> NotPermittedError | FilterError:
         assert error.errno is not None

@@ -92,17 +92,23 @@ class Dispatch:
             self.call("passive")
 
     def _deliver_whole(self, intake: Intake) -> bool:
-        batch = intake.next_batch(self.budget)
-        if not batch:
-            return False
-        ended = self._machine.spend(len(batch))
-        began = time.monotonic()
-        self.call("packets_received", batch)
-        # A batch cannot be broken off, so a protocol that is slow gets smaller ones.
-        if time.monotonic() - began > TURN_SECONDS:
-            self.budget = max(1, len(batch) // 2)
-        elif self.budget < self.max_budget:
-            self.budget = min(self.budget * 2, self.max_budget)
+        ended = False
+        began = now = time.monotonic()
+        while now - began < TURN_SECONDS and self.transport.is_reading():
+            batch = intake.next_whole(self.budget)
+            if batch is None:
+                break
+            ended |= self._machine.spend(len(batch))
+            self.call("packets_received", batch)
+            called, now = now, time.monotonic()
+            # A batch cannot be broken off, so a protocol that is slow gets smaller ones.
+            if now - called > TURN_SECONDS:
+                self.budget = max(1, len(batch) // 2)
+            elif self.budget < self.max_budget:
+                self.budget = min(self.budget * 2, self.max_budget)
+            if not intake.timed:
+                break
+            del batch  # before the next: a ring holds what somebody has
         return ended
 
     def _deliver_each(self, intake: Intake) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ..errors import BusyError, SpecError
 from .channel import Channel
@@ -13,6 +13,8 @@ from .transport import RawTransport
 __all__ = ("create_transport",)
 
 _P = TypeVar("_P")
+
+_NO_LIMIT: Final = 1 << 30  # packets: more than a block has
 
 
 async def create_transport(
@@ -40,7 +42,8 @@ async def create_transport(
     if channel._on_close is not None:
         raise BusyError(f"a transport for {channel._place()}: it has one already")
     protocol = factory()
-    dispatch = Dispatch(loop, channel._machine, protocol, channel._read_packets)
+    budget = _NO_LIMIT if channel._port.timed else channel._read_packets
+    dispatch = Dispatch(loop, channel._machine, protocol, budget)
     ended = channel._set_mode(active)  # from here on nobody else can receive
     transport = RawTransport(loop, channel, dispatch)
     started = loop.create_future()

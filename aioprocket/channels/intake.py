@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 from ..errors import LinkDownError, errno_text
-from ..packet import Packet
+from ..packet import Batch, Packet
 from .explain import channel_error, link_error
 from .link import Link
 from .modes import ReadMachine
@@ -60,6 +60,11 @@ class Intake:
         self.extra_bytes = 0
         self.extra_truncated = 0
 
+    @property
+    def timed(self) -> bool:
+        """Whether time alone bounds a turn: `Port.timed`."""
+        return self._port.timed
+
     def next_batch(self, budget: int) -> list[Packet]:
         """What the mode lets be delivered now, ``budget`` packets at most; none is no error.
 
@@ -83,9 +88,40 @@ class Intake:
         packets = self._receive(count)
         if packets is None:  # behind the error there may be packets
             packets = self._receive(count) or []
-        if packets and self.link_is_down:
-            self.link_is_down = False
+        if packets:
+            self._note_packets()
         return packets
+
+    def next_whole(self, budget: int) -> Batch | None:
+        """As `next_batch`, in one piece; None for none."""
+        machine = self.machine
+        if machine.backlog:
+            packets = self.next_batch(budget)
+            return Batch(packets) if packets else None
+        want = machine.want(budget)
+        return self.attempt_whole(want) if want else None
+
+    def attempt_whole(self, count: int | None) -> Batch | None:
+        """As `attempt`, in one piece: `Port.take`."""
+        if self.gone:
+            raise self._removed()
+        batch = None
+        for _ in range(2):  # behind an error there may be packets
+            try:
+                batch = self._port.take(count)
+                break
+            except OSError as error:
+                self.note(error)
+            except EOFError:
+                raise anyio.EndOfStream from None
+        if batch is not None:
+            self._note_packets()
+        return batch
+
+    def _note_packets(self) -> None:
+        # They may be from before it went down: so it is asked.
+        if self.link_is_down and self._link is not None:
+            self.link_is_down = not self._link.up()
 
     def dispatch(self, callback: Callable[..., object], budget: int, *, datagrams: bool) -> None:
         """Call back for each packet that the mode lets be delivered now; see `Receiver.dispatch`.
@@ -100,8 +136,8 @@ class Intake:
         # Twice, because behind an error there may be packets.
         if not self._dispatch(callback, budget, datagrams):
             self._dispatch(callback, budget, datagrams)
-        if self.link_is_down and self._port.counters.packets != before:
-            self.link_is_down = False
+        if self._port.counters.packets != before:
+            self._note_packets()
 
     def _dispatch(self, callback: Callable[..., object], budget: int, datagrams: bool) -> bool:
         delivery = self.machine.delivery
@@ -233,8 +269,10 @@ class Intake:
             LinkDownError: It was.
         """
         if self.link_is_down and self._link is not None and self._link.gone():
-            self.gone = True
-            raise self._removed()
+            # What came before is still to be delivered.
+            self.gone = not self._port.queued()
+            if self.gone:
+                raise self._removed()
 
     def _removed(self) -> LinkDownError:
         assert self._link is not None

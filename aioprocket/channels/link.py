@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from .._system import interfaces
+from .._system.numbers import InterfaceFlag
 
 __all__ = ("Link", "TunLink")
 
@@ -52,6 +53,15 @@ class Link:
         """Six bytes; zeros where the kind of link has no address."""
         self.refresh()
         return self._hwaddr
+
+    def up(self) -> bool:
+        """Whether it is there, and administratively up."""
+        if self._fd < 0:
+            return False
+        try:
+            return InterfaceFlag.UP in interfaces.interface_flags(self._fd, self.name)
+        except OSError:  # ENODEV
+            return False
 
     def gone(self) -> bool:
         """Whether the interface was removed. It will not come back under this index."""

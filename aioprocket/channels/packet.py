@@ -1,17 +1,22 @@
 """Packet sockets: every frame of one interface, or of all. Source: packet(7)."""
 
+import errno
 import socket
+from dataclasses import replace
 from typing import Any, Final
 
 from .._system import interfaces, options
-from .._system.descriptor import Opened, borrowed
+from .._system.descriptor import Opened
 from .._system.numbers import Membership
 from .._system.packet_socket import bind_packet
-from ..spec import PacketSpec
+from .._system.ring import Geometry, fanout_group, join_fanout, make_ring, ring_geometry
+from ..errors import OpenError, errno_text
+from ..spec import Fanout, PacketSpec, describe
 from .channel import Channel
 from .explain import step_error
 from .link import Link
-from .port import SocketPort
+from .port import MAX_PACKET, SocketPort
+from .ring import RingPort, cut_by_filter
 
 __all__ = ("PacketChannel", "build_packet")
 
@@ -24,9 +29,23 @@ _IP_PROTOCOLS: Final = {0x0800, 0x86DD}  # ETH_P_IP, ETH_P_IPV6: linux/if_ether.
 class PacketChannel(Channel):
     """Frames with their link header (type raw), or what is behind it (type dgram)."""
 
-    def __init__(self, port: SocketPort, **facts: Any) -> None:
+    def __init__(self, port: SocketPort, *, geometry: Geometry | None = None, **facts: Any) -> None:
         self._protocol: int = port.sock.getsockname()[1]
+        self._geometry = geometry
         super().__init__(port, **facts)
+
+    @property
+    def ring_size(self) -> int:
+        """Bytes of memory that the ring takes; 0 without one."""
+        return 0 if self._geometry is None else self._geometry.size
+
+    @property
+    def fanout(self) -> Fanout | None:
+        """The group that shares the packets out, with its number."""
+        asked: Fanout | None = getattr(self._spec, "fanout", None)
+        if asked is None:
+            return None
+        return replace(asked, group=self._ask(fanout_group))
 
     @property
     def protocol(self) -> int:
@@ -47,11 +66,74 @@ def build_packet(opened: Opened, *, spec: PacketSpec, **facts: Any) -> PacketCha
 
     Before the bind the socket receives nothing, so no packet escapes what was set before.
     """
-    with borrowed(opened.descriptor.fileno()) as sock:
+    geometry = _geometry(spec)
+    sock = socket.socket(fileno=opened.descriptor.fileno())
+    port: SocketPort | None = None
+    try:
         link = _link(sock, opened, spec)
         _set_up(sock, spec, link)
-    port = SocketPort(socket.socket(fileno=opened.descriptor.detach()), size=spec.snaplen)
-    return PacketChannel(port, link=link, spec=spec, **facts)
+        port = _port(sock, spec, geometry)
+        _bind(sock, spec, link)
+        if spec.fanout is not None:
+            _join(port, spec, spec.fanout)
+    except BaseException:
+        if isinstance(port, RingPort):
+            port.unmap()
+        sock.detach()
+        raise
+    opened.descriptor.detach()
+    return PacketChannel(port, geometry=geometry, link=link, spec=spec, **facts)
+
+
+def _geometry(spec: PacketSpec) -> Geometry | None:
+    # The kernel hands over no block sooner than after 1 ms. Who cannot wait for that reads the
+    # socket's queue, with up to 64 packets by one call.
+    if not spec.ring or spec.latency == "low":
+        return None
+    return ring_geometry(spec.latency, spec.snaplen, spec.receive_buffer)
+
+
+def _port(sock: socket.socket, spec: PacketSpec, geometry: Geometry | None) -> SocketPort:
+    if geometry is None:
+        return SocketPort(sock, size=spec.snaplen)
+    try:
+        if spec.snaplen < MAX_PACKET and not spec.lock_filter:
+            cut = cut_by_filter(spec.filter, spec.snaplen)
+            options.attach_filter(sock, cut or ())
+        make_ring(sock, geometry)
+        return RingPort(sock, geometry, snaplen=spec.snaplen)
+    except OSError as error:
+        raise _ring_error(error, spec, geometry) from error
+
+
+def _ring_error(error: OSError, spec: PacketSpec, geometry: Geometry) -> OpenError:
+    number = error.errno or errno.EIO
+    hint = ""
+    if number == errno.ENOMEM:
+        hint = (
+            "a ring is memory that cannot be swapped, and counts for RLIMIT_AS: lower "
+            "receive_buffer=, its size in bytes, or snaplen=, which bounds it from below; or say "
+            "ring=False"
+        )
+    return OpenError(
+        f"make a ring of {geometry.blocks} blocks of {geometry.block_size} bytes for "
+        f"{describe(spec)}: {errno_text(number)}",
+        errno=number,
+        step="ring",
+        hint=hint,
+    )
+
+
+def _join(port: SocketPort, spec: PacketSpec, fanout: Fanout) -> None:
+    try:
+        join_fanout(port.sock, fanout)
+        # Until then it received what is the others' as well.
+        if isinstance(port, RingPort):
+            port.begin_anew()
+        elif not spec.lock_filter:
+            options.replace_filter(port.sock, spec.filter)
+    except OSError as error:
+        raise step_error(f"join fanout group {fanout.group} with", "fanout", spec, error) from error
 
 
 def _link(sock: socket.socket, opened: Opened, spec: PacketSpec) -> Link | None:
@@ -76,6 +158,9 @@ def _set_up(sock: socket.socket, spec: PacketSpec, link: Link | None) -> None:
             options.add_membership(sock, link.index, Membership.ALLMULTI)
     except OSError as error:
         raise step_error("set up", "option", spec, error) from error
+
+
+def _bind(sock: socket.socket, spec: PacketSpec, link: Link | None) -> None:
     try:
         bind_packet(sock, 0 if link is None else link.index, spec.protocol)
     except OSError as error:

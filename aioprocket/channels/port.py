@@ -11,9 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from .._system._native import Delivery, Receiver, Sender
+from .._system import options
+from .._system._native import Batch, Delivery, Receiver, Ring, Sender
 from .._system.descriptor import Descriptor
 from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from ..bpf import Program
 from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
@@ -41,6 +43,7 @@ AncillaryData: TypeAlias = Sequence[tuple[int, int, bytes | bytearray | memoryvi
 Message: TypeAlias = tuple[bytes, list[tuple[int, int, bytes]], int, Any]
 
 MAX_PACKET: Final = 65535
+_BATCH: Final = 64  # packets: more in one list outgrow the allocator's reserve
 
 _CONNECTIONS: Final = {socket.SOCK_STREAM, socket.SOCK_SEQPACKET}
 
@@ -55,6 +58,7 @@ class Port(ABC):
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
+        timed: A turn of reading is bounded by time alone, and not by a number of packets.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
@@ -62,13 +66,14 @@ class Port(ABC):
     """
 
     sock: socket.socket | None
-    counters: Receiver
+    counters: Receiver | Ring
     sender: Sender
     receive: Callable[[int], list[Packet]]
     dispatch: Callable[[Delivery, Callable[..., object], int, bool, int], None]
     send: Callable[[Data], int]
     stream: bool
     closes_slowly: bool
+    timed: bool = False
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
     @abstractmethod
@@ -82,6 +87,11 @@ class Port(ABC):
     @abstractmethod
     def detach(self) -> int:
         """Give the descriptor to the caller."""
+
+    def take(self, count: int | None) -> Batch | None:
+        """Up to so many packets in one piece, or as many as one call gives; None for none."""
+        packets = self.receive(_BATCH if count is None else count)
+        return Batch(packets) if packets else None
 
     @abstractmethod
     def read(self, size: int) -> bytes:
@@ -121,8 +131,24 @@ class Port(ABC):
         """What the error queue holds, which is empty then."""
         return []
 
+    def replace_filter(self, program: Program | None) -> None:
+        """Swap filters, and throw away what passed the one from before."""
+        raise _not_a_socket()
+
+    def try_filter(self, program: Program) -> None:
+        """Attach a filter beside what waits: what the kernel refuses changes nothing."""
+        raise _not_a_socket()
+
     def dropped(self) -> int:
         """Packets that the kernel had no room for; known of sockets only."""
+        return 0
+
+    def freezes(self) -> int:
+        """How often a ring stood still, as of the last `dropped`."""
+        return 0
+
+    def held(self) -> int:
+        """Packets that were read and keep room that the kernel would use."""
         return 0
 
     def queued(self) -> int:
@@ -223,6 +249,18 @@ class SocketPort(Port):
         if self.sock.fileno() >= 0 and os.getpid() == self._pid:
             self._drops.update(self.sock)
         return self._drops.dropped
+
+    def replace_filter(self, program: Program | None) -> None:
+        """By `options.replace_filter`."""
+        options.replace_filter(self.sock, program)
+
+    def try_filter(self, program: Program) -> None:
+        """By `options.attach_filter`."""
+        options.attach_filter(self.sock, program)
+
+    def freezes(self) -> int:
+        """Of packet sockets."""
+        return self._drops.freezes if isinstance(self._drops, PacketStatistics) else 0
 
     def queued(self) -> int:
         """With the kernel's overhead for each packet; 0 after the end."""

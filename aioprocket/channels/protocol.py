@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..packet import Packet
+from ..packet import Batch, Packet
 
 if TYPE_CHECKING:
     # To type checkers without a base, and with Any for what is passed: else each
@@ -26,8 +26,8 @@ class RawProtocol(_Base):
     def connection_made(self, transport: Any) -> None:
         """Before everything else, with the `RawTransport`."""
 
-    def packets_received(self, batch: list[Packet]) -> None:
-        """All packets of one wakeup."""
+    def packets_received(self, batch: Batch) -> None:
+        """Packets that came together: of a ring, a block of it."""
 
     def packet_received(self, packet: Packet) -> None:
         """One packet."""

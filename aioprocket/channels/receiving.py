@@ -11,7 +11,9 @@ ahead: see `Reader`.
 
 import errno
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -19,12 +21,13 @@ from anyio.abc import UnreliableObjectReceiveStream
 
 from .._system._native import Reader
 from ..errors import ActiveModeError, BusyError, ClosedError, SpecError
-from ..packet import Packet
+from ..packet import Batch, Packet
 from ..readiness import Readiness, checkpoint
+from .batches import Batches
 from .intake import Intake
 from .modes import Mode
 from .port import MAX_PACKET, Message, Port
-from .serve import deliver
+from .serve import TURN_SECONDS, deliver
 
 __all__ = ("LINK_CHECK", "Receiving")
 
@@ -55,6 +58,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         ahead = 1 if port.stream else min(_TURN, read_packets)
         self._reader = Reader(self._machine.delivery, port.receive, ahead)
         self._reader.turns = _TURN
+        self._turn_ends = 0.0  # of a port that is bounded by time: the moment of the checkpoint
 
     def receive(self) -> Coroutine[Any, Any, Packet]:
         """Receive the next packet.
@@ -118,9 +122,37 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         reader.turns = self._left_after(len(batch) - 1)  # the read has counted one
         return batch
 
-    def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
-        """Iterate by `receive_batch`. Leaving the loop loses nothing."""
-        return _Batches(self, max)
+    def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
+        """Iterate over all that comes, batch by batch. Leaving the loop loses nothing.
+
+        A batch stays valid as long as it is kept. That of a ring is held in the ring while it is
+        one of the last few, and copied out if it is kept for longer: one that the loop is done
+        with, and nobody keeps, costs nothing more.
+
+        Args:
+            max: Packets in a batch at most. None: a block of a ring, from elsewhere 64.
+
+        Raises:
+            SpecError: ``max`` is no whole number from 1.
+        """
+        if max is not None:
+            _require(max, "max", 1)
+        return Batches(partial(self._receive_whole, max))
+
+    async def _receive_whole(self, max: int | None) -> Batch:
+        reader = self._reader
+        if reader.turns and not self._machine.backlog:
+            try:
+                batch = self._port.take(max)
+            except OSError as error:
+                self._intake.note(error)
+            else:
+                if batch is not None:
+                    reader.turns = self._left_after(len(batch))
+                    return batch
+        batch = await self._read(lambda: self._whole(max))
+        reader.turns = self._left_after(len(batch) - 1)  # the read has counted one
+        return batch
 
     def receive_nowait(self) -> Packet:
         """Receive a packet that is there now.
@@ -262,7 +294,13 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._reader.turns = 0 if obstacle else unchecked
 
     def _left_after(self, packets: int) -> int:
+        if self._port.timed:
+            return _TURN if time.monotonic() < self._turn_ends else 0
         return max(0, self._reader.turns - packets)
+
+    def _begin_turn(self) -> int:
+        self._turn_ends = time.monotonic() + TURN_SECONDS
+        return _TURN
 
     async def _read(self, attempt: Callable[[], _T | None]) -> _T:
         """What ``attempt`` finds; wait while that is None."""
@@ -271,7 +309,9 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._reading = True
         try:
             if not turns:
-                await checkpoint()
+                if not self._port.timed or time.monotonic() >= self._turn_ends:
+                    await checkpoint()
+                    self._begin_turn()
                 turns = _TURN
             while True:
                 self._check_open()
@@ -279,7 +319,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 if found is not None:
                     return found
                 await self._wait()
-                turns = _TURN
+                turns = self._begin_turn()
         finally:
             self._reading = False
             self._settle(turns - 1)
@@ -304,6 +344,12 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         if backlog:
             return backlog.take(count)
         return self._intake.attempt(count) or None
+
+    def _whole(self, count: int | None) -> Batch | None:
+        backlog = self._machine.backlog
+        if backlog:
+            return Batch(backlog.take(count or len(backlog)))
+        return self._intake.attempt_whole(count)
 
     def _stream(self, size: int) -> bytes | None:
         try:
@@ -344,19 +390,3 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 def _require(size: int, name: str, least: int) -> None:
     if not isinstance(size, int) or size < least:
         raise SpecError(f"{name} {size!r} is not a whole number from {least}")
-
-
-class _Batches(AsyncIterator[list[Packet]]):
-    # Not an async generator: those want to be closed, and the loop told of each.
-
-    __slots__ = ("_channel", "_max")
-
-    def __init__(self, channel: Receiving, max: int) -> None:
-        self._channel = channel
-        self._max = max
-
-    async def __anext__(self) -> list[Packet]:
-        try:
-            return await self._channel.receive_batch(self._max)
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None

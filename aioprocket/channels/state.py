@@ -52,14 +52,17 @@ class Stats(NamedTuple):
             other sockets: SO_MEMINFO; a device keeps no count, so 0.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
-        rx_held: Now: packets that were read and are not delivered yet, of a delivery that was
-            broken off or for a receive that read ahead; after the end, those that never were.
+        rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
+            was broken off or for a receive that read ahead (after the end: never), or in a block
+            of a ring that somebody keeps a batch or a view of.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.
         tx_refused: Packets that the kernel had no room for at first, sent later or not.
         wakeups: How often the loop said that there is something to read.
         errors: Errors that did not end a receive: link down, ICMP errors, overruns.
         link_down: How many of them said that the link went down.
+        rx_freezes: How often a ring stood still because its reader had not given the next block
+            back; what came meanwhile is in ``rx_dropped``.
     """
 
     rx_packets: int
@@ -74,6 +77,7 @@ class Stats(NamedTuple):
     wakeups: int
     errors: int
     link_down: int
+    rx_freezes: int
 
 
 class ChannelAttribute(anyio.TypedAttributeSet):

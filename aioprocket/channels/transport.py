@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from ..errors import ClosedError, LinkDownError
-from ..packet import Packet
+from ..packet import Batch, Packet
 from .channel import Channel
 from .dispatch import Dispatch
 from .modes import Mode
@@ -352,7 +352,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         """As the channel's, while `active` is False."""
         return await self._channel.recvmsg(bufsize, ancbufsize, flags)
 
-    def batches(self, max: int = 64) -> AsyncIterator[list[Packet]]:
+    def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
         """As the channel's, while `active` is False."""
         return self._channel.batches(max)
 

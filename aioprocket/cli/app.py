@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 
 from ..errors import AioprocketError
-from . import policy
+from . import helper, policy
+from .doctor import doctor
 
 __all__ = ("app", "main")
 
@@ -16,7 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(helper.app, name="helper")
 app.add_typer(policy.app, name="policy")
+app.command()(doctor)
 
 
 def main() -> None:

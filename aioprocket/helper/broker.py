@@ -16,6 +16,8 @@ from ..errors import (
     NotPermittedError,
     errno_text,
 )
+from .install import how_to_start_broker
+from .units import why_broker_refuses
 
 __all__ = ("Broker", "connect")
 
@@ -71,7 +73,9 @@ async def connect(path: str, timeout: float, source: str = "") -> tuple[socket.s
         )
         # Whoever listens gets to know what is asked for, and chooses the descriptor.
         if uid not in (0, os.geteuid()) and not _is_outside(uid):
-            raise NotPermittedError(f"uid {uid} listens on {name}: not root, and not you")
+            raise NotPermittedError(
+                f"uid {uid} listens on {name}: not root, and not you", step="reach"
+            )
     except BaseException:
         sock.close()
         raise
@@ -119,10 +123,17 @@ def _not_connected(path: str, name: str, error: OSError) -> HelperError | NotPer
     if number == errno.EPROTOTYPE:
         return HelperNotFoundError(message, hint="it is not a broker's: those are SOCK_SEQPACKET")
     if number == errno.ECONNREFUSED:
-        return HelperNotFoundError(message, hint="the socket is left over: start the broker")
+        return HelperNotFoundError(
+            message, hint=f"the socket is left over: start the broker: {how_to_start_broker()}"
+        )
     if number in (errno.EACCES, errno.EPERM):
-        return NotPermittedError(message, errno=number, hint=f"ls -l {path}; id")
+        return NotPermittedError(message, errno=number, step="reach", hint=_why_closed(path))
     return HelperError(message)
+
+
+def _why_closed(path: str) -> str:
+    found = why_broker_refuses(path)
+    return ": ".join(found) if found is not None else f"ls -l {path}; id"
 
 
 def _is_socket(path: str) -> bool:

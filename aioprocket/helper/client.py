@@ -243,5 +243,7 @@ def _explained_death(error: HelperDiedError, way: Way) -> HelperDiedError | NotP
     if way.origin != "sudo":
         return error
     return NotPermittedError(
-        f"sudo did not start the helper: {error}", hint=how_to_permit_sudo(way.program)
+        f"sudo did not start the helper: {error}",
+        step="reach",
+        hint=how_to_permit_sudo(way.program),
     )

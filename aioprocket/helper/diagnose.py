@@ -3,18 +3,28 @@
 import errno
 import grp
 import os
+import pwd
 import stat
 import struct
+from pathlib import Path
 from typing import Final, TypeAlias
 
-from .install import CAPABILITIES, how_to_grant_in_place, how_to_join, is_roots_alone
+from .install import CAPABILITIES, how_to_grant_in_place, how_to_join, is_for_root_alone
+from .place import why_unfit
 
 __all__ = (
     "NEEDED_CAPABILITIES",
+    "WIDEN_PING_RANGE",
     "Diagnosis",
+    "has_capability",
+    "has_file_capabilities",
     "has_own_capabilities",
+    "why_filtered",
+    "why_no_sudo",
+    "why_no_user_namespace",
     "why_none_can_help",
     "why_not_executable",
+    "why_not_joined",
     "why_partial",
     "why_unprivileged",
 )
@@ -24,6 +34,18 @@ Diagnosis: TypeAlias = tuple[str, str]
 
 _CAPABILITY_NAMES: Final = {10: "cap_net_bind_service", 12: "cap_net_admin", 13: "cap_net_raw"}
 NEEDED_CAPABILITIES: Final = sum(1 << bit for bit in _CAPABILITY_NAMES)  # linux/capability.h
+WIDEN_PING_RANGE: Final = 'sudo sysctl -w net.ipv4.ping_group_range="0 2147483647"'
+# What forbids user namespaces, by which value; and one that does not.
+_USER_NAMESPACES: Final = (
+    ("user.max_user_namespaces", "0", "1000"),
+    ("user.max_net_namespaces", "0", "1000"),
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+)
+_WIDEN_BOUNDING_SET: Final = (
+    "in a container: docker run --cap-add=NET_RAW --cap-add=NET_ADMIN; in a service: "
+    "CapabilityBoundingSet= with CAP_NET_RAW CAP_NET_ADMIN CAP_NET_BIND_SERVICE"
+)
 # struct vfs_cap_data, linux/capability.h: magic, then permitted and inheritable, low and high.
 _FILE_CAPABILITIES: Final = struct.Struct("<II")
 
@@ -42,12 +64,23 @@ def why_not_executable(path: str) -> Diagnosis | None:
         return f"{path} is executable by nobody", how_to_grant_in_place(path)
     if not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH):
         return f"{path} is executable by its owner only", how_to_grant_in_place(path)
-    group = _group_name(status.st_gid)
-    reason = f"{path} is for the group {group}, which you are not in"
-    if status.st_gid == 0 or not is_roots_alone(path):
+    if status.st_gid == 0 or not is_for_root_alone(path):
         # Never into root's group: much else is open to it.
-        return reason, how_to_grant_in_place(path)
-    return reason, how_to_join(group)
+        return f"{path} is for the group {_group_name(status.st_gid)}, which you are not in", (
+            how_to_grant_in_place(path)
+        )
+    return why_not_joined(path, status.st_gid)
+
+
+def why_not_joined(path: str, gid: int) -> Diagnosis:
+    """What keeps this process from what is a group's, which it is not in."""
+    group = _group_name(gid)
+    if _joined_since(gid):
+        return (
+            f"{path} is for the group {group}, which you joined after you logged in",
+            f"log in again; or, in this terminal: newgrp {group}",
+        )
+    return f"{path} is for the group {group}, which you are not in", how_to_join(group)
 
 
 def why_unprivileged(path: str) -> Diagnosis | None:
@@ -57,19 +90,18 @@ def why_unprivileged(path: str) -> Diagnosis | None:
         return found
     try:
         status = os.stat(path)
-        mount = os.statvfs(path)
+        unfit = why_unfit(Path(path).resolve())
     except OSError:
         return None
-    if not (status.st_mode & stat.S_ISUID and status.st_uid == 0) and not _permitted(path):
+    if not (status.st_mode & stat.S_ISUID and status.st_uid == 0) and not has_file_capabilities(
+        path
+    ):
         return (
             f"{path} has neither root's setuid bit nor file capabilities",
             how_to_grant_in_place(path),
         )
-    if mount.f_flag & os.ST_NOSUID:
-        return (
-            f"{path} lies on a file system that is mounted nosuid",
-            "install it on one that is not, or mount -o remount,suid",
-        )
+    if unfit is not None:
+        return f"{path} has no effect below {unfit.path}: {unfit.words}", unfit.command
     return None
 
 
@@ -88,7 +120,58 @@ def why_none_can_help() -> Diagnosis | None:
             "take NoNewPrivileges= out of the service, or --security-opt=no-new-privileges from "
             "the container; or use the broker's socket",
         )
+    if not _capabilities("CapBnd") & NEEDED_CAPABILITIES:
+        return (
+            "neither this process nor a program that it starts can have a capability of the "
+            "network: the bounding set has none",
+            _WIDEN_BOUNDING_SET,
+        )
     return None
+
+
+def why_filtered() -> Diagnosis | None:
+    """Why a socket is refused to a process that has the capability; None: it has not."""
+    if not has_capability("cap_net_raw"):
+        return None
+    if _status_field("Seccomp") == "2":
+        return (
+            "this process has cap_net_raw: a seccomp filter forbids the socket",
+            "in a container: --security-opt seccomp=PROFILE with one that permits the socket; in "
+            "a service: RestrictAddressFamilies= and SystemCallFilter= have to permit it",
+        )
+    return (
+        "this process has cap_net_raw in a user namespace of its own, which does not count for "
+        "the network outside",
+        "make a network namespace in it: unshare -Urn",
+    )
+
+
+def why_no_sudo() -> Diagnosis:
+    """What to do where there is no sudo."""
+    return "there is no sudo on the PATH", "as root: apt install sudo (dnf, pacman, apk likewise)"
+
+
+def why_no_user_namespace() -> Diagnosis | None:
+    """Why this process may not make a user namespace; None: nothing is known to forbid it."""
+    for setting, forbidding, permitting in _USER_NAMESPACES:
+        try:
+            value = Path("/proc/sys", *setting.split(".")).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if value == forbidding:
+            return f"{setting} is {value}", f"sudo sysctl -w {setting}={permitting}"
+    if _status_field("Seccomp") == "2":
+        return (
+            "a seccomp filter forbids user namespaces, as containers' do",
+            "in a container: --security-opt seccomp=PROFILE, and permit clone and unshare in it",
+        )
+    return None
+
+
+def has_capability(name: str) -> bool:
+    """Whether this process has a capability now."""
+    bit = next(bit for bit, each in _CAPABILITY_NAMES.items() if each == name)
+    return bool(_capabilities("CapEff") >> bit & 1)
 
 
 def why_partial(path: str, capabilities: int) -> Diagnosis | None:
@@ -96,7 +179,14 @@ def why_partial(path: str, capabilities: int) -> Diagnosis | None:
     missing = [name for bit, name in _CAPABILITY_NAMES.items() if not capabilities >> bit & 1]
     if not missing:
         return None
-    if not is_roots_alone(path):
+    outside = [
+        name
+        for bit, name in _CAPABILITY_NAMES.items()
+        if name in missing and not _capabilities("CapBnd") >> bit & 1
+    ]
+    if outside:
+        return f"the bounding set has no {', '.join(outside)}", _WIDEN_BOUNDING_SET
+    if not is_for_root_alone(path):
         return f"{path} has no {', '.join(missing)}", how_to_grant_in_place(path)
     return f"{path} has no {', '.join(missing)}", f"sudo setcap {CAPABILITIES} {path}"
 
@@ -105,10 +195,28 @@ def has_own_capabilities() -> bool:
     """Whether a program without privilege, started by this process, will have capabilities."""
     # execve(2) gives root its permitted set again; anybody else keeps the ambient one alone.
     field = "CapEff" if os.geteuid() == 0 else "CapAmb"
-    return bool(int(_status_field(field) or "0", 16) & NEEDED_CAPABILITIES)
+    return bool(_capabilities(field) & NEEDED_CAPABILITIES)
 
 
-def _permitted(path: str) -> bool:
+def _capabilities(field: str) -> int:
+    """One of the sets of this process, proc_pid_status(5)."""
+    return int(_status_field(field) or "0", 16)
+
+
+def _joined_since(gid: int) -> bool:
+    """Whether the caller is in a group by the accounts' files, but not this process."""
+    try:
+        account = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return gid in os.getgrouplist(account.pw_name, account.pw_gid) and gid not in (
+        os.getegid(),
+        *os.getgroups(),
+    )
+
+
+def has_file_capabilities(path: str) -> bool:
+    """Whether executing it can give any capability."""
     try:
         value = os.getxattr(path, "security.capability")
     except OSError:

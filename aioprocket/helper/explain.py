@@ -24,6 +24,7 @@ from ..wire.kinds import Flag
 from ..wire.message import VERSION
 from ..wire.reply import BY_FILE, Reason, Reply, Stage
 from .ask import how_to_ask
+from .diagnose import WIDEN_PING_RANGE, why_filtered
 from .install import how_to_install
 
 __all__ = ("hello_refused", "open_failed", "open_refused", "policy_hint")
@@ -172,7 +173,7 @@ def hello_refused(reply: Reply, by: str) -> AioprocketError:
     if reply.stage is Stage.VERSION:
         return HelperProtocolError(
             f"{by} speaks versions {reply.lowest} to {reply.highest}, this library {VERSION}",
-            hint="install the helper that came with this library: python -m aioprocket.helper",
+            hint=how_to_install(),
         )
     return HelperProtocolError(f"{by} did not understand the request: {errno_text(reply.errno)}")
 
@@ -223,11 +224,12 @@ def _no_refusal_hint(spec: Spec, what: str) -> str:
     return ""
 
 
-def _ping_range(spec: Spec, what: str) -> str:
+def _socket_refused(spec: Spec, what: str) -> str:
     """A ping socket is permitted to groups, icmp(7), and no privilege is a substitute."""
     if isinstance(spec, SocketSpec) and spec.type == socket.SOCK_DGRAM and spec.protocol in _PING:
-        return 'sudo sysctl -w net.ipv4.ping_group_range="0 2147483647"; or take type="raw"'
-    return ""
+        return f'{WIDEN_PING_RANGE}  # or take type="raw"'
+    found = why_filtered()
+    return found[1] if found is not None else ""
 
 
 def _option_refused(spec: Spec, what: str) -> str:
@@ -304,7 +306,7 @@ def _tun_module(spec: Spec) -> str:
 
 # What a refusal calls for at some steps, whoever met it.
 _REFUSAL_HINTS: Final[dict[str, Callable[[Spec, str], str]]] = {
-    "socket": _ping_range,
+    "socket": _socket_refused,
     "option": _option_refused,
     "bind": _unprivileged_port,
     "device": _device_refused,

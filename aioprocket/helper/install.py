@@ -8,64 +8,95 @@ root's, may have any members.
 
 import os
 import pwd
+import re
 import shlex
 import stat
 from pathlib import Path
 from typing import Final
 
 from ..errors import HelperNotFoundError
-from .locate import INSTALLED, helper_path
+from .locate import BROKER_SOCKET, INSTALLED, UNITS, helper_path
+from .place import is_roots_alone
 
 __all__ = (
     "CAPABILITIES",
+    "GROUP",
+    "SUDO_RULE",
     "how_to_grant_in_place",
     "how_to_install",
     "how_to_install_for_sudo",
     "how_to_join",
+    "how_to_make_group",
     "how_to_permit_sudo",
-    "is_roots_alone",
+    "how_to_start_broker",
+    "is_for_root_alone",
 )
 
 CAPABILITIES: Final = "cap_net_raw,cap_net_admin,cap_net_bind_service=p"
 
-_GROUP: Final = "aioprocket"
-_MAKE_GROUP: Final = f"sudo groupadd --system --force {_GROUP}"
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+GROUP: Final = "aioprocket"
+# Of the rules that match, sudo takes the last: after one with a name that demands a password.
+SUDO_RULE: Final = "/etc/sudoers.d/zz-aioprocket"
+# What neither sudo's file nor a shell takes for anything else than a name.
+_PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_-]*")
 
 
 def how_to_install() -> str:
     """Install the bundled helper setuid, for a group of its own that the caller joins."""
     return _lines(
-        "install the helper:",
-        _MAKE_GROUP,
-        _install(_GROUP, "4750"),
-        how_to_join(_GROUP),
+        "install the helper (aioprocket helper install does it, but for the group):",
+        how_to_make_group(GROUP),
+        _install(GROUP, "4750"),
+        how_to_join(GROUP),
     )
 
 
 def how_to_install_for_sudo() -> str:
     """Install the bundled helper without privilege, and a rule that is the permission."""
     return _lines(
-        "install the helper for sudo:", _install("root", "0755"), how_to_permit_sudo(INSTALLED[0])
+        "install the helper for sudo:", _install("root", "0755"), _permit_sudo(INSTALLED[0])
     )
 
 
 def how_to_permit_sudo(path: str) -> str:
-    """The sudo rule that lets the caller, and nobody else, run one helper."""
+    """The sudo rule that lets the caller, and nobody else, run one helper without arguments."""
+    if not is_for_root_alone(path):
+        return how_to_install_for_sudo()
+    return _permit_sudo(path)
+
+
+def _permit_sudo(path: str) -> str:
+    rule = f'{_sudo_name()} ALL=(root) NOPASSWD:NOSETENV: {path} ""'
     return (
-        f"sudo visudo -f /etc/sudoers.d/aioprocket: "
-        f'{_user_name()} ALL=(root) NOPASSWD:NOSETENV: {path} ""'
+        f"echo {shlex.quote(rule)} | sudo install -o root -g root -m 0440 /dev/stdin {SUDO_RULE} "
+        "&& sudo visudo -c"
     )
 
 
+def how_to_start_broker() -> str:
+    """Start a broker: the service, where there is one, or by hand."""
+    if os.path.exists(f"{UNITS}/aioprocket.socket"):
+        return "sudo systemctl restart aioprocket.socket"
+    if os.path.isdir("/run/systemd/system"):
+        return "aioprocket helper install --broker"
+    return f"as root, and not by sudo: {INSTALLED[0]} --broker {BROKER_SOCKET}"
+
+
+def how_to_make_group(group: str) -> str:
+    """Make a group, unless it is there."""
+    return f"sudo groupadd --system --force {shlex.quote(group)}"
+
+
 def how_to_join(group: str) -> str:
-    """Make the caller a member of a group."""
-    return f"sudo usermod -aG {group} {_user_name()}, and log in again"
+    """Make the caller a member of a group; of those who log in later, that is."""
+    # Root needs no group: somebody else is meant then.
+    name = "USER" if os.getuid() == 0 else shlex.quote(_user_name())
+    return f"sudo usermod -aG {shlex.quote(group)} {name}  # and log in again"
 
 
 def how_to_grant_in_place(path: str) -> str:
     """Give an installed helper its privilege where it is, if it is safe there."""
-    if not is_roots_alone(path):
+    if not is_for_root_alone(path):
         return how_to_install()
     place = shlex.quote(path)
     status = os.stat(path)
@@ -74,9 +105,9 @@ def how_to_grant_in_place(path: str) -> str:
     # chmod comes after chgrp, which takes the setuid bit away (chown(2)).
     commands = _lines(
         "give it to a group:",
-        _MAKE_GROUP,
-        f"sudo chgrp {_GROUP} {place} && sudo chmod 4750 {place}",
-        how_to_join(_GROUP),
+        how_to_make_group(GROUP),
+        f"sudo chgrp {GROUP} {place} && sudo chmod 4750 {place}",
+        how_to_join(GROUP),
     )
     if stat.S_IMODE(status.st_mode) == 0o755:
         # Installed for sudo, as it seems: then it is meant to have no privilege of its own.
@@ -84,31 +115,21 @@ def how_to_grant_in_place(path: str) -> str:
     return commands
 
 
-def is_roots_alone(path: str) -> bool:
-    """Whether only root can have put this file there, and only root can replace it."""
+def is_for_root_alone(path: str) -> bool:
+    """Whether a helper is safe where it is: root's alone, and not the bundled one."""
     try:
-        real = Path(path).resolve(strict=True)
-        if real == helper_path().resolve():
+        if Path(path).resolve() == helper_path().resolve():
             return False
     except HelperNotFoundError:
         pass
-    except OSError:
-        return False
-    return all(_is_roots(place) for place in (real, *real.parents))
-
-
-def _is_roots(place: Path) -> bool:
-    status = place.stat()
-    # In a sticky folder, as /tmp, nobody can replace what is root's.
-    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    return status.st_uid == 0 and (bool(sticky) or not status.st_mode & _WRITABLE_BY_OTHERS)
+    return is_roots_alone(path)
 
 
 def _install(group: str, mode: str) -> str:
     try:
         source = shlex.quote(str(helper_path()))
     except HelperNotFoundError:
-        source = '"$(python -m aioprocket.helper)"'
+        source = '"$(python3 -P -m aioprocket.helper)"'
     return f"sudo install -D -o root -g {group} -m {mode} {source} {INSTALLED[0]}"
 
 
@@ -122,3 +143,9 @@ def _user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+def _sudo_name() -> str:
+    """As sudoers(5) names an account: one with odd characters by its number."""
+    name = _user_name()
+    return name if _PLAIN_NAME.fullmatch(name) else f"#{os.getuid()}"

@@ -25,7 +25,7 @@ import anyio
 from .._system.descriptor import Descriptor
 from ..errors import HelperError, HelperNotFoundError, errno_text
 from ..readiness import Readiness
-from .diagnose import why_not_executable
+from .diagnose import why_no_sudo, why_not_executable
 
 __all__ = ("Process", "launch")
 
@@ -282,7 +282,8 @@ def _program(name: str, source: str) -> str:
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/bin")
     if found is None:
         raise HelperNotFoundError(
-            f"there is no program {name!r} on PATH{source}", hint=_not_a_program(name)
+            f"there is no program {name!r} on PATH{source}",
+            hint=why_no_sudo()[1] if name == "sudo" else _not_a_program(name),
         )
     return found
 
@@ -303,7 +304,7 @@ def _not_a_program(path: str) -> str:
         return found[1] or found[0]
     if os.path.lexists(path):
         return f"{path} is no program for this machine"
-    return "the helper that came with this package: python -m aioprocket.helper"
+    return "the helper that came with this package: python3 -P -m aioprocket.helper"
 
 
 def _signal_name(number: int) -> str:

@@ -20,12 +20,15 @@ __all__ = (
     "BROKER_SOCKET",
     "DEFAULT_VARIABLE",
     "INSTALLED",
+    "UNITS",
+    "has_broker",
     "helper_path",
     "installed_helper",
 )
 
 INSTALLED: Final = ("/usr/local/libexec/aioprocket-helper", "/usr/libexec/aioprocket-helper")
 BROKER_SOCKET: Final = "/run/aioprocket/broker.sock"
+UNITS: Final = "/etc/systemd/system"
 DEFAULT_VARIABLE: Final = "AIOPROCKET_HELPER"
 
 _BUNDLED: Final = ("aioprocket", "_libexec", "aioprocket-helper")
@@ -58,3 +61,8 @@ def _recorded() -> Iterator[Path]:
 def installed_helper() -> str | None:
     """The first installed helper, whether or not this process may execute it."""
     return next((path for path in INSTALLED if os.path.lexists(path)), None)
+
+
+def has_broker() -> bool:
+    """Whether a broker's socket is in its place, whoever listens on it."""
+    return os.path.exists(BROKER_SOCKET)

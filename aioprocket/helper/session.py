@@ -54,7 +54,7 @@ _PROMPT_MS: Final = 1
 _BETWEEN_CHECKPOINTS: Final = 16
 
 _NO_HELPER: Final = (
-    "is it the helper? The one that came with this package: python -m aioprocket.helper"
+    "is it the helper? The one that came with this package: python3 -P -m aioprocket.helper"
 )
 _NO_ANSWER: Final = "the helper was stopped, or the machine is busy: timeout= gives it longer"
 _NO_ANSWER_EVER: Final = f"it has not even said HELLO: {_NO_HELPER}; or timeout= is too short"

@@ -4,32 +4,46 @@
 machine and its neighbours; the ratios are what can be compared.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sandbox import links
 from sandbox.namespaces import Forbidden, enter_private
 
-from . import descriptors, reading, sending, tun, udp
+from . import (
+    capture,
+    datagrams,
+    descriptors,
+    figures,
+    growth,
+    latency,
+    plot,
+    reading,
+    sending,
+    tun,
+    udp,
+)
 from .peers import compile_peers
+from .rig import Rig
+
+PICTURE = Path("build/benchmarks.png")
 
 
-@dataclass(frozen=True)
-class Rig:
-    """What a part may use: the C programs, a veth pair, and whether buffers can be forced."""
-
-    peers: dict[str, Path]
-    pair: tuple[str, str]
-    force_buffer: bool
+def _read(rig: Rig) -> None:
+    reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer)
+    datagrams.run(rig.peers)
 
 
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
-    "reading": lambda rig: reading.run(rig.peers, rig.pair, force_buffer=rig.force_buffer),
+    "reading": _read,
+    "capture": capture.run,
+    "latency": latency.run,
+    "growth": growth.run,
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
     "tun": lambda rig: tun.run(),
     "udp": lambda rig: udp.run(rig.peers),
@@ -37,10 +51,15 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
 
 
 def main(wanted: list[str]) -> int:
+    brief = "--brief" in wanted
+    wanted = [name for name in wanted if name != "--brief"]
     unknown = [name for name in wanted if name not in PARTS]
     if unknown:
         print(f"There is no part {' '.join(unknown)}. The parts: {' '.join(PARTS)}")
         return 2
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        print("One processor for the generator and for who receives: the figures are of both")
     try:
         privilege = enter_private()
     except Forbidden as reason:
@@ -52,9 +71,14 @@ def main(wanted: list[str]) -> int:
         links.disable_ipv6(ifname)
         links.set_up(ifname)
     with tempfile.TemporaryDirectory(prefix="aioprocket-bench-") as folder:
-        rig = Rig(compile_peers(Path(folder)), pair, privilege == "root")
+        peers = compile_peers(Path(folder))
+        rig = Rig(peers, pair, privilege == "root", figures.CORES, brief)
         for name in wanted or PARTS:
             PARTS[name](rig)
+            os.sched_setaffinity(0, cores)  # a part may have pinned this process
+    if not brief:  # too short to judge
+        figures.summary()
+    plot.save(PICTURE)
     return 0
 
 

@@ -45,7 +45,12 @@ def open_packet(ifname: str | None, **options: Any) -> PacketChannel:
     """A packet channel for the frames that `frame` makes."""
     options = {"protocol": ETH_P_LOCAL_NUMBER, "interface": ifname} | options
     sock = socket.socket(socket.AF_PACKET, options.get("type", socket.SOCK_RAW), 0)
-    channel = channels.build(Opened(Descriptor(sock.detach()), PacketSpec(**options)))
+    descriptor = Descriptor(sock.detach())
+    try:
+        channel = channels.build(Opened(descriptor, PacketSpec(**options)))
+    except BaseException:
+        descriptor.close()
+        raise
     assert isinstance(channel, PacketChannel)
     return channel
 

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sandbox.namespaces import Namespace, new_network
 pytestmark = [pytest.mark.netns, pytest.mark.anyio]
 
 Networks = tuple[Namespace, Namespace]
-Pass = Callable[[TunChannel, list[Packet]], Awaitable[None]]
+Pass = Callable[[TunChannel, Sequence[Packet]], Awaitable[None]]
 
 SECONDS = 30
 NEAR = {socket.AF_INET: "198.18.0.1", socket.AF_INET6: "2001:db8::1"}
@@ -63,16 +63,16 @@ async def joined(near: TunChannel, far: TunChannel, pass_on: Pass) -> AsyncItera
         tasks.cancel_scope.cancel()
 
 
-async def pass_batch(target: TunChannel, batch: list[Packet]) -> None:
+async def pass_batch(target: TunChannel, batch: Sequence[Packet]) -> None:
     await target.send_batch(batch)
 
 
-async def pass_one_by_one(target: TunChannel, batch: list[Packet]) -> None:
+async def pass_one_by_one(target: TunChannel, batch: Sequence[Packet]) -> None:
     for packet in batch:
         await target.send(packet)
 
 
-async def pass_segments(target: TunChannel, batch: list[Packet]) -> None:
+async def pass_segments(target: TunChannel, batch: Sequence[Packet]) -> None:
     for packet in batch:
         for segment in packet.segments():
             await target.send(segment.data)

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from aioprocket import (
+    Batch,
     BusyError,
     Channel,
     InetChannel,
@@ -178,7 +179,7 @@ class Batches(RawProtocol):
         self.batches: list[list[int]] = []
         self.seconds = 0.0
 
-    def packets_received(self, batch: list[Packet]) -> None:
+    def packets_received(self, batch: Batch) -> None:
         self.batches.append([number(packet) for packet in batch])
         time.sleep(self.seconds)
 

@@ -431,7 +431,7 @@ async def test_program_that_ends_at_once_is_reported() -> None:
     with pytest.raises(HelperDiedError, match="exited with status 0") as caught:
         await obtain(UDP, helper=NOTHING)
 
-    assert "python -m aioprocket.helper" in caught.value.hint
+    assert "python3 -P -m aioprocket.helper" in caught.value.hint
 
 
 @pytest.mark.anyio

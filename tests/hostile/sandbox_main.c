@@ -22,6 +22,7 @@ static const struct {
 	NAME(accept4), NAME(bind), NAME(bpf), NAME(brk), NAME(capget),
 	NAME(capset), NAME(clock_nanosleep), NAME(clone), NAME(clone3),
 	NAME(close), NAME(connect), NAME(dup), NAME(execve), NAME(execveat),
+	NAME(faccessat),
 	NAME(exit_group), NAME(fcntl), NAME(finit_module), NAME(fstatfs),
 	NAME(getsockopt), NAME(io_uring_setup), NAME(ioctl), NAME(keyctl),
 	NAME(kill), NAME(listen), NAME(membarrier), NAME(memfd_create),

@@ -16,8 +16,7 @@ from typing import Final
 import pytest
 
 from helper_client import Kind, Stage, hello, open_request
-from hostile.ways import ENDED_BY_CLIENT, ENDED_BY_HELPER, Way, as_caller, descriptors
-from lab.accounts import run_unprivileged
+from hostile.ways import ENDED_BY_CLIENT, ENDED_BY_HELPER, Way, as_account, as_caller, descriptors
 from lab.brokers import running_broker
 
 EPERM, EPROTO = 1, 71
@@ -252,7 +251,7 @@ def test_more_in_flight_than_the_account_may_have_ends_the_session(way: Way) -> 
     with way.session() as running, _many_in_flight(few + 4):
         pid = way.worker(running)
         limit = partial(resource.prlimit, pid, resource.RLIMIT_NOFILE, (few, few))
-        run_unprivileged(limit, change_account=True)
+        as_account(limit)
         running.send(open_request(Kind.TCP4, port=80))
         assert running.receive() is None  # ETOOMANYREFS
         way.ended(running, ENDED_BY_HELPER)
@@ -269,7 +268,7 @@ def _many_in_flight(count: int) -> Iterator[None]:
         ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
     with ours, theirs:
-        run_unprivileged(send, change_account=True)
+        as_account(send)
         try:
             yield
         finally:

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from helper_client import BY_FILE, Kind, Mode, Reason, Session, Stage, hello, session
-from hostile.ways import BROKER, Way, as_caller, become_caller
-from lab.accounts import run_unprivileged
+from helper_client import BY_FILE, Kind, Mode, Reason, Session, Stage, hello, open_request, session
+from hostile.ways import BROKER, Way, as_account, as_caller, become_caller
 from lab.brokers import running_broker, wait_for
 from lab.must import require
 from sandbox import kernel
@@ -25,10 +24,6 @@ pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 EPERM: Final = 1
 IGMP: Final = 2
 MS_RDONLY_BIND = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY
-
-
-def as_account(function: Callable[[], Any]) -> Any:
-    return run_unprivileged(function, change_account=True)
 
 
 def pair_of_caller() -> tuple[socket.socket, socket.socket]:
@@ -146,9 +141,14 @@ def test_a_copy_has_no_privilege(bits: Way, tmp_path: Path) -> None:
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
     copy = folder / "helper"
+
+    def take() -> None:
+        shutil.copy(original, copy)
+        copy.chmod(0o6755)
+
     try:
         # It may be executed by its group, and so read.
-        as_account(lambda: shutil.copy(original, copy) and os.chmod(copy, 0o6755))
+        as_account(take)
         mine = Way(bits.name, (str(copy),))
         with mine.session(greet=False) as running:
             greeting = running.greeted()
@@ -165,9 +165,7 @@ def test_a_copy_has_no_privilege(bits: Way, tmp_path: Path) -> None:
         pytest.param(True, marks=pytest.mark.hostile(71), id="with a policy of one's own"),
     ],
 )
-def test_root_of_a_user_namespace_is_nobody_here(
-    bits: Way, policy_file: Path, fake: bool
-) -> None:
+def test_root_of_a_user_namespace_is_nobody_here(bits: Way, policy_file: Path, fake: bool) -> None:
     policy_file.write_text(f"version 1\nallow uid={NOBODY} packet\n")
     policy_file.chmod(0o644)
 
@@ -181,8 +179,8 @@ def test_root_of_a_user_namespace_is_nobody_here(
             policy_file.write_text("version 1\nallow all raw4 proto=0-255 netns=own,host\n")
 
     with bits.session(preexec=apart) as running:
-        for kind, fields in ((Kind.RAW4, {"protocol": IGMP}), (Kind.PACKET, {})):
-            refusal = running.open(kind, **fields).refusal
+        for message in (open_request(Kind.RAW4, protocol=IGMP), open_request(Kind.PACKET)):
+            refusal = running.ask(message).refusal
             # The kernel's answer where the policy has none: this network is the host's.
             assert refusal in ((Stage.SOCKET, EPERM), (Stage.POLICY, EPERM))
 

@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +13,7 @@ from typing import Any, Final
 import pytest
 
 from helper_client import BY_FILE, DROP, Kind, Reason, Stage, open_request
-from hostile.ways import Way, descriptors, resident
-from lab.accounts import run_unprivileged
+from hostile.ways import Way, as_account, descriptors, resident
 from sandbox import links
 from sandbox.accounts import NOBODY
 
@@ -238,13 +237,9 @@ def test_a_lock_is_for_good(way: Way) -> None:
             if kind in (Kind.TCP4, Kind.TCP6):
                 continue
             with running.granted_socket(kind, filter=[DROP], lock=True, **fields) as opened:
-                assert as_account(lambda: try_all(opened)) == [EPERM] * 3  # noqa: B023
+                assert as_account(lambda: try_all(opened)) == [EPERM] * 3
         with running.granted_socket(Kind.PACKET, interface="lo", lock=True) as opened:
             assert as_account(lambda: try_all(opened)) == [EPERM] * 3
-
-
-def as_account(function: Callable[[], Any]) -> Any:
-    return run_unprivileged(function, change_account=True)
 
 
 @pytest.mark.hostile(53)
@@ -383,13 +378,14 @@ def test_numbers_out_of_range_are_faults(way: Way) -> None:
 @pytest.mark.hostile(57)
 def test_numbers_beyond_what_is_granted_are_refused_and_never_changed(way: Way) -> None:
     with way.session() as running:
-        for fields, reason in (
+        beyond: list[tuple[dict[str, Any], Reason]] = [
             ({"mark": 0}, Reason.MARK),
             ({"mark": 0xFFFFFFFF}, Reason.MARK),
             ({"receive_buffer": (64 << 20) + 1}, Reason.BUFFER),
             ({"send_buffer": (64 << 20) + 1}, Reason.BUFFER),
             ({"priority": 8}, Reason.PRIORITY),
-        ):
+        ]
+        for fields, reason in beyond:
             denied = running.open(Kind.PACKET, **fields)
             assert (denied.refusal, denied.detail) == ((Stage.POLICY, EPERM), reason)
         # The kernel's own limit on this one is silent, and known: net.core.somaxconn.

@@ -1,4 +1,4 @@
-"""Each hostile case has a test in each way that the list names, and no test is of a case unknown."""
+"""Each hostile case has a test in each way that the list names; no test is of another case."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ def covered(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, lis
     """By case and way, the tests."""
     listing = tmp_path_factory.mktemp("listing") / "tests.json"
     files = [path for path in TESTS.rglob("test_*.py") if "mark.hostile(" in path.read_text()]
-    command = [sys.executable, "-c", COLLECT, listing, *files]
+    command = [sys.executable, "-c", COLLECT, str(listing), *map(str, files)]
     run = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     found: dict[int, dict[str, list[str]]] = {}

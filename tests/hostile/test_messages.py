@@ -1,4 +1,4 @@
-"""Messages as no client of ours sends them: what they are refused with, and that no more happens."""
+"""Messages as no client of ours sends them: how they are refused, and that no more happens."""
 
 import random
 import socket
@@ -106,9 +106,11 @@ def _faults() -> Iterator[tuple[int, str, bytes]]:
     for count in (4097, 65535):
         longest = open_request(Kind.PACKET, filter=[(6, 0, 0, 1)] * 4096)
         yield 14, f"filter {count}", altered(longest, AT_COUNT, "<H", count)
-    yield 15, "one byte more than the longest", open_request(
-        Kind.PACKET, filter=[(6, 0, 0, 1)] * 4096
-    ) + b"\0"
+    yield (
+        15,
+        "one byte more than the longest",
+        open_request(Kind.PACKET, filter=[(6, 0, 0, 1)] * 4096) + b"\0",
+    )
     yield 15, "200,000 bytes", SYN + bytes(200_000 - SIZE)
     yield 17, "a second hello", hello()
 
@@ -226,7 +228,10 @@ def test_noise_is_not_answered(way: Way) -> None:
 def test_a_session_is_of_no_other_type(way: Way, type: socket.SocketKind) -> None:
     if way.name == BROKER:
         assert way.broker is not None
-        with socket.socket(socket.AF_UNIX, type) as line, pytest.raises(OSError, match="wrong type"):
+        with (
+            socket.socket(socket.AF_UNIX, type) as line,
+            pytest.raises(OSError, match="wrong type"),
+        ):
             line.connect(str(way.broker.path))
         return
     pair = socket.socketpair(socket.AF_UNIX, type)

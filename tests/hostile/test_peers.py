@@ -5,20 +5,20 @@ import signal
 import socket
 import struct
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 
-from helper_client import Kind, Stage, hello, open_request
+from helper_client import Kind, Session, Stage, hello, open_request
 from hostile.ways import (
     ENDED_BY_CLIENT,
     ENDED_BY_HELPER,
     Way,
+    as_account,
     as_caller,
     descriptors,
     resident,
 )
-from lab.accounts import run_unprivileged
 from lab.brokers import connect, wait_for
 from sandbox.accounts import NOBODY
 from sandbox.namespaces import Namespace
@@ -58,12 +58,16 @@ def test_a_client_that_only_reads_on_gets_its_last_reply(way: Way) -> None:
         way.ended(running, ENDED_BY_CLIENT)
 
 
+def _send_for_ever(running: Session) -> NoReturn:
+    while True:
+        running.send(open_request(Kind.PACKET))
+
+
 @pytest.mark.hostile(77)
 def test_a_client_that_never_reads_is_left(way: Way) -> None:
     with way.session() as running:
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            while True:
-                running.send(open_request(Kind.PACKET))
+            _send_for_ever(running)
         way.ended(running, ENDED_BY_HELPER)
     way.serves()
 
@@ -117,7 +121,7 @@ def test_two_processes_of_one_session_get_what_its_maker_may_have(way: Way) -> N
         def other_half() -> list[int]:
             return [running.ask(MEM).stage, running.granted(Kind.TCP4, port=81).stage]
 
-        assert run_unprivileged(other_half, change_account=True) == [Stage.POLICY, Stage.OK]
+        assert as_account(other_half) == [Stage.POLICY, Stage.OK]
         running.granted(Kind.TCP4, port=80)
 
 
@@ -152,10 +156,13 @@ def test_a_socket_that_another_account_made_is_refused(way: Way) -> None:
         with line:
             line.settimeout(20)
             path = str(way.broker.path)
-            run_unprivileged(lambda: line.connect(path), change_account=True)
+            as_account(lambda: line.connect(path))
             line.send(hello())
             reply = line.recv(96)
-            stage, uid = struct.unpack_from("<H", reply, 10)[0], struct.unpack_from("<I", reply, 60)[0]
+            stage, uid = (
+                struct.unpack_from("<H", reply, 10)[0],
+                struct.unpack_from("<I", reply, 60)[0],
+            )
             # The account that connected; unless its process was gone, and with it its network.
             assert (stage, uid) in ((Stage.OK, NOBODY), (Stage.NAMESPACE, 0))
         return
@@ -186,7 +193,7 @@ def test_nobody_puts_another_socket_in_place_of_the_brokers(of_broker: Way) -> N
         lambda: os.rename(folder / "socket", folder / "old"),
     ):
         with pytest.raises(PermissionError):
-            run_unprivileged(tried, change_account=True)
+            as_account(tried)
 
 
 @pytest.mark.hostile(85)
@@ -197,7 +204,7 @@ def test_a_process_that_is_gone_is_no_witness(of_broker: Way) -> None:
     with line:
         line.settimeout(20)
         path = str(of_broker.running.path)
-        assert _as(NOBODY, lambda: line.connect(path) is None) == 0
+        assert _as(NOBODY, lambda: line.connect_ex(path) == 0) == 0
         os.kill(of_broker.running.process.pid, signal.SIGCONT)
         line.send(hello())
         assert struct.unpack_from("<H", line.recv(96), 10)[0] == Stage.NAMESPACE

@@ -12,8 +12,7 @@ from typing import Any, Final
 import pytest
 
 from helper_client import BY_FILE, DROP, Kind, Reason, Stage
-from hostile.ways import CAPABILITIES, Way
-from lab.accounts import run_unprivileged
+from hostile.ways import CAPABILITIES, Way, as_account
 from lab.policies import system_log
 from lab.traffic import frame
 from sandbox.accounts import NOBODY
@@ -139,7 +138,7 @@ def test_bound_elsewhere_it_sees_nothing(
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as witness,
         ):
             for source, to, seen in ((near, far, True), (far, near, False)):
-                run_unprivileged(lambda to=to: wander(to), change_account=True)  # type: ignore[misc]
+                as_account(lambda to=to: wander(to))  # type: ignore[misc]
                 witness.bind((to, ETH_P_LOCAL))
                 sender.bind((source, 0))
                 for number in (1, 2):
@@ -156,12 +155,13 @@ def test_a_device_that_became_something_else_is_not_opened(way: Way, policy_file
     rules(policy_file, "all device=zero:/dev/zero:1:5", "all device=wrong:/dev/null:1:5")
     assert ask(way, Kind.DEVICE, device="wrong") == (Stage.DEVICE, 0)
     device = Path("/dev/zero")
-    for make in (
+    changes: list[Callable[[], None]] = [
         lambda: device.symlink_to("other"),
         device.touch,
         lambda: os.mknod(device, stat.S_IFBLK | 0o666, os.makedev(1, 5)),
         lambda: os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3)),
-    ):
+    ]
+    for make in changes:
         with system_log():  # of which sudo, too, would fill what nobody reads
             device.rename("/dev/other")
             make()
@@ -169,17 +169,13 @@ def test_a_device_that_became_something_else_is_not_opened(way: Way, policy_file
 
 
 @pytest.mark.hostile(54)
-def test_a_granted_igmp_socket_can_control_routing_as_is_said(
-    way: Way, policy_file: Path
-) -> None:
+def test_a_granted_igmp_socket_can_control_routing_as_is_said(way: Way, policy_file: Path) -> None:
     manual = Path(__file__).parents[2] / "packaging/man/aioprocket-policy.5"
     assert "IGMP (2) is control of multicast routing." in manual.read_text()
     rules(policy_file, f"{ME} raw4 proto=2")
     with way.session() as running, running.granted_socket(Kind.RAW4, protocol=IGMP) as opened:
         # It asks for no capability but that with which the socket was made.
-        run_unprivileged(
-            lambda: opened.setsockopt(socket.SOL_IP, MRT_INIT, 1), change_account=True
-        )
+        as_account(lambda: opened.setsockopt(socket.SOL_IP, MRT_INIT, 1))
 
 
 @pytest.mark.hostile(96)

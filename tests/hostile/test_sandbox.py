@@ -54,6 +54,7 @@ ALLOWED = [
     f"openat {NO_FD} 0 {os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC}",
     f"setns {NO_FD} {NEWNET}",
     f"bind {NO_FD}", f"listen {NO_FD}", f"close {NO_FD}", f"fstatfs {NO_FD}", f"write {NO_FD}",
+    f"faccessat {NO_FD}",
     f"recvmsg {NO_FD}", f"sendmsg {NO_FD}", f"recvfrom {NO_FD}", f"sendto {NO_FD}",
     "capget", "capset", "membarrier 99", "restart_syscall",
 ]  # fmt: skip

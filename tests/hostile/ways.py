@@ -9,16 +9,33 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from helper_client import Session, Stage, hello, session
+from helper_client import Kind, Reason, Session, Stage, hello, session
+from lab.accounts import run_unprivileged
 from lab.brokers import Broker, BrokerSession, connect, wait_for
 from sandbox import kernel
 from sandbox.accounts import NOBODY
 
-__all__ = ("BROKER", "CAPABILITIES", "ENDED_BY_CLIENT", "ENDED_BY_HELPER", "SETUID", "STARTED",
-           "SUDO", "WAYS", "Way", "as_caller", "become_caller", "descriptors", "resident")  # fmt: skip
+__all__ = (
+    "BROKER",
+    "CAPABILITIES",
+    "ENDED_BY_CLIENT",
+    "ENDED_BY_HELPER",
+    "SETUID",
+    "STARTED",
+    "SUDO",
+    "WAYS",
+    "Way",
+    "as_account",
+    "as_caller",
+    "become_caller",
+    "descriptors",
+    "resident",
+    "works",
+)
 
+T = TypeVar("T")
 SETUID, CAPABILITIES, SUDO, BROKER = "setuid", "capabilities", "sudo", "broker"
 STARTED: Final = (SETUID, CAPABILITIES, SUDO)  # by the caller: the others are there before
 WAYS: Final = (*STARTED, BROKER)
@@ -76,9 +93,7 @@ class Way:
             yield running
 
     @contextmanager
-    def _connected(
-        self, broker: Broker, greet: bool, groups: Sequence[int]
-    ) -> Iterator[Session]:
+    def _connected(self, broker: Broker, greet: bool, groups: Sequence[int]) -> Iterator[Session]:
         with as_caller(groups):
             line = connect(broker.path)
         running = BrokerSession(line, broker.process)
@@ -119,6 +134,19 @@ class Way:
         """It is as before: a new session is welcome."""
         with self.session(greet=False) as running:
             assert running.ask(hello()).refusal == (Stage.OK, 0)
+
+
+def works(running: Session) -> None:
+    """It grants what it should, and nothing else."""
+    running.granted(Kind.PACKET)
+    denied = running.open(Kind.PACKET, mark=1)
+    assert (denied.stage, denied.detail) == (Stage.POLICY, Reason.MARK)
+    running.release()
+
+
+def as_account(function: Callable[[], T]) -> T:
+    """Call it in a child that is the account; see `lab.accounts`."""
+    return run_unprivileged(function, change_account=True)
 
 
 def become_caller(groups: Sequence[int] = ()) -> None:

@@ -433,7 +433,7 @@ def test_a_flood_of_requests_does_not_flood_the_log(policy: Policy, asked: Asked
         while not done.wait(0.001):
             lines.extend(log.lines())
 
-    def flood(helper: Session) -> int:
+    def flood(helper: Session) -> tuple[int, float]:
         began = time.monotonic()
         for _ in range(count):
             assert helper.open(Kind.RAW4, protocol=1).stage is Stage.POLICY
@@ -443,23 +443,23 @@ def test_a_flood_of_requests_does_not_flood_the_log(policy: Policy, asked: Asked
         while time.monotonic() < ended + 1.1:
             helper.open(Kind.RAW4, protocol=1)
             sent += 1
-        assert ended - began < count / 64, "too slow a machine to show anything"
-        return sent
+        return sent, time.monotonic() - began
 
     with system_log() as log:
         reader = threading.Thread(target=drain)
         reader.start()
         try:
-            sent = asked(flood)
+            sent, seconds = asked(flood)
         finally:
             done.set()
             reader.join()
         lines.extend(log.lines())
 
     told = [int(line.partition("lines-withheld=")[2] or 0) for line in lines]
-    assert len(lines) < sent
-    assert any(told)
-    assert len(lines) + sum(told) <= sent
+    # The first and the last second may have begun before and end after.
+    assert len(lines) <= 64 * (seconds + 2)
+    assert sum(told) + len(lines) <= sent
+    assert sent <= 64 * seconds or any(told)
 
 
 def test_a_session_of_a_denied_account_goes_on(policy: Policy, asked: Asked) -> None:

@@ -115,6 +115,12 @@ def test_rules_only_add_and_their_order_means_nothing() -> None:
         assert ask("packet", *order) is Reason.KIND
 
 
+def test_a_namespace_is_that_of_the_same_rule() -> None:
+    rules = ["uid=1000 packet netns=/run/netns/a", "uid=1000 udp port=1 netns=/run/netns/b"]
+    assert ask("packet netns=/run/netns/a", *rules) is None
+    assert ask("packet netns=/run/netns/b", *rules) is Reason.NAMESPACE
+
+
 def test_the_reason_is_that_of_the_rule_which_came_nearest() -> None:
     rules = ["uid=1000 tcp port=1", "uid=1000 tcp port=80 addr=::1", "uid=1000 tcp port=2"]
     assert ask("tcp port=80", *rules) is Reason.ADDRESS

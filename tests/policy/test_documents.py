@@ -42,12 +42,13 @@ def test_page_and_example_warn_of_the_same_grants() -> None:
         assert sentence in comments
 
 
+@pytest.mark.parametrize("page", sorted((PACKAGING / "man").iterdir()), ids=lambda page: page.name)
 @pytest.mark.parametrize(
     "command", [["mandoc", "-T", "lint", "-W", "warning"], ["groff", "-mandoc", "-ww", "-z"]]
 )
-def test_the_page_is_clean(command: list[str]) -> None:
+def test_the_page_is_clean(command: list[str], page: Path) -> None:
     tool, *options = command
     checked = subprocess.run(
-        [require(tool), *options, PAGE], capture_output=True, text=True, check=False
+        [require(tool), *options, page], capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -1,0 +1,141 @@
+"""A packet socket with a ring: what is received lies in memory that the kernel shares."""
+
+import errno
+import os
+import socket
+from typing import Final
+
+from .._system import options
+from .._system._native import Batch, Ring, settle
+from .._system.ring import Geometry, unmake_ring
+from ..bpf import Program
+from ..errors import SpecError
+from ..packet import Packet
+from ..spec import Instruction
+from .port import Message, SocketPort
+
+__all__ = ("RingPort", "cut_by_filter")
+
+_RET_K: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
+_WHOLE: Final = 65535
+
+
+def cut_by_filter(
+    program: tuple[Instruction, ...] | None, snaplen: int
+) -> tuple[Instruction, ...] | None:
+    """A filter that keeps ``snaplen`` bytes of what the other one lets through.
+
+    What a filter returns is how many bytes are kept. One that calculates it (BPF_RET | BPF_A)
+    keeps what it does: the ring shows ``snaplen`` bytes of a packet, however long it is there.
+    """
+    if snaplen >= _WHOLE:
+        return program
+    if program is None:
+        return ((_RET_K, 0, 0, snaplen),)
+    return tuple(
+        (code, jt, jf, min(k, snaplen)) if code == _RET_K else (code, jt, jf, k)
+        for code, jt, jf, k in program
+    )
+
+
+class RingPort(SocketPort):
+    """A socket whose ring was made as ``geometry`` says, and which is not bound yet."""
+
+    timed = True
+
+    def __init__(self, sock: socket.socket, geometry: Geometry, *, snaplen: int) -> None:
+        super().__init__(sock)
+        self._snaplen = snaplen
+        self._ring = Ring(
+            sock.fileno(),
+            block_size=geometry.block_size,
+            blocks=geometry.blocks,
+            snaplen=snaplen,
+        )
+        self.counters = self._ring
+        self.receive = self._ring.receive
+        self.dispatch = self._ring.dispatch
+        self._take = self._ring.take
+
+    def take(self, count: int | None) -> Batch | None:
+        """What is left of one block, at most ``count`` packets."""
+        return self._take(count)
+
+    def close(self) -> None:
+        """Unmap the ring first: the kernel keeps a socket as long as it is mapped."""
+        if self.sock.fileno() >= 0:
+            self.dropped()
+            self._ring.close()
+            self.sock.close()
+
+    def detach(self) -> int:
+        """Without the ring: what waited in it is lost."""
+        self.dropped()
+        self._ring.close()
+        if os.getpid() == self._pid:
+            unmake_ring(self.sock)
+        return self.sock.detach()
+
+    def read(self, size: int) -> bytes:
+        """The bytes of one packet."""
+        return self._next().data[:size]
+
+    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+        """By a copy out of the ring."""
+        packet = self._next()
+        room = memoryview(buffer).cast("B")
+        held = min(len(room), len(packet))
+        room[:held] = memoryview(packet)[:held]
+        return held, len(packet)
+
+    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
+        """Without ancillary data: a ring has fields for what they would say."""
+        if flags & ~(socket.MSG_DONTWAIT | socket.MSG_TRUNC | socket.MSG_CMSG_CLOEXEC):
+            raise SpecError(
+                f"flags {flags:#x} mean nothing to a ring", hint="open it with ring=False"
+            )
+        packet = self._next()
+        cut = socket.MSG_TRUNC if packet.truncated or len(packet) > bufsize else 0
+        return packet.data[:bufsize], list(packet.ancdata), cut, packet.addr
+
+    def _next(self) -> Packet:
+        packets = self._ring.receive(1)
+        if not packets:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return packets[0]
+
+    def replace_filter(self, program: Program | None) -> None:
+        """Also what the ring holds is thrown away."""
+        options.replace_filter(self.sock, self._cut(program), forget=self._ring.forget)
+
+    def try_filter(self, program: Program) -> None:
+        """As it will be attached."""
+        options.attach_filter(self.sock, self._cut(program) or ())
+
+    def _cut(self, program: Program | None) -> tuple[Instruction, ...] | None:
+        return cut_by_filter(None if program is None else tuple(program), self._snaplen)
+
+    def begin_anew(self) -> None:
+        """Throw away what has come until now. It waits as `options.drain` does."""
+        settle()
+        self._ring.forget()
+
+    def unmap(self) -> None:
+        """Give up the ring, but not the socket."""
+        self._ring.close()
+
+    def dropped(self) -> int:
+        """With what could not be read because a block was inconsistent: never seen so far."""
+        return super().dropped() + self._ring.damaged
+
+    def queued(self) -> int:
+        """In the ring, with the kernel's headers."""
+        return self._ring.queued
+
+    def filling(self) -> int:
+        """Packets that the kernel has not handed over yet."""
+        return self._ring.filling
+
+    def held(self) -> int:
+        """Packets in blocks that the kernel does not have back yet."""
+        return self._ring.held

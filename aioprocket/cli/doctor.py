@@ -1,0 +1,62 @@
+"""``aioprocket doctor``: which ways to a descriptor work here, and what would mend the others."""
+
+import json as json_module
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import anyio
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..helper.examine import Examined, State, examine
+from ..helper.locate import DEFAULT_VARIABLE
+
+__all__ = ("doctor",)
+
+# Any of these and the doors open what they are asked for, without a word.
+_ENOUGH: Final = ("own rights", "installed helper", "broker")
+_WORDS: Final[dict[State, tuple[str, str]]] = {
+    "works": ("works", "green"),
+    "denied": ("denied by policy", "yellow"),
+    "unsafe": ("works, UNSAFE", "red"),
+    "no": ("no", "dim"),
+}
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Say which ways to a raw socket work here, why the others do not, and what would mend it.
+
+    Tries each once; sudo, too, which may log that. Status 0: a program needs nothing more; 1: none
+    of its own rights, the installed helper and the broker works, or the helper is unsafe. Where
+    AIOPROCKET_HELPER names a way, that alone counts, as it does for programs.
+    """
+    found = anyio.run(examine)
+    if json:
+        typer.echo(json_module.dumps([asdict(each) for each in found], indent=2))
+    else:
+        _print(found)
+    unsafe = any(each.state == "unsafe" for each in found)
+    named = any(each.way == DEFAULT_VARIABLE for each in found)
+    enough = any(
+        each.state == "works" and each.way in ((DEFAULT_VARIABLE,) if named else _ENOUGH)
+        for each in found
+    )
+    raise typer.Exit(0 if enough and not unsafe else 1)
+
+
+def _print(found: tuple[Examined, ...]) -> None:
+    out = Console(highlight=False)
+    table = Table("way", "", "why", box=None, pad_edge=False)
+    for each in found:
+        words, style = _WORDS[each.state]
+        table.add_row(Text(each.way), Text(words, style=style), Text(each.reason))
+    out.print(table)
+    # Below the table, where no column breaks a command that is to be copied.
+    for each in found:
+        if each.remedy:
+            out.print(f"\n{each.way}:", markup=False)
+            out.print(f"  {each.remedy}", markup=False, soft_wrap=True)

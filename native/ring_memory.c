@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of a ring, and whose turn it is with each block of it.
+ *
+ * A block is the kernel's until it sets TP_STATUS_USER, which it does when
+ * the block is full or its time is over, in the order of the ring; and ours
+ * until we set TP_STATUS_KERNEL, which may be in any order.  A socket polls
+ * readable as long as the block that was filled last, the newest, is ours, so
+ * before anybody waits, that one has to go back.  Whoever iterates over
+ * batches still has the last one then, and a copy would cost more than all
+ * the rest.  So the block before the newest one is a guard: it stays ours, in
+ * use or not, until a newer block has come.  The kernel goes round the ring in
+ * order and does not pass it; the newest block is said to be the kernel's, and
+ * its bytes stay what they are all the same.
+ */
+#include "ring.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct tpacket_hdr_v1 *
+block_header(const struct slab *slab)
+{
+	struct tpacket_block_desc *block = (void *)slab->memory;
+
+	return &block->hdr.bh1;
+}
+
+/* Below, the guard would be too large a part of the ring. */
+enum { FEWEST_GUARDED = 4 };
+
+static uint32_t
+get_status(const struct slab *slab)
+{
+	uint32_t *status = &block_header(slab)->block_status;
+
+	return __atomic_load_n(status, __ATOMIC_ACQUIRE);
+}
+
+static void
+set_status(struct slab *slab, uint32_t status)
+{
+	__atomic_store_n(&block_header(slab)->block_status, status,
+			 __ATOMIC_RELEASE);
+}
+
+static bool
+is_full(const struct slab *slab)
+{
+	return (get_status(slab) & TP_STATUS_USER) != 0;
+}
+
+/* The block that was entered last, or the one so many before. */
+static struct slab *
+newest(const struct ring *ring, uint32_t before)
+{
+	uint32_t at = ring->next + ring->blocks - 1 - before;
+
+	return ring->slabs[at % ring->blocks];
+}
+
+static bool
+is_guard(const struct ring *ring, const struct slab *slab)
+{
+	return ring->blocks >= FEWEST_GUARDED &&
+	       slab->index == newest(ring, 1)->index;
+}
+
+/* Enter the next block: the newest one becomes the guard. */
+static void
+advance(struct ring *ring)
+{
+	struct slab *past = newest(ring, 1);
+
+	if (ring->blocks >= FEWEST_GUARDED)
+		set_status(newest(ring, 0), TP_STATUS_USER);
+	ring->next = (ring->next + 1) % ring->blocks;
+	if (ring->blocks >= FEWEST_GUARDED && !past->taken)
+		set_status(past, TP_STATUS_KERNEL);
+}
+
+static unsigned char *
+map_all(const struct ring *ring)
+{
+	return mmap(NULL, ring->block_size * ring->blocks,
+		    PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+}
+
+/* 0, or -1 with an exception; ring_unmap() does for both. */
+int
+ring_map(struct ring *ring)
+{
+	unsigned char *memory = map_all(ring);
+	uint32_t made = 0;
+
+	if (memory == MAP_FAILED) {
+		PyErr_SetFromErrno(PyExc_OSError);
+		return -1;
+	}
+	ring->slabs = calloc(ring->blocks, sizeof(struct slab *));
+	ring->names = names_new(ring->fd);
+	while (ring->slabs != NULL && ring->names != NULL &&
+	       made < ring->blocks) {
+		struct slab *slab = slab_new(
+			SLAB_RING, memory + made * ring->block_size,
+			ring->block_size, ring->names);
+
+		if (slab == NULL)
+			break;
+		slab->ring = ring;
+		slab->index = made;
+		ring->slabs[made++] = slab;
+	}
+	if (made == ring->blocks) {
+		if (ring->blocks >= FEWEST_GUARDED)
+			set_status(newest(ring, 1), TP_STATUS_USER);
+		return 0;
+	}
+	munmap(memory + made * ring->block_size,
+	       (ring->blocks - made) * ring->block_size);
+	PyErr_NoMemory();
+	return -1;
+}
+
+/* The ring is over; what anybody has of it stays as it is. */
+void
+ring_unmap(struct ring *ring)
+{
+	if (ring->current != NULL)
+		ring_leave_block(ring);
+	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
+		struct slab *slab = ring->slabs[at];
+
+		if (slab == NULL)
+			continue;
+		if (slab->taken && slab_evict(slab, false) < 0) {
+			/* Rather that than what somebody looks at be gone. */
+			PyErr_WriteUnraisable((PyObject *)ring);
+			ring->slabs[at] = NULL;
+			continue;
+		}
+		slab = ring->slabs[at];
+		if (slab->memory != NULL)
+			munmap(slab->memory, slab->size);
+		names_drop(slab->names);
+		free(slab);
+	}
+	free(ring->slabs);
+	ring->slabs = NULL;
+	if (ring->names != NULL) {
+		ring->names->fd = -1;
+		names_drop(ring->names);
+		ring->names = NULL;
+	}
+	ring->fd = -1;
+}
+
+/* One block through a mapping of its own; NULL with errno. */
+unsigned char *
+ring_map_block(const struct ring *ring, uint32_t index)
+{
+	size_t size = ring->block_size, before = index * size;
+	size_t after = (ring->blocks - index - 1) * size;
+	unsigned char *memory = map_all(ring);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	if (before > 0)
+		munmap(memory, before);
+	if (after > 0)
+		munmap(memory + before + size, after);
+	return memory + before;
+}
+
+/* Give a block to the kernel, unless it has passed to a child by fork(2). */
+void
+ring_release(struct ring *ring, struct slab *slab)
+{
+	struct tpacket_hdr_v1 *header = block_header(slab);
+
+	slab->taken = false;
+	if (getpid() != ring->pid)
+		return;
+	/* What ring_forget() reads of a block that is not begun. */
+	header->num_pkts = 0;
+	if (!is_guard(ring, slab))
+		set_status(slab, TP_STATUS_KERNEL);
+}
+
+/* Another slab stands for a block now, which nobody has taken. */
+void
+ring_replace(struct ring *ring, struct slab *block)
+{
+	ring->slabs[block->index] = block;
+	if (block->memory != NULL)
+		ring_release(ring, block);
+}
+
+/* Packets in blocks that were read and that the kernel waits for. */
+Py_ssize_t
+ring_held(const struct ring *ring)
+{
+	Py_ssize_t held = 0;
+
+	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
+		const struct slab *slab = ring->slabs[at];
+
+		if (slab->taken && slab != ring->current)
+			held += (Py_ssize_t)block_header(slab)->num_pkts;
+	}
+	return held;
+}
+
+/* Bytes of the packets that wait, with the kernel's headers. */
+unsigned long long
+ring_queued(const struct ring *ring)
+{
+	unsigned long long queued = 0;
+
+	if (ring->slabs == NULL)
+		return 0;
+	if (ring->current != NULL && ring->walk.left > 0 &&
+	    ring->walk.at < ring->walk.size)
+		queued = ring->walk.size - ring->walk.at;
+	for (uint32_t at = 0; at < ring->blocks; at++) {
+		const struct slab *slab = ring->slabs[at];
+
+		uint32_t known = at == ring->next ? ring->skip : 0;
+
+		if (!slab->taken && block_header(slab)->num_pkts > known)
+			queued += block_header(slab)->blk_len;
+	}
+	return queued;
+}
+
+/* Packets that the kernel has not handed over yet. */
+Py_ssize_t
+ring_filling(const struct ring *ring)
+{
+	uint32_t at = ring->next, known = ring->skip;
+
+	for (uint32_t seen = 0; ring->slabs != NULL && seen < ring->blocks;
+	     seen++) {
+		const struct slab *slab = ring->slabs[at];
+
+		if (slab->taken || is_guard(ring, slab))
+			break;
+		if (!is_full(slab))
+			return (Py_ssize_t)block_header(slab)->num_pkts -
+			       (Py_ssize_t)known;
+		known = 0;
+		at = (at + 1) % ring->blocks;
+	}
+	return 0;
+}
+
+void
+ring_leave_block(struct ring *ring)
+{
+	struct slab *slab = ring->current;
+
+	ring->damaged += ring->walk.left;
+	ring->walk.left = 0;
+	ring->current = NULL;
+	slab->pins--;
+	slab_settle(slab);
+}
+
+static void
+enter_block(struct ring *ring, struct slab *slab)
+{
+	size_t used = block_header(slab)->blk_len;
+	struct frame frame;
+
+	slab->used = used < slab->size ? used : slab->size;
+	slab->taken = true;
+	slab->pins++;
+	ring->current = slab;
+	advance(ring);
+	walk_begin(&ring->walk, slab->memory, slab->used, ring->snaplen);
+	while (ring->skip > 0 && walk_next(&ring->walk, &frame))
+		ring->skip--;
+	ring->skip = 0;
+}
+
+/* The kernel will come to it soon: it must not find it held. */
+static int
+free_block_ahead(struct ring *ring)
+{
+	uint32_t ahead = (ring->next + ring->blocks / 2) % ring->blocks;
+	struct slab *slab = ring->slabs[ahead];
+
+	if (!slab->taken || slab == ring->current)
+		return 0;
+	return slab_evict(slab, true);
+}
+
+/* 0: nothing is there now, and what held the socket readable is not. */
+static int
+find_nothing(struct ring *ring, bool tell)
+{
+	struct slab *slab = newest(ring, 0);
+	socklen_t length = sizeof(int);
+	int error = 0;
+
+	if (slab->taken && ring->blocks >= FEWEST_GUARDED)
+		set_status(slab, TP_STATUS_KERNEL);
+	else if (slab->taken && slab_evict(slab, true) < 0)
+		return -1;
+	if (!tell)
+		return 0;
+	if (getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+		error = errno;
+	if (error == 0)
+		return 0;
+	errno = error;
+	PyErr_SetFromErrno(PyExc_OSError);
+	return -1;
+}
+
+/*
+ * 1: ring->current has a packet left; 0: there is none now; -1 with an
+ * exception, also for what happened to the socket, if that may be told now.
+ */
+int
+ring_open_block(struct ring *ring, bool tell)
+{
+	if (ring->slabs == NULL || getpid() != ring->pid) {
+		errno = EBADF;
+		PyErr_SetFromErrno(PyExc_OSError);
+		return -1;
+	}
+	while (ring->walk.left == 0 || ring->current == NULL) {
+		struct slab *slab;
+
+		if (ring->current != NULL)
+			ring_leave_block(ring);
+		slab = ring->slabs[ring->next];
+		if (slab->taken && slab_evict(slab, true) < 0)
+			return -1;
+		slab = ring->slabs[ring->next];
+		if (!is_full(slab))
+			return find_nothing(ring, tell);
+		enter_block(ring, slab);
+		if (free_block_ahead(ring) < 0)
+			return -1;
+	}
+	return 1;
+}
+
+/* The next packet of ring->current, counted; false at its end. */
+bool
+ring_next_frame(struct ring *ring, struct frame *frame)
+{
+	if (!walk_next(&ring->walk, frame)) {
+		ring->damaged += ring->walk.left;
+		ring->walk.left = 0;
+		return false;
+	}
+	ring->packets++;
+	ring->bytes += frame->length;
+	ring->truncated += frame->header->tp_len > frame->length;
+	return true;
+}
+
+/*
+ * Throw away all that has come until now.  Nothing may come meanwhile: a
+ * filter has to see to that.  What the kernel has put into the block that it
+ * fills now is skipped when it hands that one over.
+ */
+void
+ring_forget(struct ring *ring)
+{
+	struct slab *slab;
+
+	ring->walk.left = 0;
+	if (ring->current != NULL)
+		ring_leave_block(ring);
+	for (uint32_t at = 0; at < ring->blocks; at++) {
+		slab = ring->slabs[ring->next];
+		if (slab->taken || !is_full(slab))
+			break;
+		slab->taken = true;
+		advance(ring);
+		ring_release(ring, slab);
+	}
+	slab = ring->slabs[ring->next];
+	ring->skip = 0;
+	if (!slab->taken) {
+		ring->skip = block_header(slab)->num_pkts;
+		/* It may have been handed over in between. */
+		if (is_full(slab))
+			ring->skip = block_header(slab)->num_pkts;
+	}
+}

@@ -1,0 +1,83 @@
+"""Several sockets that share the packets of one interface."""
+
+import time
+from typing import Any
+
+import pytest
+
+from aioprocket import Fanout, OpenError, PacketChannel, SpecError
+from channels.rig import cable, number, open_packet
+
+pytestmark = pytest.mark.netns
+
+
+def members(ifname: str, fanout: Fanout, count: int = 2) -> list[PacketChannel]:
+    return [open_packet(ifname, ring=True, fanout=fanout) for _ in range(count)]
+
+
+def shares(channels: list[PacketChannel], total: int) -> list[list[int]]:
+    """What each member of a group has received of so many packets."""
+    got: list[list[int]] = [[] for _ in channels]
+    deadline = time.monotonic() + 10
+    while sum(map(len, got)) < total:
+        assert time.monotonic() < deadline
+        for share, channel in zip(got, channels, strict=True):
+            try:
+                share.append(number(channel.receive_nowait()))
+            except BlockingIOError:
+                time.sleep(0.0005)
+    return got
+
+
+@pytest.mark.parametrize("mode", ["lb", "hash", "cpu", "rollover", "rnd", "qm", "cbpf"])
+def test_a_group_shares_packets_out(veth: tuple[str, str], mode: Any) -> None:
+    # The packet's number decides, at offset 0: a program of fanout sees what is behind the header.
+    program = ((0x20, 0, 0, 0), (0x16, 0, 0, 0)) if mode == "cbpf" else None
+    with cable(veth) as wire:
+        channels = members(veth[1], Fanout(7, mode, program=program))
+        try:
+            wire.send(*range(100))
+            got = shares(channels, 100)
+
+            assert sorted(got[0] + got[1]) == list(range(100))
+            if mode == "lb":
+                assert len(got[0]) == len(got[1]) == 50
+            if mode in ("hash", "cpu", "rollover", "qm"):
+                assert min(map(len, got)) == 0
+            if mode == "cbpf":
+                assert {each % 2 for each in got[0]} | {1 - each % 2 for each in got[1]} in (
+                    {0},
+                    {1},
+                )
+        finally:
+            for channel in channels:
+                channel.close()
+
+
+def test_a_group_can_be_new_and_be_joined(veth: tuple[str, str]) -> None:
+    [first] = members(veth[1], Fanout(mode="lb"), 1)
+    known = first.fanout
+    assert known is not None
+    assert known.group is not None
+    second = members(veth[1], known, 1)
+    first.close()
+    second[0].close()
+
+
+def test_a_group_of_another_mode_is_refused(veth: tuple[str, str]) -> None:
+    [first] = members(veth[1], Fanout(9, "lb"), 1)
+    try:
+        with pytest.raises(OpenError, match="join fanout group 9") as raised:
+            members(veth[1], Fanout(9, "hash"), 1)
+        assert raised.value.step == "fanout"
+    finally:
+        first.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(-1,), (70000,), (True,), (1, "fair"), (1, "cbpf"), (1, "lb", False, False, ((6, 0, 0, 0),))],
+)
+def test_a_group_that_cannot_be_is_refused(arguments: Any) -> None:
+    with pytest.raises(SpecError):
+        Fanout(*arguments)
