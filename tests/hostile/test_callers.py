@@ -44,7 +44,7 @@ def test_a_storm_of_signals_brings_nothing_that_is_not_granted(way: Way) -> None
     chance = random.Random(3)
     # With its command, sudo stops itself, and then waits for its terminal's shell.
     storm = [each for each in STORM if way.name != SUDO or each != signal.SIGSTOP]
-    for _ in range(30):
+    for _ in range(20):
         with way.session(greet=False) as running:
             for message in (hello(), MEM, MEM, MEM):
                 with_signal = chance.choice(storm)
@@ -90,7 +90,7 @@ def _processes(way: Way, running: Session) -> list[int]:
 @pytest.mark.hostile(67)
 def test_killed_at_any_moment_it_leaves_nothing(way: Way, tun_device: Path) -> None:
     chance = random.Random(4)
-    count = 40 if way.name == SUDO else 100
+    count = 30 if way.name == SUDO else 60
     for _ in range(count):
         with way.session(greet=False) as running:
             if way.broker is not None:

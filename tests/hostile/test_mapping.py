@@ -12,6 +12,9 @@ import pytest
 from hostile.cases import CASES, ONCE
 from hostile.ways import BROKER, CAPABILITIES, SETUID, SUDO, WAYS
 
+# The whole suite is collected, beside other tests.
+pytestmark = pytest.mark.timeout(180)
+
 TESTS: Final = Path(__file__).parents[1]
 # In which way a test has its helper, by its parameters and its fixtures.
 WAY_OF: Final = {
@@ -34,7 +37,7 @@ class Listing:
         with open(sys.argv[1], "w") as file:
             json.dump(found, file)
 
-sys.exit(pytest.main(["--collect-only", "-qq", *sys.argv[2:]], [Listing()]))
+sys.exit(pytest.main(["--collect-only", "-qq", "--assert=plain", *sys.argv[2:]], [Listing()]))
 """
 
 
