@@ -93,7 +93,8 @@ def print_coverage(target: str, folder: Path, corpus: Path) -> None:
     quiet: dict[str, Any] = {"check": True, "stderr": subprocess.DEVNULL}
     subprocess.run([program, "-runs=0", corpus], cwd=folder, env=environment, **quiet)
     subprocess.run([str(tools[0]), "merge", raw, "-o", profile], **quiet)
-    command = [str(tools[1]), "export", program, f"-instr-profile={profile}", "-summary-only"]
+    command = [str(tools[1]), "export", str(program)]
+    command += [f"-instr-profile={profile}", "-summary-only"]
     told = subprocess.run(command, stdout=subprocess.PIPE, **quiet).stdout
     for file in json.loads(told)["data"][0]["files"]:
         name, summary = Path(file["filename"]).name, file["summary"]
