@@ -17,8 +17,10 @@ from .channels import (
     RawTransport,
     Sent,
     Stamp,
+    StampInfo,
     Stats,
     TunChannel,
+    prometheus,
 )
 from .doors import (
     create_endpoint,
@@ -43,6 +45,7 @@ from .errors import (
     LinkDownError,
     NotPermittedError,
     OpenError,
+    ReportedError,
     SpecError,
     WireError,
 )
@@ -79,9 +82,11 @@ __all__ = (
     "PacketChannel",
     "RawProtocol",
     "RawTransport",
+    "ReportedError",
     "Sent",
     "SpecError",
     "Stamp",
+    "StampInfo",
     "Stats",
     "TunChannel",
     "WireError",
@@ -93,4 +98,5 @@ __all__ = (
     "open_icmp",
     "open_packet",
     "open_tun",
+    "prometheus",
 )

@@ -365,7 +365,8 @@ async def create_endpoint(
             ``packets_received``, ``packet_received``, ``datagram_received`` that it overrides
             is called.
         channel: Open already, or a door. The transport owns it from here on.
-        active: True; ``"once"``; the number of packets until ``passive()``; or False.
+        active: True; ``"once"``; the number of packets until ``passive()``; or False. A number of
+            0 or less is one that is used up: ``passive()`` tells of it at once.
 
     Raises:
         BusyError: A receive waits on the channel.

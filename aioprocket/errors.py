@@ -26,6 +26,7 @@ __all__ = (
     "LinkDownError",
     "NotPermittedError",
     "OpenError",
+    "ReportedError",
     "SpecError",
     "WireError",
     "errno_text",
@@ -176,6 +177,32 @@ class ChannelError(_SystemError):
 
     Where the errno has a builtin of its own, such as ``BrokenPipeError``, it is that as well.
     """
+
+
+class ReportedError(ChannelError):
+    """What the network answered to a packet that was sent earlier.
+
+    Attributes:
+        timestamp_ns: When the answer came, as of received packets; 0: not known, on an adopted
+            socket without SO_TIMESTAMPNS.
+        reporter: Who said it: ``"ICMP"``, ``"ICMPv6"``, ``"the local stack"``.
+        addr: Where the packet was sent to, as the socket module writes it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errno: int,
+        timestamp_ns: int = 0,
+        reporter: str,
+        addr: Any,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, errno=errno, hint=hint)
+        self.timestamp_ns = timestamp_ns
+        self.reporter = reporter
+        self.addr = addr
 
 
 class ClosedError(_SystemError, anyio.ClosedResourceError):

@@ -124,6 +124,9 @@ def type_name(number: int) -> str:
     return _name(number, TYPES)
 
 
-def protocol_name(number: int) -> str:
-    """The name of an IP protocol, or its number as text."""
-    return _name(number, IP_PROTOCOLS)
+def protocol_name(number: int, family: int = socket.AF_INET) -> str:
+    """The name of a protocol in its family, or its number as text."""
+    if family == socket.AF_PACKET:
+        name = _name(number, _ETHERNET_PROTOCOLS)
+        return f"{number:#06x}" if name.isdigit() else name
+    return _name(number, _NETLINK_PROTOCOLS if family == socket.AF_NETLINK else IP_PROTOCOLS)

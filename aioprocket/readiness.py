@@ -74,7 +74,7 @@ class _Gate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._callback: Callable[[], None] | None = None
         self._tick: asyncio.Handle | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[int] | None = None
         self._trio_waits = False
         self._idle = 0
 
@@ -102,21 +102,21 @@ class _Gate:
         found = [(self._fd, self._mask)] if epoll is None else epoll.poll(0)
         return found[0][1] if found else 0
 
-    async def wait(self) -> None:
+    async def wait(self) -> int:
         epoll = self._open()
         if self._waiter is not None or self._trio_waits:
             raise BusyError(f"another task is already {self._doing} this channel")
         if epoll is None:
             await checkpoint()
-            return
+            return self._mask
         loop = _asyncio_loop()
         if loop is None:
             await self._wait_trio(epoll)
-            return
+            return self.events() if self._fd >= 0 else 0
         self._arm(loop)
         self._waiter = waiter = loop.create_future()
         try:
-            await waiter
+            return await waiter
         finally:
             self._waiter = None
 
@@ -166,8 +166,8 @@ class _Gate:
             self._callback()
         elif self._waiter is not None:
             # This call may be older than the wait, and what it is about may have been read.
-            if not self._waiter.done() and self.events():
-                self._waiter.set_result(None)
+            if not self._waiter.done() and (events := self.events()):
+                self._waiter.set_result(events)
         else:
             self._idle += 1
             if self._idle >= _IDLE_FIRES:
@@ -183,7 +183,7 @@ class _Gate:
         if os.getpid() != self._pid:
             return
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(0)
         if self._trio_waits and self._epoll is not None:
             _trio().lowlevel.notify_closing(self._epoll.fileno())
 
@@ -216,9 +216,13 @@ class Readiness:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
         return self._read.events()
 
-    async def wait_readable(self) -> None:
-        """Wait for something to read; `BusyError` if another task does."""
-        await self._read.wait()
+    async def wait_readable(self) -> int:
+        """Wait for something to read; `BusyError` if another task does.
+
+        Returns:
+            What held then, as `events`; 0 after `wake`.
+        """
+        return await self._read.wait()
 
     async def wait_writable(self) -> None:
         """Wait for room to write. It does not help with ``ENOBUFS``: POLLOUT stays set then."""

@@ -183,6 +183,25 @@ batch_discard(struct mmsghdr *slot, struct mmsghdr *end)
 		control_close_descriptors(&slot->msg_hdr);
 }
 
+/* The packets of slots as a list; NULL with an exception. */
+PyObject *
+batch_list(struct receiver *self, struct mmsghdr *messages, int filled)
+{
+	PyObject *packets = PyList_New(filled);
+
+	for (int slot = 0; packets != NULL && slot < filled; slot++) {
+		PyObject *packet = batch_packet(self, &messages[slot]);
+
+		if (packet == NULL)
+			Py_CLEAR(packets);
+		else
+			PyList_SetItem(packets, slot, packet);
+	}
+	if (packets == NULL)
+		batch_discard(messages, messages + filled);
+	return packets;
+}
+
 /* Appends the packets of slots to a list: 0, or -1 with an exception. */
 int
 batch_append(struct receiver *self, PyObject *packets,

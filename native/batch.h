@@ -4,6 +4,8 @@
 
 #include "receiver.h"
 
+PyObject *batch_list(struct receiver *self, struct mmsghdr *messages,
+		     int filled);
 int batch_append(struct receiver *self, PyObject *packets,
 		 struct mmsghdr *messages, int filled);
 PyObject *batch_packet(struct receiver *self, struct mmsghdr *slot);

@@ -16,6 +16,9 @@
 #include <errno.h>
 #include <time.h>
 
+/* Packets between looks at the clock, where the callback is quick. */
+enum { UNTIMED = 8 };
+
 struct turn {
 	struct receiver *receiver;
 	struct delivery *delivery;
@@ -23,6 +26,9 @@ struct turn {
 	bool datagrams;		/* callback(data, addr), else callback(packet) */
 	Py_ssize_t left;	/* of the budget */
 	int64_t ends;		/* monotonic clock, ns */
+	int64_t looked;		/* at the clock, last */
+	int stride;		/* packets from one look to the next */
+	int until_look;
 };
 
 static int64_t
@@ -34,11 +40,34 @@ monotonic_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/*
+ * A look costs as much as a small callback.  So it is not taken after each
+ * packet as long as 64 times what passed since the last one is left; a
+ * callback that is slow is looked at each time.
+ */
 static bool
-may_go_on(const struct turn *turn)
+is_time_left(struct turn *turn)
+{
+	int64_t now;
+
+	if (--turn->until_look > 0)
+		return true;
+	now = monotonic_ns();
+	turn->stride = (now - turn->looked) * 64 < turn->ends - now
+			       ? turn->stride * 2
+			       : 1;
+	if (turn->stride > UNTIMED)
+		turn->stride = UNTIMED;
+	turn->until_look = turn->stride;
+	turn->looked = now;
+	return now < turn->ends;
+}
+
+static bool
+may_go_on(struct turn *turn)
 {
 	return turn->left > 0 && !turn->delivery->interrupted &&
-	       turn->delivery->credit != 0 && monotonic_ns() < turn->ends;
+	       turn->delivery->credit != 0 && is_time_left(turn);
 }
 
 /* Before the call: the callback may set the credit anew. */
@@ -243,7 +272,9 @@ dispatch(PyObject *op, PyObject *args)
 		return NULL;
 	}
 	turn.datagrams = datagrams != 0;
-	turn.ends = monotonic_ns() + nanoseconds;
+	turn.looked = monotonic_ns();
+	turn.ends = turn.looked + nanoseconds;
+	turn.stride = 1;
 	turn.delivery->interrupted = 0;
 	turn.delivery->calling = 0;
 	failed = deliver(&turn);

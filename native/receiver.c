@@ -20,9 +20,19 @@
 
 enum { DEFAULT_SIZE = 65535 };
 
+/* The packets in the scratch to the list, which the first of them make. */
+static int
+gather(struct receiver *self, PyObject **packets, struct scratch *scratch, int filled)
+{
+	if (*packets != NULL)
+		return batch_append(self, *packets, scratch->messages, filled);
+	*packets = batch_list(self, scratch->messages, filled);
+	return *packets == NULL ? -1 : 0;
+}
+
 /* One round of system calls: how many packets came, -1 with an exception. */
 static int
-receive_some(struct receiver *self, PyObject *packets, int wanted)
+receive_some(struct receiver *self, PyObject **packets, int wanted)
 {
 	struct scratch_pool *pool = &self->state->scratch;
 	struct scratch *scratch = scratch_take(pool, self->size);
@@ -34,7 +44,7 @@ receive_some(struct receiver *self, PyObject *packets, int wanted)
 		return -1;
 	}
 	filled = fill(self, scratch, wanted);
-	failed = batch_append(self, packets, scratch->messages, filled);
+	failed = gather(self, packets, scratch, filled);
 	scratch_give(pool, scratch);
 	if (failed < 0)
 		return -1;
@@ -45,7 +55,7 @@ receive_some(struct receiver *self, PyObject *packets, int wanted)
 }
 
 static int
-receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
+receive_into(struct receiver *self, PyObject **packets, Py_ssize_t count)
 {
 	Py_ssize_t missing = count;
 	unsigned long long start = self->bytes;
@@ -80,10 +90,12 @@ receive_into(struct receiver *self, PyObject *packets, Py_ssize_t count)
 static PyObject *
 receive(struct receiver *self, Py_ssize_t count)
 {
-	PyObject *packets = PyList_New(0);
+	PyObject *packets = NULL;
 
-	if (packets != NULL && receive_into(self, packets, count) < 0)
+	if (receive_into(self, &packets, count) < 0)
 		Py_CLEAR(packets);
+	else if (packets == NULL)
+		packets = PyList_New(0);
 	return packets;
 }
 

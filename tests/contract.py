@@ -189,6 +189,15 @@ class TransportContract:
         await until(lambda: protocol.calls.count("passive") == 2)
         await self._end(transport, protocol)
 
+    async def test_a_count_that_begins_used_up_says_so_at_once(self, line: Line) -> None:
+        transport, protocol = await self._open(line, active=-1)
+        line.feed(0)
+
+        await until(lambda: "passive" in protocol.calls)
+        assert protocol.calls == ["connection_made", "passive"]
+        assert transport.active is False
+        await self._end(transport, protocol)
+
     async def test_a_count_above_the_limit_changes_nothing(self, line: Line) -> None:
         transport, protocol = await self._open(line, active=32767)
 

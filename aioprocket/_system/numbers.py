@@ -138,6 +138,7 @@ class InterfaceRequest(IntEnum):
     SIOCSIFMTU = 0x8922
     SIOCGIFHWADDR = 0x8927
     SIOCGIFINDEX = 0x8933
+    SIOCETHTOOL = 0x8946
 
 
 class InterfaceFlag(IntFlag):

@@ -44,6 +44,7 @@ __all__ = (
     "report_transmit_timestamps",
     "set_receive_buffer",
     "set_send_buffer",
+    "timestamps_are_enabled",
 )
 
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
@@ -184,6 +185,11 @@ def bound_ifindex(sock: socket.SocketType) -> int:
 def enable_timestamps(sock: socket.socket) -> None:
     """Kernel timestamps in nanoseconds of the realtime clock, as SCM_TIMESTAMPNS."""
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPNS, 1)
+
+
+def timestamps_are_enabled(sock: socket.socket) -> bool:
+    """Whether somebody has called `enable_timestamps`."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPNS))
 
 
 def report_transmit_timestamps(sock: socket.socket) -> None:

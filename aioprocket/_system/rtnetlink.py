@@ -1,4 +1,4 @@
-"""The rtnetlink messages that have no ioctl: an address with a prefix, and whose a device is.
+"""The rtnetlink messages that have no ioctl: addresses with a prefix, whose a device is, counters.
 
 Source: rtnetlink(7), linux/rtnetlink.h, linux/if_addr.h, linux/if_link.h, linux/netlink.h.
 """
@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Final
 
-__all__ = ("add_address", "is_owners_alone", "link_message")
+__all__ = ("add_address", "is_owners_alone", "link_message", "transmit_drops")
 
 _HEADER: Final = struct.Struct("@IHHII")  # struct nlmsghdr
 _ADDRESS: Final = struct.Struct("@BBBBI")  # struct ifaddrmsg
@@ -18,11 +18,15 @@ _ATTRIBUTE: Final = struct.Struct("@HH")  # struct rtattr
 _ERROR: Final = struct.Struct("@i")  # the first field of struct nlmsgerr
 _LINK: Final = struct.Struct("@BxHiII")  # struct ifinfomsg
 _U32: Final = struct.Struct("@I")
+_STATS: Final = struct.Struct("@BxxxII")  # struct if_stats_msg
+_LINK_STATS: Final = struct.Struct("@8Q")  # struct rtnl_link_stats64, as far as tx_dropped
 
 _NLMSG_ERROR: Final = 2
 _RTM_NEWLINK: Final = 16
 _RTM_GETLINK: Final = 18
 _RTM_NEWADDR: Final = 20
+_RTM_NEWSTATS: Final = 92
+_RTM_GETSTATS: Final = 94
 _NLM_F_REQUEST: Final = 0x1
 _NLM_F_ACK: Final = 0x4
 _NLM_F_REPLACE: Final = 0x100
@@ -34,6 +38,7 @@ _TYPE_MASK: Final = 0x3FFF  # NLA_TYPE_MASK
 _IFLA_LINKINFO: Final = 18
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
+_IFLA_STATS_LINK_64: Final = 1
 _IFLA_TUN_OWNER: Final = 1
 _IFLA_TUN_GROUP: Final = 2
 _IFLA_TUN_PERSIST: Final = 6
@@ -70,6 +75,24 @@ def link_message(ifindex: int) -> bytes:
         OSError: ``ENODEV``.
     """
     return _ask(_RTM_GETLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, ifindex, 0, 0))
+
+
+def transmit_drops(ifindex: int) -> int:
+    """Packets that an interface of the calling thread's namespace could not send: tx_dropped.
+
+    Raises:
+        OSError: ``ENODEV``.
+    """
+    wanted = 1 << (_IFLA_STATS_LINK_64 - 1)
+    answer = _ask(_RTM_GETSTATS, 0, _STATS.pack(socket.AF_UNSPEC, ifindex, wanted))
+    length, kind, *_ = _HEADER.unpack_from(answer)
+    if kind != _RTM_NEWSTATS:
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    found = _attributes(answer[_HEADER.size + _STATS.size : length]).get(_IFLA_STATS_LINK_64, b"")
+    if len(found) < _LINK_STATS.size:
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    dropped: int = _LINK_STATS.unpack_from(found)[7]
+    return dropped
 
 
 def is_owners_alone(message: bytes, ifindex: int, owner: int) -> bool:

@@ -1,16 +1,17 @@
 """What the kernel dropped, as totals since the socket was opened.
 
-Two sources. A packet socket has PACKET_STATISTICS, which the kernel zeroes at each read: so there
+Three sources. A packet socket has PACKET_STATISTICS, which the kernel zeroes at each read: so there
 must be one reader, and it keeps the sums. Every other socket has the drop count of SO_MEMINFO,
-which is cumulative but wraps at 32 bits.
+which is cumulative but wraps at 32 bits. A tun or tap device has that of its interface.
 """
 
 import socket
 import struct
 
 from .numbers import SK_MEMINFO_DROPS, SK_MEMINFO_VARS, SOL_PACKET, PacketOption, SocketOption
+from .rtnetlink import transmit_drops
 
-__all__ = ("PacketStatistics", "SocketDrops", "queued_bytes")
+__all__ = ("LinkDrops", "PacketStatistics", "SocketDrops", "queued_bytes")
 
 # struct tpacket_stats_v3, linux/if_packet.h; without a ring of that version, the first two.
 _TPACKET_STATS = struct.Struct("@III")
@@ -60,6 +61,30 @@ class SocketDrops:
         """Read the kernel's count. Often enough: the wrap is seen if under 2**32 are dropped."""
         now = _meminfo(sock)[SK_MEMINFO_DROPS]
         self.dropped += (now - self._last) % _WRAP
+        self._last = now
+
+
+class LinkDrops:
+    """What an interface of the calling thread's namespace dropped on its way out, from here on.
+
+    A tun device drops what its reader has no room for, and counts it there (drivers/net/tun.c).
+    """
+
+    __slots__ = ("_ifindex", "_last", "dropped")
+
+    def __init__(self, ifindex: int) -> None:
+        self.dropped = 0
+        self._ifindex = ifindex
+        self._last = transmit_drops(ifindex)
+
+    def update(self) -> None:
+        """Ask the kernel.
+
+        Raises:
+            OSError: ``ENODEV``: the interface was removed.
+        """
+        now = transmit_drops(self._ifindex)
+        self.dropped += max(0, now - self._last)
         self._last = now
 
 

@@ -6,10 +6,11 @@ from .channel import Channel
 from .device import DeviceChannel
 from .endpoint import create_transport
 from .inet import IcmpChannel, InetChannel
+from .metrics import prometheus
 from .netlink import NetlinkChannel
 from .packet import PacketChannel
 from .protocol import RawProtocol
-from .state import ChannelAttribute, Sent, Stamp, Stats
+from .state import ChannelAttribute, Sent, Stamp, StampInfo, Stats
 from .transport import RawTransport
 from .tun import TunChannel
 
@@ -26,9 +27,11 @@ __all__ = (
     "RawTransport",
     "Sent",
     "Stamp",
+    "StampInfo",
     "Stats",
     "TunChannel",
     "adopt",
     "build",
     "create_transport",
+    "prometheus",
 )

@@ -76,6 +76,7 @@ def _socket_channel(fd: int, read_packets: int) -> Channel | None:
             return None
         raise
     port = SocketPort(socket.socket(fileno=fd))
+    port.count_drops_from_here()
     return kind(port, link=link, read_packets=read_packets)
 
 

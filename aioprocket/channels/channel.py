@@ -10,7 +10,7 @@ import socket
 import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
@@ -25,12 +25,13 @@ from .ending import close_elsewhere
 from .explain import channel_error
 from .intake import Intake
 from .link import Link
+from .metrics import enlist
 from .outlet import Outlet
 from .port import Port
 from .receiving import Receiving
 from .sending import Sending
-from .stamping import Stamper
-from .state import ChannelAttribute, Stats
+from .stamping import Stamper, stamp_info
+from .state import ChannelAttribute, StampInfo, Stats
 
 __all__ = ("Channel",)
 
@@ -41,6 +42,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     It owns the descriptor until `close`, `detach` or `to_socket`. After a fork the child may close
     its copy, which does not disturb the parent.
     """
+
+    _kind: ClassVar[str] = "socket"
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         super().__init__(port, intake, readiness, read_packets)
         self._outlet = Outlet(port, readiness, intake, link, place)
         self._stamper = Stamper(port, readiness, intake, self._outlet, place)
+        enlist(self)
 
     @classmethod
     def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":
@@ -140,6 +144,16 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         """What a packet starts with, as a LINKTYPE_… number of pcap; None: no such thing."""
         return None
 
+    @property
+    def timestamping(self) -> StampInfo:
+        """Which timestamps there are here, and by which clock.
+
+        Raises:
+            OSError: ``ENODEV``: the interface was removed.
+            ClosedError: The channel is closed.
+        """
+        return stamp_info(self._port, self._link)
+
     def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
         sock = self._port.sock
         if sock is None or sock.fileno() < 0:
@@ -167,6 +181,21 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
             link_down=intake.times_link_down,
             rx_freezes=self._port.freezes(),
         )
+
+    @property
+    def on_drop(self) -> Callable[[int], object] | None:
+        """A function that is called at the first drop, with what ``stats().rx_dropped`` is then.
+
+        Once: None from then on. Set anew, it waits for the next drop. While it is set, the kernel
+        is asked each time a read has emptied the queue, or yields to other tasks: one more system
+        call. A channel that nobody reads tells nothing. What it raises, the receive raises, which
+        has taken no packet; with a transport, the loop's exception handler gets it.
+        """
+        return self._intake.on_drop
+
+    @on_drop.setter
+    def on_drop(self, callback: Callable[[int], object] | None) -> None:
+        self._intake.on_drop = callback
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As asyncio's transports.

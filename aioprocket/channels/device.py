@@ -7,3 +7,5 @@ __all__ = ("DeviceChannel",)
 
 class DeviceChannel(Channel):
     """One packet per read(2) and per write(2). A device without poll(2) is always ready."""
+
+    _kind = "device"

@@ -9,7 +9,6 @@ Source: ip(7), struct sock_extended_err and struct scm_timestamping in linux/err
 """
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from .._system.numbers import (
     PacketOption,
     SocketOption,
 )
+from ..errors import ReportedError, errno_text
 
 __all__ = ("SENT", "TransmitStamp", "read_error_queue")
 
@@ -34,11 +34,24 @@ _LEVELS: Final = {
     (socket.IPPROTO_IPV6, IPV6_RECVERR),
     (SOL_PACKET, PacketOption.TX_TIMESTAMP),
 }
+_RECEIVED: Final = struct.Struct("@2q" if struct.calcsize("@l") == 8 else "@2l")
 _STAMPS: Final = struct.Struct("@6q" if struct.calcsize("@l") == 8 else "@6l")
 SENT: Final = 0  # SCM_TSTAMP_SND
 # Other families ignore MSG_ERRQUEUE: asked for the queue, they would give away a packet.
 _FAMILIES: Final = {socket.AF_INET, socket.AF_INET6, socket.AF_PACKET}
 _ANCILLARY: Final = 512  # the error and its offender's address take 44 bytes at most
+
+
+class _RefusedError(ReportedError, ConnectionRefusedError): ...
+
+
+class _ForbiddenError(ReportedError, PermissionError): ...
+
+
+_KINDS: Final[dict[int, type[ReportedError]]] = {
+    errno.ECONNREFUSED: _RefusedError,
+    errno.EACCES: _ForbiddenError,
+}
 
 
 class TransmitStamp(NamedTuple):
@@ -67,7 +80,7 @@ def read_error_queue(
         on_stamp: Called with each timestamp in it.
 
     Returns:
-        The errors in it, oldest first. Each has a note that says who reported it.
+        The errors in it, oldest first.
     """
     errors: list[OSError] = []
     while sock.family in _FAMILIES:
@@ -79,22 +92,33 @@ def read_error_queue(
             # EAGAIN: it is empty. Anything else, an ordinary receive will say, too.
             break
         stamps = (0, 0, 0, 0, 0, 0)
+        received = (0, 0)
         report = (0, 0, 0, 0, 0, 0, 0)
         for level, kind, data in ancdata:
             if (level, kind) in _LEVELS and len(data) >= _EXTENDED_ERROR.size:
                 report = _EXTENDED_ERROR.unpack_from(data)
             elif (level, kind) == (socket.SOL_SOCKET, SocketOption.TIMESTAMPING):
                 stamps = _STAMPS.unpack_from(data)
+            elif (level, kind) == (socket.SOL_SOCKET, SocketOption.TIMESTAMPNS):
+                received = _RECEIVED.unpack_from(data)
         number, origin, *_, info, counted = report
         if origin in _ORIGINS and number not in (0, errno.ENOMSG):
-            errors.append(_error(number, _ORIGINS[origin], address))
+            errors.append(_error(number, _ORIGINS[origin], address, _nanoseconds(received)))
         elif origin == _TIMESTAMPING:
-            software, hardware = (stamps[at] * 10**9 + stamps[at + 1] for at in (0, 4))
+            software, hardware = (_nanoseconds(stamps[at : at + 2]) for at in (0, 4))
             on_stamp(TransmitStamp(counted, info, software, hardware))
     return errors
 
 
-def _error(number: int, origin: str, address: object) -> OSError:
-    error = OSError(number, os.strerror(number))
-    error.add_note(f"reported by {origin} about a packet to {address}")
-    return error
+def _nanoseconds(timespec: tuple[int, ...]) -> int:
+    return timespec[0] * 10**9 + timespec[1]
+
+
+def _error(number: int, origin: str, address: object, timestamp_ns: int) -> OSError:
+    return _KINDS.get(number, ReportedError)(
+        f"{origin} about a packet to {address}: {errno_text(number)}",
+        errno=number,
+        timestamp_ns=timestamp_ns,
+        reporter=origin,
+        addr=address,
+    )

@@ -42,6 +42,7 @@ _KINDS: Final[dict[type[OSError], type[ChannelError]]] = {
     PermissionError: _PermissionError,
     TimeoutError: _TimeoutError,
 }
+_ETHERNET_HEADER: Final = 14  # ETH_HLEN: linux/if_ether.h
 _HINTS: Final = {
     errno.EDESTADDRREQ: "it has no destination: give an address, as in sendto(data, addr)",
     errno.ENOTCONN: "a listening socket accepts by asyncio.start_server(sock=channel.to_socket()); "
@@ -73,6 +74,9 @@ def send_error(
         doing = f"send {size} bytes{to}"
         if link is not None:
             hint = f"the MTU of {link.name} is {link.mtu}"
+    elif error.errno == errno.EINVAL and family == socket.AF_PACKET and size < _ETHERNET_HEADER:
+        doing = f"send {size} bytes{to}"
+        hint = "a frame starts with the header of its link: 14 bytes on Ethernet"
     elif error.errno == errno.ENXIO and address is None:  # packet(7): not bound to an interface
         hint = _HINTS[errno.EDESTADDRREQ]
     return channel_error(error, doing, place, hint=hint)

@@ -24,6 +24,8 @@ class InetChannel(Channel):
     raw(7), ipv6(7).
     """
 
+    _kind = "inet"
+
     def __init__(self, port: SocketPort, **facts: Any) -> None:
         super().__init__(port, **facts)
         connected = self._ask(socket.socket.getpeername) is not None
@@ -35,6 +37,8 @@ class IcmpChannel(InetChannel):
 
     The time to live (hop limit) of each arrives in ``ancdata``.
     """
+
+    _kind = "icmp"
 
     def __init__(self, port: SocketPort, **facts: Any) -> None:
         super().__init__(port, **facts)

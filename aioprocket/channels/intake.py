@@ -31,6 +31,9 @@ _SOFT: Final = frozenset({
     errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES,
 })  # fmt: skip
 _TURN_NS: Final = int(TURN_SECONDS * 1e9)
+# Wakeups that find packets before one of them looks for errors as well: to ask epoll takes a system
+# call, and an error that comes alone is looked for at once.
+_UNLOOKED: Final = 16
 _INET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
@@ -38,8 +41,10 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_link", "_port", "_soft", "error_count", "extra_bytes", "extra_packets", "extra_truncated",
-        "gone", "link_is_down", "machine", "on_error", "place", "times_link_down", "wakeups",
+        "_drops_told", "_found", "_link", "_port", "_soft", "_unlooked", "error_count", "extra_bytes",
+        "extra_packets", "extra_truncated", "gone", "link_is_down", "machine", "on_drop", "on_error",
+        "place",
+        "times_link_down", "wakeups",
     )  # fmt: skip
 
     def __init__(self, port: Port, link: Link | None, place: str) -> None:
@@ -47,10 +52,14 @@ class Intake:
         self._link = link
         self.place = place  # what the channel is, in messages
         self.gone = False  # the interface was removed
+        self._found = False  # packets, since the last look
+        self._unlooked = 0
         # To a device and to a stream, whatever goes wrong is the end of it.
         self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
         self.machine = ReadMachine()
         self.on_error: Callable[[OSError], None] | None = None
+        self.on_drop: Callable[[int], object] | None = None
+        self._drops_told = 0
         self.link_is_down = False
         self.error_count = 0
         self.times_link_down = 0
@@ -119,6 +128,7 @@ class Intake:
         return batch
 
     def _note_packets(self) -> None:
+        self._found = True
         # They may be from before it went down: so it is asked.
         if self.link_is_down and self._link is not None:
             self.link_is_down = not self._link.up()
@@ -246,6 +256,17 @@ class Intake:
         if events & select.EPOLLERR:
             self.drain_errors()
 
+    def wake_unseen(self, events: Callable[[], int]) -> None:
+        """As `wake`, where the mask has to be asked for: not while packets come, or seldom."""
+        self._unlooked += 1
+        if self._found and self._unlooked < _UNLOOKED:
+            self._found = False
+            self.wakeups += 1
+            return
+        self._unlooked = 0
+        self._found = False
+        self.wake(events())
+
     def drain_errors(self) -> bool:
         """Empty the error queue, without which every wait would return at once.
 
@@ -261,6 +282,24 @@ class Intake:
         self.error_count += 1
         if self.on_error is not None:
             self.on_error(error)
+
+    def look_for_drops(self) -> None:
+        """Tell of drops whoever waits for the first one; else the kernel is not asked.
+
+        Called where a read has emptied the queue, and where one that never does yields: what was
+        dropped before is known there.
+
+        Raises:
+            What ``on_drop`` raises. No packet was read in between.
+        """
+        callback = self.on_drop
+        if callback is None:
+            return
+        dropped = self._port.dropped()
+        if dropped > self._drops_told:
+            self._drops_told = dropped
+            self.on_drop = None  # before the call, in which it may be set anew
+            callback(dropped)
 
     def check_link(self) -> None:
         """Look whether a link that went down was removed, for of that the kernel says nothing.

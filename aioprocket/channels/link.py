@@ -86,16 +86,16 @@ class TunLink(Link):
     said of it.
     """
 
-    __slots__ = ("_here",)
+    __slots__ = ("here",)
 
     def __init__(self, fd: int, name: str, index: int, *, here: bool, mtu: int | None) -> None:
-        self._here = here
+        self.here = here  # in the namespace of this process
         super().__init__(fd, name, index)
         if self._mtu is None:
             self._mtu = mtu
 
     def _ask(self, fd: int) -> None:
-        if self._here:
+        if self.here:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
                 super()._ask(asker.fileno())
 

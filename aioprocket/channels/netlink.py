@@ -7,3 +7,5 @@ __all__ = ("NetlinkChannel",)
 
 class NetlinkChannel(Channel):
     """One datagram of netlink messages per packet. An overrun (ENOBUFS) counts as an error."""
+
+    _kind = "netlink"

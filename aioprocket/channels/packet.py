@@ -29,6 +29,8 @@ _IP_PROTOCOLS: Final = {0x0800, 0x86DD}  # ETH_P_IP, ETH_P_IPV6: linux/if_ether.
 class PacketChannel(Channel):
     """Frames with their link header (type raw), or what is behind it (type dgram)."""
 
+    _kind = "packet"
+
     def __init__(self, port: SocketPort, *, geometry: Geometry | None = None, **facts: Any) -> None:
         self._protocol: int = port.sock.getsockname()[1]
         self._geometry = geometry

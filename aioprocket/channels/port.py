@@ -9,12 +9,13 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from .._system import options
 from .._system._native import Batch, Delivery, Receiver, Ring, Sender
 from .._system.descriptor import Descriptor
-from .._system.statistics import PacketStatistics, SocketDrops, queued_bytes
+from .._system.statistics import LinkDrops, PacketStatistics, SocketDrops, queued_bytes
 from ..bpf import Program
 from ..errors import SpecError
 from ..packet import Packet
@@ -140,7 +141,7 @@ class Port(ABC):
         raise _not_a_socket()
 
     def dropped(self) -> int:
-        """Packets that the kernel had no room for; known of sockets only."""
+        """Packets that the kernel had no room for; after the end, as it said last."""
         return 0
 
     def freezes(self) -> int:
@@ -244,11 +245,16 @@ class SocketPort(Port):
         return read_error_queue(self.sock, self.on_stamp)
 
     def dropped(self) -> int:
-        """As the kernel counts; after the end, as it did last."""
+        """By the kernel's count."""
         # Reading PACKET_STATISTICS zeroes it: a forked child would take the drops from its parent.
         if self.sock.fileno() >= 0 and os.getpid() == self._pid:
             self._drops.update(self.sock)
         return self._drops.dropped
+
+    def count_drops_from_here(self) -> None:
+        """What was dropped before is not ours: the socket was somebody else's."""
+        self.dropped()
+        self._drops.dropped = 0
 
     def replace_filter(self, program: Program | None) -> None:
         """By `options.replace_filter`."""
@@ -289,7 +295,13 @@ def _header_length(data: bytes) -> int:
 
 
 class DevicePort(Port):
-    """A character device, or anything else that is read and written by packets: tun, tap."""
+    """A character device, or anything else that is read and written by packets: tun, tap.
+
+    Attributes:
+        drops: The counter of what it has no room for, if there is one.
+    """
+
+    drops: LinkDrops | None = None
 
     def __init__(self, descriptor: Descriptor, *, closes_slowly: bool = False) -> None:
         os.set_blocking(descriptor.fileno(), False)
@@ -317,12 +329,23 @@ class DevicePort(Port):
         return self._descriptor.fileno()
 
     def close(self) -> None:
-        """Close it."""
+        """Count the drops for the last time, and close."""
+        self.dropped()
         self._descriptor.close()
 
     def detach(self) -> int:
-        """Give it away."""
+        """Count the drops for the last time, and give it away."""
+        self.dropped()
         return self._descriptor.detach()
+
+    def dropped(self) -> int:
+        """By the count of its interface."""
+        if self.drops is None:
+            return 0
+        if self.fileno() >= 0:
+            with suppress(OSError):  # ENODEV: removed, or moved to another namespace
+                self.drops.update()
+        return self.drops.dropped
 
     def check(self, address: Address) -> None:
         """A device knows no addresses, and `sendto` says so."""
@@ -332,8 +355,12 @@ class DevicePort(Port):
         return os.read(self.fileno(), size)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
-        """By readv(2); what does not fit is lost, and not counted."""
-        length = os.readv(self.fileno(), [buffer])
+        """By readv(2); what does not fit is lost."""
+        room = len(memoryview(buffer).cast("B"))
+        # A tun device says no more than how much it gave: so it may give a byte too many. Of any
+        # other device that byte would be the first of the next read.
+        spill = [bytearray(1)] if self.closes_slowly else []
+        length = os.readv(self.fileno(), [buffer, *spill])
         if length == 0:
             raise EOFError
-        return length, length
+        return min(length, room), length

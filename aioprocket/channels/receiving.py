@@ -166,6 +166,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         if packets is None:
             # Who polls and never waits would never empty the error queue.
             self._intake.drain_errors()
+            self._intake.look_for_drops()
             raise BlockingIOError(errno.EAGAIN, "no packet is there now")
         return packets[0]
 
@@ -236,7 +237,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 
         Args:
             handler: Called with each packet; what it returns is awaited if it is not None.
-            active: True: for ever. ``"once"`` or a number: that many packets.
+            active: True: for ever. ``"once"`` or a number: that many packets; none from 0 down.
 
         Raises:
             BusyError: Another task receives, or the channel is active already.
@@ -252,6 +253,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 batch = self._intake.next_batch(self._read_packets)
                 if batch:
                     await deliver(self._machine, batch, handler)
+                    self._intake.look_for_drops()
                     await checkpoint()
                 else:
                     await self._wait()
@@ -310,6 +312,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         try:
             if not turns:
                 if not self._port.timed or time.monotonic() >= self._turn_ends:
+                    self._intake.look_for_drops()
                     await checkpoint()
                     self._begin_turn()
                 turns = _TURN
@@ -327,14 +330,16 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     async def _wait(self) -> None:
         """Until there is something to read, or to see."""
         intake = self._intake
+        intake.look_for_drops()
+        events = 0
         if intake.link_is_down:
             with anyio.move_on_after(LINK_CHECK):
-                await self._readiness.wait_readable()
+                events = await self._readiness.wait_readable()
             intake.check_link()
         else:
-            await self._readiness.wait_readable()
+            events = await self._readiness.wait_readable()
         if not self._closed:
-            intake.wake(self._readiness.events())
+            intake.wake(events)
 
     def _one(self) -> list[Packet] | None:
         return self._packets(1)

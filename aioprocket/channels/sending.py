@@ -94,6 +94,33 @@ class Sending(UnreliableObjectSendStream[Packet]):
         """
         return await self._stamper.send(data, addr, source, timeout)
 
+    async def send_batch_stamped(
+        self,
+        items: Iterable[Data | tuple[Data, Address | None]],
+        *,
+        source: StampSource = "software",
+        timeout: float = 1.0,
+    ) -> tuple[Sent, list[Stamp | None]]:
+        """Send packets in order, each by a system call, and return when each left.
+
+        On Linux from 6.13 on, up to 64 packets wait for their timestamps at once; before, the next
+        packet is sent when the last one's timestamp has come. Otherwise as `send_stamped`.
+
+        Args:
+            items: As `send_batch`.
+            source: As `send_stamped`.
+            timeout: Seconds to wait for timestamps, after each 64 packets and after the last.
+
+        Returns:
+            How many packets the kernel took, as `send_batch`, and for each of them its timestamp,
+            or None: it did not come in time. The kernel needs room in the receive buffer for it.
+
+        Raises:
+            SpecError: As `send_stamped`.
+            What `send_batch` raises.
+        """
+        return await self._stamper.send_batch(items, source, timeout)
+
     def send_nowait(self, data: Data, addr: Address | None = None) -> None:
         """Send one packet now or not at all.
 

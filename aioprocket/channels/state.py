@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 
 import anyio
 
-__all__ = ("ChannelAttribute", "Sent", "Stamp", "StampSource", "Stats")
+__all__ = ("ChannelAttribute", "Sent", "Stamp", "StampInfo", "StampSource", "Stats")
 
 StampSource: TypeAlias = Literal["software", "hardware", "sched"]
 
@@ -42,14 +42,42 @@ class Stamp(NamedTuple):
     clock: Literal["realtime", "hardware"]
 
 
+class StampInfo(NamedTuple):
+    """Which timestamps there are on a channel, by which clock.
+
+    Attributes:
+        rx_source: Of received packets, ``"software"``: taken by the kernel when it got the packet
+            from the driver, or when it had been sent, for one of this host's. None: they have
+            none. In the first moments after nobody on the machine wanted timestamps, the kernel
+            stamps packets when they come to the socket's ring, or are read.
+        rx_clock: ``"realtime"``: nanoseconds since 1970, as `time.time_ns`; None: no timestamps.
+        tx_sources: What `Channel.send_stamped` can give; None: that depends on the interface that
+            a packet takes, and the channel is not bound to one. ``"hardware"`` is there where
+            the driver can, whether or not root has switched it on.
+        phc: The interface's own clock is ``/dev/ptp`` with this number; None: it has none.
+    """
+
+    rx_source: Literal["software"] | None
+    rx_clock: Literal["realtime"] | None
+    tx_sources: frozenset[StampSource] | None
+    phc: int | None
+
+
 class Stats(NamedTuple):
     """Totals since the channel was made, but for the two that say how things are now.
+
+    No reading sets them back. What the kernel has for a channel is received (``rx_packets``),
+    dropped (``rx_dropped``), or still waits; `Channel.set_filter` and the end of a channel throw
+    away what waits, which is counted nowhere.
 
     Attributes:
         rx_packets: Packets read from the kernel.
         rx_bytes: Their bytes, without what was cut off.
-        rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS;
-            other sockets: SO_MEMINFO; a device keeps no count, so 0.
+        rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS.
+            Other sockets: SO_MEMINFO, which counts wrong checksums as well, and of UDP what a
+            filter rejects. Tun and tap: tx_dropped of the interface, for all queues at the first
+            one; 0 where the interface is in another network namespace. Other devices: 0, they
+            keep no count. UNIX sockets drop nothing: their sender waits.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
         rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that

@@ -150,12 +150,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _on_readable(self) -> None:
         # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
         if self._next_turn is None:
-            self._read(self._readiness.events())
+            self._read(woken=True)
 
     def _on_next_turn(self) -> None:
         self._next_turn = None
         if self.is_reading() and self._machine.backlog:
-            self._read(None)
+            self._read(woken=False)
             if self._next_turn is None and not self._closing:
                 self._next_turn = self._loop.call_soon(self._on_next_turn)
 
@@ -168,12 +168,12 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 self._end(error)
             self._update()
 
-    def _read(self, events: int | None) -> None:
+    def _read(self, *, woken: bool) -> None:
         self._delivering = True
         self._writer.begin()
         try:
-            if events is not None:
-                self._intake.wake(events)
+            if woken:
+                self._intake.wake_unseen(self._readiness.events)
             self._dispatch.turn(self._intake)
         except anyio.EndOfStream:
             self._end(None)
@@ -182,9 +182,16 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         except Exception as error:
             self._fail("read", error)
         finally:
+            self._look_for_drops()
             self._delivering = False
             self._send_gathered()
             self._update()
+
+    def _look_for_drops(self) -> None:
+        try:
+            self._intake.look_for_drops()
+        except Exception as error:
+            self._dispatch.report(f"exception in on_drop of {self._intake.place}", error)
 
     def _send_gathered(self) -> None:
         try:

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from .._system import tun
 from .._system.descriptor import Descriptor, Opened
+from .._system.statistics import LinkDrops
 from ..spec import IpInterface, TunSpec, describe
 from .channel import Channel
 from .explain import step_error
-from .link import TunLink
+from .link import Link, TunLink
 from .offload import OffloadPort
 from .port import DevicePort
 
@@ -26,12 +27,17 @@ class TunChannel(Channel):
     receives.
     """
 
+    _kind = "tun"
+
     def __init__(self, port: DevicePort, *, name: str, mode: str, **facts: Any) -> None:
         self._name = name
         self._mode = mode
         self._offload = isinstance(port, OffloadPort)
         self._queues: list[TunChannel] = [self]
+        self._device = port
         super().__init__(port, **facts)
+        if self._link is not None:
+            port.drops = _drops(self._link)
 
     def _place(self) -> str:
         # The spec has the name that was asked for: none, or a pattern.
@@ -67,6 +73,7 @@ class TunChannel(Channel):
     def add_queue(self, queue: "TunChannel") -> None:
         """Take over another queue of the same device: it is closed with this channel."""
         self._queues.append(queue)
+        queue._device.drops = None  # the interface counts for all of them
 
     @property
     def linktype(self) -> int:
@@ -76,6 +83,15 @@ class TunChannel(Channel):
     def _ends_with_this(self) -> tuple[Channel, ...]:
         # The interface goes with the last of its queues, unless it is persistent.
         return (*self._queues[1:], self)
+
+
+def _drops(link: Link) -> LinkDrops | None:
+    if not isinstance(link, TunLink) or not link.here:
+        return None
+    try:
+        return LinkDrops(link.index)
+    except OSError:  # some sandboxes have no netlink
+        return None
 
 
 def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:

@@ -2,11 +2,12 @@
 
 A generator on one core floods a veth pair with small frames, the reader has the other core. What
 counts is the reader's own processor time for each packet: the kernel's receive path runs on the
-generator's core.
+generator's core. All but the rows named *ring* read by system calls, as the two do.
 """
 
 import asyncio
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -21,7 +22,7 @@ import uvloop
 
 import aioprocket
 
-from .figures import CORES, cpu_seconds, heading, row
+from .figures import CORES, at_least, cpu_seconds, heading, row
 
 SECONDS = 1.0
 FRAME = 64
@@ -64,18 +65,45 @@ def run(peers: dict[str, Path], interfaces: tuple[str, str], *, force_buffer: bo
     command = [str(peers["generator"]), sender, str(SECONDS), str(FRAME), "0"]
     readers = _readers(BUFFER if force_buffer else None)
     runs: dict[tuple[str, str], list[Run]] = {}
+    python, version = _peers_python()
     for _ in range(ROUNDS):
         for name, reader in readers.items():
             for loop_name in LOOPS:
-                if (name, loop_name) == (ENDPOINT, "uvloop"):
-                    continue  # it takes no packet socket
-                flooding = subprocess.Popen(
-                    ["taskset", "-c", str(generator_core), *command], stdout=subprocess.DEVNULL
-                )
-                with flooding:
+                with _flood(generator_core, command):
                     result = _one_run(LOOPS[loop_name], reader, receiver)
                 runs.setdefault((name, loop_name), []).append(result)
+        # uvloop's takes no packet socket.
+        result = _endpoint(python, command, receiver, BUFFER if force_buffer else 0)
+        runs.setdefault((ENDPOINT, f"Python {version}"), []).append(result)
     _show(runs)
+
+
+def _flood(core: int, command: list[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL)
+
+
+def _peers_python() -> tuple[str, str]:
+    """The Python whose transport is to be compared with, or the nearest one, and its version."""
+    for version in ENDPOINT_OF_PEER:
+        pattern = f".pyenv/versions/{version}.*/bin/python"
+        found = [shutil.which(f"python{version}"), *map(str, Path.home().glob(pattern))]
+        for python in filter(None, found):
+            probe = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            told = subprocess.run(probe, capture_output=True, text=True, check=False)
+            if told.stdout.strip() == version:
+                return python, version
+    return sys.executable, ".".join(map(str, sys.version_info[:2]))
+
+
+def _endpoint(python: str, command: list[str], ifname: str, buffer: int) -> Run:
+    program = Path(__file__).with_name("endpoint.py")
+    arguments = [python, str(program), ifname, str(SECONDS + 0.3), str(buffer)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as counter:
+        assert counter.stdout is not None
+        counter.stdout.readline()
+        with _flood(CORES[0], command):
+            received, dropped, ns = map(int, counter.stdout.readline().split())
+    return Run(received, dropped, ns / 1e9)
 
 
 def _one_run(
@@ -92,32 +120,33 @@ def _one_run(
 
 def _show(runs: dict[tuple[str, str], list[Run]]) -> None:
     heading(f"Reading {FRAME}-byte frames at full flood, one core each")
-    row("", "ns per packet", "of plain", "packets/s", "dropped")
+    row("", "ns per packet", "plain's/its", "endpoint's/its", "packets/s", "dropped")
+    endpoint = median(run.ns_per_packet for key in runs for run in runs[key] if key[0] == ENDPOINT)
     for (name, loop_name), several in runs.items():
-        plain = median(run.ns_per_packet for run in runs[PLAIN, loop_name])
+        loops = loop_name if loop_name in LOOPS else "asyncio"
+        plain = median(run.ns_per_packet for run in runs[PLAIN, loops])
         ns = median(run.ns_per_packet for run in several)
+        judged = name not in (PLAIN, ENDPOINT)
         received = sum(run.received for run in several)
         dropped = sum(run.dropped for run in several)
         row(
             f"{name}, {loop_name}",
             f"{ns:.0f}",
-            f"{ns / plain:.2f}×",
+            at_least(plain / ns, 1.0) if judged else f"{plain / ns:.2f}×",
+            at_least(endpoint / ns, 8.0) if judged else f"{endpoint / ns:.2f}×",
             f"{received / len(several) / SECONDS:,.0f}",
             f"{dropped / max(1, received + dropped):.1%}",
         )
-    if sys.version_info < ENDPOINT_OF_PEER:
-        here, peer = (".".join(map(str, v[:2])) for v in (sys.version_info, ENDPOINT_OF_PEER))
-        print(f"  {ENDPOINT} is Python {here}'s here; the one to compare with is {peer}'s")
 
 
 PLAIN = f"add_reader and {BATCH} × recv"
 ENDPOINT = "create_datagram_endpoint"
-ENDPOINT_OF_PEER = (3, 13)
+ENDPOINT_OF_PEER = ("3.13", "3.12")  # the first that there is
 
 
 def _readers(buffer: int | None) -> dict[str, Reader]:
-    def tap(kind: int, ifname: str) -> socket.socket:
-        sock = socket.socket(socket.AF_PACKET, kind, 0)
+    def tap(ifname: str) -> socket.socket:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         if buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
         sock.bind((ifname, ETH_P_ALL))
@@ -141,30 +170,14 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
                 pass
 
         loop = asyncio.get_running_loop()
-        with tap(socket.SOCK_RAW, ifname) as sock:
+        with tap(ifname) as sock:
             loop.add_reader(sock.fileno(), drain)
             await asyncio.sleep(seconds)
             loop.remove_reader(sock.fileno())
             return received, dropped(sock)
 
-    async def endpoint(ifname: str, seconds: float) -> tuple[int, int]:
-        class Count(asyncio.DatagramProtocol):
-            received = 0
-
-            def datagram_received(self, data: bytes, addr: Any) -> None:
-                self.received += 1
-
-        # asyncio took SOCK_RAW only from 3.11.8, 3.12.2 and 3.13 on.
-        sock = tap(socket.SOCK_DGRAM, ifname)
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_datagram_endpoint(Count, sock=sock)
-        await asyncio.sleep(seconds)
-        lost = dropped(sock)
-        transport.close()
-        return protocol.received, lost
-
-    def door(ifname: str) -> Any:
-        return aioprocket.open_packet(ifname, receive_buffer=buffer)
+    def door(ifname: str, *, ring: bool = False) -> Any:
+        return aioprocket.open_packet(ifname, receive_buffer=buffer, ring=ring)
 
     async def passive_batches(ifname: str, seconds: float) -> tuple[int, int]:
         async with door(ifname) as channel:
@@ -184,10 +197,24 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
             except TimeoutError:
                 return channel.stats().rx_packets, channel.stats().rx_dropped
 
+    async def ring_batches(ifname: str, seconds: float) -> tuple[int, int]:
+        async with door(ifname, ring=True) as channel:
+            try:
+                async with asyncio.timeout(seconds):
+                    async for _ in channel.batches():
+                        pass
+            except TimeoutError:
+                pass
+            return channel.stats().rx_packets, channel.stats().rx_dropped
+
     async def active(
-        factory: Callable[[], asyncio.DatagramProtocol], ifname: str, seconds: float
+        factory: Callable[[], asyncio.DatagramProtocol],
+        ifname: str,
+        seconds: float,
+        *,
+        ring: bool = False,
     ) -> tuple[int, int]:
-        transport, _ = await aioprocket.create_endpoint(factory, door(ifname))
+        transport, _ = await aioprocket.create_endpoint(factory, door(ifname, ring=ring))
         await asyncio.sleep(seconds)
         stats = transport.stats()
         transport.close()
@@ -207,10 +234,11 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
 
     return {
         PLAIN: plain,
-        ENDPOINT: endpoint,
         "passive, receive_batch": passive_batches,
         "passive, receive": passive_single,
         "active, datagram_received": lambda ifname, s: active(Datagrams, ifname, s),
         "active, packet_received": lambda ifname, s: active(OneByOne, ifname, s),
         "active, packets_received": lambda ifname, s: active(Batches, ifname, s),
+        "ring, batches": ring_batches,
+        "ring, packet_received": lambda ifname, s: active(OneByOne, ifname, s, ring=True),
     }

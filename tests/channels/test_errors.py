@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 import time
@@ -11,8 +12,9 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from aioprocket import Channel, create_endpoint
+from aioprocket import Channel, Packet, ReportedError, create_endpoint
 from aioprocket._system import options
+from aioprocket._system.numbers import SocketOption, Timestamping
 from contract import Recorder, until
 
 pytestmark = [pytest.mark.netns]
@@ -82,8 +84,35 @@ async def test_a_transport_tells_each_error_once_with_who_said_so(
     await until(lambda: protocol.lost)
 
     assert [error.errno for error in protocol.errors] == [errno.ECONNREFUSED] * 2  # type: ignore[attr-defined]
-    assert "ICMP" in protocol.errors[0].__notes__[0]
-    assert str(nobody[1]) in protocol.errors[0].__notes__[0]
+    for error in protocol.errors:
+        assert isinstance(error, ReportedError)
+        assert isinstance(error, ConnectionRefusedError)
+        assert error.reporter == ("ICMP" if "." in nobody[0] else "ICMPv6")
+        assert error.addr[:2] == nobody
+        assert str(nobody[1]) in str(error)
+        assert error.timestamp_ns == 0  # nobody has switched timestamps on
+
+
+@pytest.mark.asyncio
+async def test_an_error_says_when_it_came_and_not_when_it_was_read(
+    reporting: tuple[Channel, tuple[str, int]],
+) -> None:
+    channel, nobody = reporting
+    options.enable_timestamps(channel._port.sock)  # type: ignore[arg-type]
+    transport, protocol = await create_endpoint(Recorder, channel)
+    while True:  # packets are stamped on arrival some time after that was wanted
+        seen = len(protocol.errors)
+        before = time.time_ns()
+        transport.sendto(b"anybody?", nobody)
+        after = time.time_ns()
+        time.sleep(0.001)  # noqa: ASYNC251 (the error has to wait)
+        await until(lambda: len(protocol.errors) > seen)  # noqa: B023
+        error = protocol.errors[-1]
+        assert isinstance(error, ReportedError)
+        if before <= error.timestamp_ns <= after:
+            break
+    transport.abort()
+    await until(lambda: protocol.lost)
 
 
 @pytest.mark.asyncio
@@ -102,6 +131,38 @@ async def test_data_and_errors_together_are_both_delivered(
     await asyncio.sleep(0.05)
 
     assert transport.stats().wakeups == wakeups
+    transport.abort()
+    await until(lambda: protocol.lost)
+
+
+@pytest.mark.asyncio
+async def test_the_error_queue_is_emptied_while_packets_never_stop() -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    # Of each packet that is sent, something is in the error queue.
+    stamps = Timestamping.TX_SOFTWARE | Timestamping.SOFTWARE | Timestamping.OPT_TSONLY
+    sock.setsockopt(socket.SOL_SOCKET, SocketOption.TIMESTAMPING, stamps)
+    own: tuple[str, int] = sock.getsockname()
+    rounds = 200
+    left = 0
+
+    def answer(packet: Packet) -> None:
+        nonlocal left
+        if len(protocol.packets) < rounds:
+            transport.sendto(packet.data, own)
+            return
+        with suppress(BlockingIOError):
+            while True:
+                sock.recvmsg(0, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+                left += 1
+
+    transport, protocol = await create_endpoint(Recorder, Channel.from_fd(os.dup(sock.fileno())))
+    protocol.on_packet = answer
+    with sock:
+        transport.sendto(b"again", own)
+        await until(lambda: len(protocol.packets) == rounds)
+
+    assert 0 < left < rounds / 2
     transport.abort()
     await until(lambda: protocol.lost)
 

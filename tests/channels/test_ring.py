@@ -129,7 +129,10 @@ async def test_every_way_to_receive_works(veth: tuple[str, str]) -> None:
         assert buffer[:64] == frame(3)
         data, ancdata, flags, addr = await channel.recvmsg(2000)
         assert (data, ancdata, flags, addr[0]) == (frame(4), [], 0, wire.ifname)
-        assert [number(packet) for packet in await channel.receive_batch(2)] == [5, 6]
+        batch = await channel.receive_batch(2)
+        if len(batch) == 1:  # the block ended there
+            batch += await channel.receive_batch(1)
+        assert [number(packet) for packet in batch] == [5, 6]
         assert number(channel.receive_nowait()) == 7
         with pytest.raises(SpecError, match="mean nothing to a ring"):
             await channel.recvmsg(2000, 0, socket.MSG_PEEK)

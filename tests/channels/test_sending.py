@@ -165,6 +165,20 @@ async def test_a_frame_above_the_mtu_is_refused_with_the_mtu(veth: tuple[str, st
         assert "the MTU of v1 is 1500" in raised.value.__notes__
 
 
+async def test_a_frame_without_a_whole_header_is_refused_with_its_length(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth) as wire:
+        with pytest.raises(OSError, match=r"send 13 bytes on .*Invalid argument") as raised:
+            await wire.channel.send(bytes(13))
+        sent = await wire.channel.send_batch([frame(1), b"short"])
+
+        assert raised.value.errno == errno.EINVAL
+        assert "14 bytes on Ethernet" in raised.value.__notes__[0]
+        assert sent == 1
+        assert "send 5 bytes" in str(sent.error)
+
+
 async def test_a_frame_for_a_link_that_is_down_is_refused(veth: tuple[str, str]) -> None:
     with cable(veth) as wire:
         links.set_down(wire.ifname)

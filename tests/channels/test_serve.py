@@ -22,6 +22,17 @@ async def test_a_count_is_served_exactly_and_the_rest_stays(veth: tuple[str, str
         assert number(await wire.channel.receive()) == 3
 
 
+async def test_a_count_below_one_serves_none(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire, anyio.fail_after(5):
+        wire.send(0)
+        got: list[int] = []
+
+        await wire.channel.serve(lambda packet: got.append(number(packet)), active=-1)
+
+        assert got == []
+        assert number(await wire.channel.receive()) == 0
+
+
 async def test_once_serves_one(veth: tuple[str, str]) -> None:
     with cable(veth) as wire, anyio.fail_after(5):
         wire.send(*range(2))

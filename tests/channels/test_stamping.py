@@ -88,6 +88,109 @@ async def test_the_stamp_lies_between_what_both_ends_of_the_cable_saw(
 
 @ways
 @pytest.mark.anyio
+async def test_each_stamp_of_a_batch_is_that_of_its_packet(
+    veth: tuple[str, str], numbered_by: str
+) -> None:
+    with cable(veth) as wire, witness(veth[1], 3) as near, witness(veth[0]) as far:
+        choose(wire.channel, numbered_by)
+        with anyio.fail_after(30):
+            await until_stamped(wire.channel, near, far)
+            count = 150  # more than wait at once
+            sent, stamps = await wire.channel.send_batch_stamped(map(frame, range(1, count + 1)))
+
+            assert (sent, sent.error, len(stamps)) == (count, None, count)
+            last = 0
+            for each, stamp in enumerate(stamps, 1):
+                queued, arrived = await sighting(near, each), await sighting(far, each)
+                assert stamp is not None
+                assert last < stamp.timestamp_ns
+                assert queued.timestamp_ns <= stamp.timestamp_ns <= arrived.timestamp_ns
+                last = stamp.timestamp_ns
+
+
+@ways
+@pytest.mark.anyio
+async def test_a_batch_that_ends_early_has_the_stamps_of_what_was_sent(
+    veth: tuple[str, str], numbered_by: str
+) -> None:
+    with cable(veth) as wire, anyio.fail_after(20):
+        choose(wire.channel, numbered_by)
+        frames = [frame(1), frame(2), frame(3), bytes(2000), frame(5)]
+        sent, stamps = await wire.channel.send_batch_stamped(frames)
+
+        assert sent == 3
+        assert isinstance(sent.error, OSError)
+        assert sent.error.errno == errno.EMSGSIZE
+        assert len(stamps) == 3
+        assert all(stamps)
+        with pytest.raises(OSError, match="Message too long"):
+            await wire.channel.send_batch_stamped([bytes(2000)])
+        assert await wire.channel.send_batch_stamped([]) == (0, [])
+        assert (await wire.channel.send_stamped(frame(6))).timestamp_ns > 0
+
+
+@ways
+@pytest.mark.anyio
+async def test_stamps_of_a_batch_that_do_not_come_are_none(
+    veth: tuple[str, str], numbered_by: str
+) -> None:
+    with cable(veth) as wire, anyio.fail_after(20):
+        choose(wire.channel, numbered_by)
+        frames = [frame(each) for each in range(4)]
+        sent, stamps = await wire.channel.send_batch_stamped(
+            frames, source="hardware", timeout=0.01
+        )
+
+        assert (sent, sent.error, stamps) == (4, None, [None] * 4)
+        assert [number(wire.far.recv(100)) for _ in range(4)] == [0, 1, 2, 3]
+        assert all((await wire.channel.send_batch_stamped(frames))[1])
+
+
+@ways
+@pytest.mark.anyio
+async def test_batches_and_packets_of_several_tasks_do_not_mix_their_stamps(
+    veth: tuple[str, str], numbered_by: str
+) -> None:
+    with cable(veth) as wire, witness(veth[0]) as far, anyio.fail_after(30):
+        choose(wire.channel, numbered_by)
+        await until_stamped(wire.channel, far)
+        stamps: dict[int, Stamp | None] = {}
+
+        async def batch(first: int) -> None:
+            numbers = range(first, first + 20)
+            _, found = await wire.channel.send_batch_stamped(map(frame, numbers))
+            stamps.update(zip(numbers, found, strict=True))
+
+        async def single(which: int) -> None:
+            stamps[which] = await wire.channel.send_stamped(frame(which))
+
+        async with anyio.create_task_group() as tasks:
+            for first in (100, 200, 300):
+                tasks.start_soon(batch, first)
+                tasks.start_soon(single, first + 50)
+        before = 0
+        for _ in range(63):
+            packet = await far.receive()
+            while not number(packet):
+                packet = await far.receive()
+            stamp = stamps[number(packet)]
+            assert stamp is not None
+            assert before < stamp.timestamp_ns <= packet.timestamp_ns
+            before = stamp.timestamp_ns
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_batch_leaves_the_channel_as_it_was(slow: tuple[str, str]) -> None:
+    async with slow_channel(slow, "sender") as channel:
+        with anyio.move_on_after(0.05) as scope:
+            await channel.send_batch_stamped([frame(1, 1000)] * 30, timeout=60)
+        assert scope.cancelled_caught
+        with anyio.fail_after(30):
+            assert (await channel.send_stamped(frame(2), timeout=25)).source == "software"
+
+
+@ways
+@pytest.mark.anyio
 async def test_a_packet_enters_the_queue_before_it_leaves(
     veth: tuple[str, str], numbered_by: str
 ) -> None:
