@@ -274,11 +274,15 @@ class Session:
         """Leave the descriptors that came so far to the test, which has closed them."""
         self._fds.clear()
 
+    def release(self) -> None:
+        """Close the descriptors that came so far."""
+        while self._fds:
+            os.close(self._fds.pop())
+
     def close(self) -> int:
         """End the session; the helper's status."""
         self.line.close()
-        while self._fds:
-            os.close(self._fds.pop())
+        self.release()
         return self.process.wait(SESSION_TIMEOUT)
 
 

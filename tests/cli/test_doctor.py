@@ -137,6 +137,7 @@ def test_no_sudo_is_named(helped: Machine) -> None:
     assert "apt install sudo" in row["remedy"]
 
 
+@pytest.mark.hostile(69, "once")
 def test_a_file_system_mounted_nosuid_is_named_and_mended(helped: Machine) -> None:
     content, status = INSTALLED.read_bytes(), INSTALLED.stat()
     kernel.mount("tmpfs", str(INSTALLED.parent), "tmpfs", MS_NOSUID, "mode=0755")
@@ -155,6 +156,7 @@ def test_a_file_system_mounted_nosuid_is_named_and_mended(helped: Machine) -> No
         kernel.unmount(str(INSTALLED.parent))
 
 
+@pytest.mark.hostile(69, "once")
 def test_no_new_privs_is_named_for_all_that_suffers(helped: Machine) -> None:
     found = examined_by(helped, "--no-new-privs")
 
@@ -200,6 +202,7 @@ def test_lost_privilege_is_given_back_in_place(helped: Machine) -> None:
     assert examined(helped)["installed helper"]["state"] == "works"
 
 
+@pytest.mark.hostile(104, "once")
 def test_a_helper_that_others_can_replace_is_called_unsafe(helped: Machine) -> None:
     os.chown(INSTALLED.parent, pwd.getpwnam(ALICE).pw_uid, 0)
     done = helped.aioprocket("doctor", "--json")

@@ -193,6 +193,7 @@ def below_a_folder_of_alices(folder: Path) -> None:
     [owned_by_alice, writable_for_a_group, sticky_for_everybody, below_a_folder_of_alices],
     ids=lambda function: function.__name__,
 )
+@pytest.mark.hostile(104, "once")
 def test_nothing_is_installed_where_others_can_write_until_that_is_mended(
     spoil: Callable[[Path], None], alice: Machine
 ) -> None:

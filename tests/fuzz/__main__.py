@@ -6,6 +6,7 @@ messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import golden
 from aioprocket.errors import WireError
@@ -25,6 +27,9 @@ PROJECT = HERE.parents[1]
 
 # By name of the target in C, the length of its longest input.
 TARGETS = {"request": 33000, "policy": 66000}
+SANITIZED = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+COVERAGE = ("-fsanitize=fuzzer", "-fprofile-instr-generate", "-fcoverage-mapping")
+COUNTED = ("lines", "branches")
 PURE = ("request.c", "policy.c", "policy_parse.c", "confine.c")
 
 Parser = Callable[[bytes], object]
@@ -73,7 +78,36 @@ def fuzz_helper(target: str, folder: Path, seconds: int) -> int:
         print(fuzzed.stderr)  # ends with the input, in base64
     else:
         print(f"the helper's {target}:", fuzzed.stderr.splitlines()[-1])
+        print_coverage(target, folder, corpus)
     return fuzzed.returncode
+
+
+def print_coverage(target: str, folder: Path, corpus: Path) -> None:
+    """What of the helper's files the corpus reaches, as it has become."""
+    tools = [llvm_tool("llvm-profdata"), llvm_tool("llvm-cov")]
+    program, raw, profile = (folder / name for name in ("covered", "raw", "profile"))
+    if None in tools or not build(target, program, COVERAGE):
+        print("  coverage: needs llvm-cov")
+        return
+    environment = os.environ | {"LLVM_PROFILE_FILE": str(raw)}
+    quiet: dict[str, Any] = {"check": True, "stderr": subprocess.DEVNULL}
+    subprocess.run([program, "-runs=0", corpus], cwd=folder, env=environment, **quiet)
+    subprocess.run([str(tools[0]), "merge", raw, "-o", profile], **quiet)
+    command = [str(tools[1]), "export", str(program)]
+    command += [f"-instr-profile={profile}", "-summary-only"]
+    told = subprocess.run(command, stdout=subprocess.PIPE, **quiet).stdout
+    for file in json.loads(told)["data"][0]["files"]:
+        name, summary = Path(file["filename"]).name, file["summary"]
+        if "helper" in Path(file["filename"]).parts:
+            share = [f"{summary[what]['percent']:.1f} % of {what}" for what in COUNTED]
+            print(f"  coverage of {name}:", ", ".join(share))
+
+
+def llvm_tool(name: str) -> str | None:
+    """A tool of the same version as clang, which Debian has in a folder of its own."""
+    clang = shutil.which("clang")
+    beside = Path(clang).resolve().with_name(name) if clang else Path(name)
+    return str(beside) if beside.exists() else shutil.which(name)
 
 
 def seeds(target: str) -> Iterator[tuple[str, bytes]]:
@@ -84,15 +118,14 @@ def seeds(target: str) -> Iterator[tuple[str, bytes]]:
         yield path.name, path.read_bytes()
 
 
-def build(target: str, program: Path) -> bool:
+def build(target: str, program: Path, options: Sequence[str] = SANITIZED) -> bool:
     """Whether clang is there, and has libFuzzer."""
     clang = shutil.which("clang")
     if clang is None:
         return False
     sources = [HERE / f"{target}.c", *(PROJECT / "helper" / name for name in PURE)]
     command = [clang, "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", f"-I{PROJECT / 'helper'}"]
-    command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
-    command += [*map(str, sources), "-o", str(program)]
+    command += [*options, *map(str, sources), "-o", str(program)]
     return subprocess.run(command, check=False).returncode == 0
 
 

@@ -503,6 +503,7 @@ async def test_third_rung_is_the_broker(
 
 
 @pytest.mark.realroot
+@pytest.mark.hostile(86, "once")
 def test_broker_of_a_stranger_is_told_nothing(tmp_path: Path, as_nobody: AsNobody[None]) -> None:
     path = tmp_path / "strangers.sock"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

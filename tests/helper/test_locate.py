@@ -106,6 +106,7 @@ def test_helper_that_looks_installed_for_sudo_names_sudo_first(program: Path) ->
 
 @pytest.mark.realroot
 @pytest.mark.parametrize("whose", ["file", "folder"])
+@pytest.mark.hostile(104, "once")
 def test_file_that_others_can_replace_is_never_to_be_made_privileged(
     whose: str, program: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_installed_helper_has_privilege(fixture: str, request: pytest.FixtureReq
 
 
 @pytest.mark.realroot
+@pytest.mark.hostile(69, "once")
 def test_file_system_that_takes_privilege_away_is_named(program: Path, tmp_path: Path) -> None:
     place = tmp_path / "nosuid"
     place.mkdir()
@@ -178,6 +180,7 @@ def test_file_system_that_takes_privilege_away_is_named(program: Path, tmp_path:
 
 
 @pytest.mark.realroot
+@pytest.mark.hostile(69, "once")
 def test_no_new_privileges_is_named(setuid_helper: Path, as_nobody: AsNobody) -> None:
     def why() -> Diagnosis:
         ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

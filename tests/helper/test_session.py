@@ -51,6 +51,7 @@ async def take(session: Session, timeout: float = LONG) -> None:
     descriptor.close()
 
 
+@pytest.mark.hostile(33)
 async def test_descriptor_is_nonblocking_and_close_on_exec() -> None:
     async with session_with(serve) as session:
         descriptor, _ = await session.open(UDP, None, LONG)
@@ -224,6 +225,7 @@ MISBEHAVIOUR: dict[str, Callable[[int], tuple[bytes, int]]] = {
 
 
 @pytest.mark.parametrize("answer", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
+@pytest.mark.hostile(35)
 async def test_misbehaving_helper_is_left_and_nothing_of_it_kept(
     answer: Callable[[int], tuple[bytes, int]],
 ) -> None:
@@ -353,6 +355,7 @@ def full_table() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.hostile(29)
 async def test_full_table_of_descriptors_is_told_and_the_session_goes_on() -> None:
     def script(conversation: Conversation) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:

@@ -56,6 +56,7 @@ def test_each_reserved_byte_must_be_zero(decoder: Decoder, reserved: int) -> Non
 
 @pytest.mark.parametrize("bit", range(32))
 @pytest.mark.parametrize("name", ["packet", "raw4-icmp", "tcp6-any", "udp4-any", "tun", "device"])
+@pytest.mark.hostile(11)
 def test_each_flag_alone_is_judged_as_in_python(decoder: Decoder, name: str, bit: int) -> None:
     message = bytearray(golden.load("request", name).data)
     flags = struct.unpack_from("<I", message, AT_FLAGS)[0]
@@ -63,6 +64,7 @@ def test_each_flag_alone_is_judged_as_in_python(decoder: Decoder, name: str, bit
     assert _is_good_in_c(decoder, bytes(message)) == _is_good_in_python(bytes(message))
 
 
+@pytest.mark.hostile(11)
 def test_every_kind_takes_exactly_the_flags_of_the_table(decoder: Decoder) -> None:
     for kind, taken in TAKES.items():
         for bit in range(18):
@@ -103,6 +105,7 @@ def test_bytes_without_our_magic_are_not_answered(decoder: Decoder, data: bytes)
     cut=st.one_of(st.none(), st.integers(0, HEADER_SIZE + 16)),
 )
 @example(message=encode_hello(), changes=[], cut=None)
+@pytest.mark.hostile(20)
 def test_damaged_messages_are_judged_alike_in_c_and_python(
     decoder: Decoder, message: bytes, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
@@ -115,6 +118,7 @@ def test_damaged_messages_are_judged_alike_in_c_and_python(
 
 @patient
 @given(st.binary(max_size=LONGEST))
+@pytest.mark.hostile(20)
 def test_random_bytes_behind_our_magic_are_never_a_request(decoder: Decoder, noise: bytes) -> None:
     data = encode_hello()[:4] + noise
     assert _is_good_in_c(decoder, data) == _is_good_in_python(data)

@@ -160,6 +160,7 @@ def test_it_is_hardened(binary: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["request", "policy"])
+@pytest.mark.hostile(20)
 def test_the_pure_half_survives_a_moment_of_fuzzing(tmp_path: Path, target: str) -> None:
     compiler = require("clang")
     files = [FUZZERS / f"{target}.c", *pure_sources()]

@@ -13,7 +13,7 @@ from typing import Any
 
 from helper_client import SESSION_TIMEOUT, Session, hello
 
-__all__ = ("Broker", "connect", "pass_listener", "running_broker", "wait_for")
+__all__ = ("Broker", "BrokerSession", "connect", "pass_listener", "running_broker", "wait_for")
 
 
 class BrokerSession(Session):
@@ -21,8 +21,7 @@ class BrokerSession(Session):
 
     def close(self) -> int:
         self.line.close()
-        while self._fds:
-            os.close(self._fds.pop())
+        self.release()
         return 0
 
 

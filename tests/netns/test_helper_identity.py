@@ -119,6 +119,7 @@ def test_a_helper_behind_sudo_knows_its_caller(sudo_helper: Path, as_nobody: Unp
     }
 
 
+@pytest.mark.hostile(105)
 def test_a_helper_without_privilege_has_none(setuid_helper: Path, as_nobody: Unprivileged) -> None:
     with _copy(setuid_helper, "plain") as plain:
         plain.chmod(0o755)
@@ -132,6 +133,7 @@ def test_a_helper_without_privilege_has_none(setuid_helper: Path, as_nobody: Unp
         assert as_nobody(lambda: _refused(plain, Kind.UDP4, port=5353)) == ((Stage.OK, 0), 0)
 
 
+@pytest.mark.hostile(69)
 def test_no_new_privs_is_told(setuid_helper: Path, as_nobody: Unprivileged) -> None:
     def forbid() -> None:
         assert ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
@@ -181,6 +183,10 @@ def test_a_low_port_is_had_where_nobody_serves_it(
         assert as_nobody(ask) == (expected, (Stage.OK, 0))
 
 
+@pytest.mark.hostile(38)
+@pytest.mark.hostile(40)
+@pytest.mark.hostile(47)
+@pytest.mark.hostile(57)
 def test_all_else_is_denied_with_its_reason(installed: list[str], as_nobody: Unprivileged) -> None:
     def ask() -> list[Any]:
         with session(installed) as helper:
@@ -207,6 +213,7 @@ def test_the_process_is_the_caller_for_good(installed: list[str], as_nobody: Unp
     assert helper["NoNewPrivs"] == "1"
 
 
+@pytest.mark.hostile(72)
 def test_the_caller_cannot_look_into_it(setuid_helper: Path, as_nobody: Unprivileged) -> None:
     def look() -> list[str]:
         with session(setuid_helper) as helper:
@@ -222,6 +229,7 @@ def test_the_caller_cannot_look_into_it(setuid_helper: Path, as_nobody: Unprivil
     assert as_nobody(look) == ["fd", "environ", "mem", "maps"]
 
 
+@pytest.mark.hostile(60)
 def test_the_environment_says_nothing_to_a_setuid_helper(
     setuid_helper: Path, as_nobody: Unprivileged, stage: Path
 ) -> None:
@@ -271,6 +279,7 @@ def test_a_helper_with_capabilities_that_is_not_roots_grants_nothing(
         assert as_nobody(lambda: _refused(foreign)) == ((Stage.POLICY, EPERM), Reason.FILE)
 
 
+@pytest.mark.hostile(82)
 def test_a_socket_that_somebody_else_made_is_refused(
     installed: list[str], as_nobody: Unprivileged
 ) -> None:
@@ -291,6 +300,7 @@ def test_a_socket_that_somebody_else_made_is_refused(
      "-2", "4294967295", "18446744073709617150", "9" * 100_000],
     ids=lambda claim: str(claim)[:24] or "empty",
 )  # fmt: skip
+@pytest.mark.hostile(92, "sudo")
 def test_root_whose_client_is_not_root_needs_a_true_sudo_uid(
     helper_binary: Path, claim: str | None
 ) -> None:
@@ -302,6 +312,7 @@ def test_root_whose_client_is_not_root_needs_a_true_sudo_uid(
         assert helper.receive() is None
 
 
+@pytest.mark.hostile(95, "sudo")
 def test_root_may_have_what_the_built_in_set_has_not(helper_binary: Path) -> None:
     # As sudo starts it for root.
     with session(helper_binary, greet=False, environment={"SUDO_UID": "0"}) as helper:
@@ -310,6 +321,7 @@ def test_root_may_have_what_the_built_in_set_has_not(helper_binary: Path) -> Non
         helper.granted(Kind.RAW4, protocol=IGMP, mark=1, priority=9)
 
 
+@pytest.mark.hostile(94)
 def test_a_helper_behind_sudo_ends_with_its_client(
     sudo_helper: Path, as_nobody: Unprivileged
 ) -> None:

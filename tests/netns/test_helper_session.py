@@ -265,6 +265,7 @@ def test_its_own_version_is_told_without_privilege(helper_binary: Path) -> None:
     assert "PR_SET_NO_NEW_PRIVS, 1" in before
 
 
+@pytest.mark.hostile(70)
 def test_an_id_that_has_no_name_here_is_nobodys(helper_binary: Path) -> None:
     # In a user namespace that maps none, everybody's id reads 65534: its own, the maker's.
     apart = partial(kernel.unshare, kernel.CLONE_NEWUSER)
@@ -347,15 +348,18 @@ WRONG: dict[str, Callable[[ExitStack], int]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
+@pytest.mark.hostile(22)
 def test_other_things_than_a_session_are_refused(helper_binary: Path, name: str) -> None:
     with ExitStack() as stack:
         assert run_helper(helper_binary, stdin=WRONG[name](stack)) == NOT_STARTED
 
 
+@pytest.mark.hostile(22)
 def test_no_standard_input_at_all_is_refused(helper_binary: Path) -> None:
     assert run_helper(helper_binary, preexec_fn=lambda: os.close(0)) == NOT_STARTED
 
 
+@pytest.mark.hostile(22)
 def test_a_terminal_is_never_asked_by_ioctl(helper_binary: Path) -> None:
     traced = [require("strace"), "-f", "-e", "trace=ioctl", str(helper_binary)]
     with ExitStack() as stack:
