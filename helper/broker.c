@@ -201,11 +201,21 @@ static bool is_plain(void)
 	       !getauxval(AT_SECURE) && getenv("SUDO_UID") == NULL;
 }
 
+/* On a standard error of its starter's, whose own rights may decide. */
+static int refuse_starter(void)
+{
+	const struct caller starter = { .uid = getuid(), .gid = getgid() };
+
+	if (privilege_drop(&starter))
+		return -1;
+	errno = EPERM;
+	return complain("a broker is root's to start, without sudo");
+}
+
 int broker_listen(const char *path)
 {
-	errno = EPERM;
 	if (!is_plain())
-		return complain("a broker is root's to start, without sudo");
+		return refuse_starter();
 	return path != NULL ? listen_at(path) : take_passed();
 }
 

@@ -209,7 +209,7 @@ void policy_load(struct policy *policy, struct caller *caller)
 		named |= policy->rules[policy->own[i]].namespaces;
 		places |= policy->rules[policy->own[i]].places;
 	}
-	caller->stays = caller->uid != 0 &&
+	caller->stays = (caller->uid != 0 || caller->mode == MODE_BROKER) &&
 			!(places & (PLACE_OWN | PLACE_NAMED));
 	for (size_t i = 0; i < policy->namespace_count; i++)
 		if (named & 1U << i)

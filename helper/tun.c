@@ -298,8 +298,10 @@ static MUST_CHECK int ignore_routers(struct job *job)
  */
 static MUST_CHECK int check_mtu(struct job *job)
 {
-	const bool master = job->caller->mode == MODE_PLAIN ||
-			    job->caller->uid == 0 ||
+	const enum mode mode = job->caller->mode;
+	/* A broker's root may be without a capability. */
+	const bool master = mode == MODE_PLAIN ||
+			    (job->caller->uid == 0 && mode != MODE_BROKER) ||
 			    job->request.flags & FLAG_NAMESPACE;
 	int folder;
 

@@ -19,6 +19,12 @@
 #include <netinet/udp.h>
 #include <string.h>
 
+/*
+ * Each segment has a copy of all headers, and may have one byte of data: without
+ * a bound, a packet of 64 KiB that is half headers would become one of a GiB.
+ */
+enum { HEADERS_MAX = 512 };
+
 /* Where things are in the whole packet. */
 struct layout {
 	size_t network;		/* of the IP header */
@@ -103,7 +109,7 @@ find_payload(struct layout *layout, const unsigned char *data, size_t length)
 			(layout->tcp ? offsetof(struct tcphdr, th_sum)
 				     : offsetof(struct udphdr, uh_sum));
 	layout->payload = layout->transport + header;
-	return layout->payload < length;
+	return layout->payload < length && layout->payload <= HEADERS_MAX;
 }
 
 static bool

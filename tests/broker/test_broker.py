@@ -17,6 +17,7 @@ import pytest
 from helper_client import Kind, Reason, Session, Stage, hello, open_request, run_helper
 from lab.brokers import Broker, connect, pass_listener, running_broker, wait_for
 from lab.must import require
+from lab.policies import hide_etc
 from sandbox import kernel
 from sandbox.namespaces import Namespace
 
@@ -28,6 +29,7 @@ OF_ONE: Final = 64  # connections, helper/broker.c
 NOT_STARTED, FAILED = 64, 71
 POLICY_REFUSED = (Stage.POLICY, errno.EPERM)
 ICMP = 1
+SYS_ADMIN: Final = 1 << 21
 
 Unprivileged = Callable[[Callable[[], Any]], Any]
 
@@ -503,6 +505,48 @@ def test_who_has_its_rights_from_it_can_start_none(
 
     assert as_nobody(start) == NOT_STARTED
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.realroot
+@pytest.mark.hostile(59)
+def test_who_can_start_none_is_told_so_with_his_own_rights(
+    setuid_helper: Path, as_nobody: Unprivileged, folder: Path
+) -> None:
+    log = folder / "log"
+    log.touch()
+    log.chmod(0o4666)
+
+    def start() -> int:
+        with log.open("ab") as file:
+            return run_helper([setuid_helper, "--broker", folder / "mine"], stderr=file)
+
+    assert as_nobody(start) == NOT_STARTED
+    assert "without sudo" in log.read_text()
+    # The kernel takes the bit off when somebody writes who is not privileged.
+    assert log.stat().st_mode & 0o7777 == 0o666
+
+
+@pytest.mark.realroot
+def test_root_keeps_no_way_into_networks_that_no_rule_lets_it_use(broker: Broker) -> None:
+    def kept() -> int:
+        with broker.session():
+            [child] = broker.children()
+            lines = Path(f"/proc/{child}/status").read_text().splitlines()
+            return int(dict(line.split(":\t", 1) for line in lines)["CapPrm"], 16)
+
+    with hide_etc() as etc:
+        policy = etc / "policy"
+        for places, way_in in (("host", 0), ("host,own", SYS_ADMIN)):
+            policy.write_text(f"version 1\nallow uid=0 packet netns={places}\n")
+            policy.chmod(0o644)
+            assert kept() & SYS_ADMIN == way_in
+
+
+# Root of a container has what it takes to raise the device's MTU no more than others have.
+def test_roots_device_is_not_too_small_for_ipv6(broker: Broker, tun_device: Path) -> None:
+    with broker.session() as client:
+        assert client.open(Kind.TUN, mtu=1279).refusal == (Stage.ADDRESS, errno.EPERM)
+        client.granted(Kind.TUN, mtu=1280)
 
 
 @pytest.mark.realroot

@@ -252,6 +252,21 @@ def test_a_header_that_does_not_fit_is_refused(change: dict[str, int]) -> None:
         Packet(data, ancdata=[(SOL_PACKET, PACKET_VNET_HDR, header)]).segments()
 
 
+@pytest.mark.parametrize(("headers", "fits"), [(512, True), (516, False), (32_000, False)])
+def test_a_packet_is_not_cut_into_many_times_its_size(headers: int, fits: bool) -> None:
+    start = headers - 20
+    tcp = bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5 << 4, ACK, 0, 0, 0, 0, 0, 0])
+    data = (bytes([6 << 4]) + bytes(start - 1) + tcp).ljust(65_535, b"x")
+    header = VNET_HEADER.pack(NEEDS_CSUM, GSO_TCPV6, headers, 1, start, 16)
+    packet = Packet(data, ancdata=[(SOL_PACKET, PACKET_VNET_HDR, header)])
+
+    if fits:
+        assert len(packet.segments()) == len(data) - headers
+    else:
+        with pytest.raises(ValueError, match="does not fit the packet"):
+            packet.segments()
+
+
 def received(header: bytes, data: bytes) -> Packet:
     """A packet that comes after its header, as from a device."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
