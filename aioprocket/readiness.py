@@ -114,7 +114,8 @@ class _Gate:
             await self._wait_trio(epoll)
             return self.events() if self._fd >= 0 else 0
         self._arm(loop)
-        self._waiter = waiter = loop.create_future()
+        waiter: asyncio.Future[int] = loop.create_future()
+        self._waiter = waiter
         try:
             return await waiter
         finally:

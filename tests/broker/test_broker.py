@@ -21,7 +21,8 @@ from lab.policies import hide_etc
 from sandbox import kernel
 from sandbox.namespaces import Namespace
 
-pytestmark = pytest.mark.netns
+# A broker is a service of the machine: it needs accounts beside that of its client.
+pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
 NOBODY: Final = 65534
 BROKER: Final = 5  # helper/PROTOCOL.md, mode

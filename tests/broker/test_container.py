@@ -23,7 +23,8 @@ from lab.policies import hide_etc, run_as
 from sandbox import kernel, links
 from sandbox.accounts import NOBODY
 
-pytestmark = pytest.mark.netns
+# A broker is a service of the machine: it needs accounts beside that of its client.
+pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
 PROJECT: Final = Path(__file__).parents[2]
 LOCAL: Final = "127.0.0.1"

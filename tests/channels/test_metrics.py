@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -87,16 +88,17 @@ async def test_each_kind_of_channel_is_told_apart() -> None:
         (socket.AF_NETLINK, socket.SOCK_RAW, 0, ("netlink", "", "route")),
         (socket.AF_PACKET, socket.SOCK_RAW, 0, ("packet", "", "0x0000")),
     ]
-    opened = [Channel.from_fd(socket.socket(*each[:3])) for each in sockets]
-    opened.append(Channel.from_fd(os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK)))
-    with tap() as wire, pair() as (_, _far):
-        found = [(each["kind"], each["interface"], each["protocol"]) for each in labels()]
+    with tap() as wire, ExitStack() as opened:
+        for each in sockets:
+            opened.callback(Channel.from_fd(socket.socket(*each[:3])).close)
+        device = Channel.from_fd(os.open("/dev/null", os.O_RDWR | os.O_NONBLOCK))
+        opened.callback(device.close)
+        with pair():
+            found = [(one["kind"], one["interface"], one["protocol"]) for one in labels()]
         name = wire.ifname
-    for channel in opened:
-        channel.close()
 
-    expected = [*(each[3] for each in sockets), ("device", "", "")]
-    assert found == [*expected, ("tun", name, ""), ("socket", "", "")]
+    expected = [*(each[3] for each in sockets), ("device", "", ""), ("socket", "", "")]
+    assert found == [("tun", name, ""), *expected]
 
 
 async def test_closed_and_forgotten_channels_are_gone() -> None:

@@ -68,6 +68,7 @@ def stamps(pcap: bytes) -> dict[int, int]:
     return found
 
 
+@pytest.mark.realroot  # tcpdump sets its groups, which a user namespace does not allow
 @pytest.mark.parametrize("ring", [True, False], ids=["ring", "queue"])
 async def test_stamps_are_those_that_tcpdump_sees(veth: tuple[str, str], ring: bool) -> None:
     with cable(veth, ring=ring) as wire:

@@ -1,5 +1,6 @@
 """Over millions of packets of blocks and rings, nothing is kept that the caller does not keep."""
 
+import gc
 import mmap
 import sys
 from collections.abc import Callable
@@ -34,13 +35,15 @@ USES: dict[str, Callable[[Batch], object]] = {
 
 @pytest.mark.parametrize("use", USES)
 def test_a_batch_keeps_nothing(use: str) -> None:
-    types_before = sys.getrefcount(Batch), sys.getrefcount(Packet)
+    gc.collect()  # packets of earlier tests that still lie in cycles
+    batches, packets = sys.getrefcount(Batch), sys.getrefcount(Packet)
 
     def read() -> None:
         USES[use](read_block(BLOCK))
 
     assert growth(read, ROUNDS) < SLACK
-    assert (sys.getrefcount(Batch), sys.getrefcount(Packet)) == types_before
+    assert sys.getrefcount(Batch) <= batches
+    assert sys.getrefcount(Packet) <= packets
 
 
 def test_millions_of_packets_keep_nothing() -> None:
