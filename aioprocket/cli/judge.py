@@ -1,13 +1,15 @@
 """What ``aioprocket policy check`` finds out, as a report for programs and in words."""
 
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..helper.ask import how_to_ask_for
-from ..policy import decide, distrust, find_fault
+from ..helper.locate import has_broker
+from ..policy import Person, decide, distrust, find_fault
 from ..wire.kinds import Flag
 from ..wire.reply import Reason
 from ..wire.request import Request
@@ -52,6 +54,8 @@ def about_request(
     reason = found.reason
     if not report["valid"] and asking.uid != 0:
         reason = Reason.POLICY
+    if reason is None and text is None and helper is not None and _is_closed_to(asking, helper):
+        return _closed(asking, helper)
     return {
         "uid": asking.uid,
         "granted": reason is None,
@@ -60,6 +64,44 @@ def about_request(
         "rule": _line(text, found.line),
         "imposed": [words for flag, words in _IMPOSED.items() if flag in found.imposed],
         "ask": "" if reason is None else how_to_ask_for(request, namespace, asking.uid),
+    }
+
+
+def _is_closed_to(asking: Person, helper: str) -> bool:
+    """Whether an account can neither execute the helper nor try a broker.
+
+    By owner, group and mode. Of a helper with an ACL it is not known, and no broker is asked.
+    """
+    if asking.uid == 0 or has_broker() or _has_acl(helper):
+        return False
+    status = os.stat(helper)
+    if status.st_uid == asking.uid:
+        return not status.st_mode & stat.S_IXUSR
+    if status.st_gid in asking.groups:
+        return not status.st_mode & stat.S_IXGRP
+    return not status.st_mode & stat.S_IXOTH
+
+
+def _has_acl(path: str) -> bool:
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except OSError:  # a file system without any
+        return False
+
+
+def _closed(asking: Person, helper: str) -> Report:
+    """What is built in is for others: the account does not even reach the helper's decision."""
+    return {
+        "uid": asking.uid,
+        "granted": False,
+        "reason": "execute",
+        "line": 0,
+        "rule": "",
+        "imposed": [],
+        "ask": (
+            f"{helper} is not executable by uid {asking.uid}, and what is built in is only for "
+            f"whoever may execute it (ls -l {helper}), or has a rule of sudo's for it"
+        ),
     }
 
 

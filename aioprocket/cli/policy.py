@@ -131,6 +131,8 @@ def check(
     """Say whether the file is a valid policy; or what it says to a request, and why.
 
     Decides with the helper's own code. Status 0: valid, or granted; 1: not.
+
+    Without a file, who cannot execute the installed helper is denied what is built in.
     """
     text = _readable(file)
     report = judge.about_file(file, text)

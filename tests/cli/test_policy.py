@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 
 from aioprocket.cli import main
+from aioprocket.helper.locate import BROKER_SOCKET
 from aioprocket.policy import find_fault
+from lab.machine import ALICE, INSTALLED, Machine
 from lab.policies import run_as
 
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
@@ -237,6 +240,61 @@ def test_check_without_a_file_says_what_holds(policy_file: Path) -> None:
     assert "there is none; what is built in holds for whoever may execute the helper" in said
     status, found = report()
     assert (status, found["exists"], found["valid"]) == (0, False, True)
+
+
+@pytest.fixture
+def installed(policy_file: Path, machine: Machine) -> Path:
+    """A program in the installed helper's place, which the group nogroup may execute."""
+    INSTALLED.write_bytes(b"")
+    os.chown(INSTALLED, 0, grp.getgrnam("nogroup").gr_gid)
+    INSTALLED.chmod(0o4750)
+    return INSTALLED
+
+
+def test_check_without_a_file_denies_who_cannot_execute_the_helper(installed: Path) -> None:
+    status, found = report("--as", ALICE, "packet")
+    assert (status, found["granted"], found["reason"]) == (1, False, "execute")
+    assert f"{installed} is not executable by uid {found['uid']}" in found["ask"]
+    done = aioprocket("check", "--as", ALICE, "packet")
+    assert (done.returncode, "granted to" in done.stdout) == (1, False)
+    assert f"denied to uid {found['uid']}: execute\n{installed} is not" in done.stdout
+
+    assert report("--as", "nobody", "packet")[0] == 0  # whose group it is
+    assert report("--as", "root", "packet")[0] == 0
+    # What nobody gets at all is said first.
+    assert report("--as", ALICE, "packet", "mark=1")[1]["reason"] == "mark"
+
+
+def test_check_takes_the_bits_that_count_for_the_account(installed: Path) -> None:
+    installed.chmod(0o4705)
+    assert report("--as", "nobody", "packet")[1]["reason"] == "everybody"
+    installed.chmod(0o4700)
+    assert report("--as", "nobody", "packet")[1]["reason"] == "execute"
+    os.chown(installed, DAEMON.pw_uid, 0)
+    installed.chmod(0o700)
+    assert report("--as", "daemon", "packet")[0] == 0
+    installed.chmod(0o070)
+    assert report("--as", "daemon", "packet")[1]["reason"] == "execute"
+
+
+def test_check_does_not_deny_what_an_acl_or_a_broker_may_allow(installed: Path) -> None:
+    assert report("--as", ALICE, "packet")[0] == 1
+    socket_of_broker = Path(BROKER_SOCKET)
+    socket_of_broker.parent.mkdir()
+    socket_of_broker.touch()
+    assert report("--as", ALICE, "packet")[0] == 0
+    socket_of_broker.unlink()
+    # linux/posix_acl_xattr.h: owner, alice, group, mask, others.
+    alice, none = pwd.getpwnam(ALICE).pw_uid, 0xFFFFFFFF
+    entries = [(0x01, 7, none), (0x02, 1, alice), (0x04, 0, none), (0x10, 1, none), (0x20, 0, none)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(installed, "system.posix_acl_access", acl)
+    assert report("--as", ALICE, "packet")[0] == 0
+
+
+def test_check_by_a_file_says_what_the_file_says(installed: Path) -> None:
+    good("add", ALICE, "packet")
+    assert report("--as", ALICE, "packet")[0] == 0
 
 
 def test_check_tells_where_a_text_is_wrong(policy_file: Path) -> None:

@@ -69,8 +69,8 @@ CASES: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     51: ("a locked filter: detached, replaced, unlocked", WAYS),
     52: ("bound to another interface afterwards", WAYS),
     53: ("a flood while a socket is opened", WAYS),
-    # IP_PKTINFO is no more than IP_HDRINCL on such a socket, and has no test of its own.
-    54: ("what a holder can do, as the documents say: IP_HDRINCL, MRT_INIT, TUNSETPERSIST", WAYS),
+    # What the documents say that a holder can do.
+    54: ("IP_PKTINFO, the scope of an address, IP_HDRINCL, MRT_INIT, TUNSETPERSIST", WAYS),
     55: ("a large ring: 64 MiB of the 1 GiB, for the machine's sake", WAYS),
     56: ("a tun device that is taken, or another's", WAYS),
     57: ("numbers out of range, or beyond a rule", WAYS),
