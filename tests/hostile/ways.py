@@ -108,8 +108,7 @@ class Way:
     def worker(self, running: Session) -> int:
         """The process that serves this session, which was greeted and is the only one."""
         if self.broker is not None:
-            [child] = self.broker.children()
-            return child
+            return self.broker.only_child()
         return _last_below(running.process.pid)
 
     def ended(self, running: Session, *statuses: int) -> None:

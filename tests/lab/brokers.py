@@ -39,6 +39,11 @@ class Broker:
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         ]
 
+    def only_child(self) -> int:
+        """The one that serves the only session there is, once those of earlier ones are gone."""
+        wait_for(lambda: len(self.children()) == 1)
+        return self.children()[0]
+
     @contextmanager
     def session(self, *, greet: bool = True) -> Iterator[Session]:
         """A session of this process with it."""
