@@ -46,6 +46,7 @@ from .errors import (
     NotPermittedError,
     OpenError,
     ReportedError,
+    ResolutionError,
     SpecError,
     WireError,
 )
@@ -83,6 +84,7 @@ __all__ = (
     "RawProtocol",
     "RawTransport",
     "ReportedError",
+    "ResolutionError",
     "Sent",
     "SpecError",
     "Stamp",

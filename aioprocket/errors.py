@@ -27,6 +27,7 @@ __all__ = (
     "NotPermittedError",
     "OpenError",
     "ReportedError",
+    "ResolutionError",
     "SpecError",
     "WireError",
     "errno_text",
@@ -79,6 +80,14 @@ class _SystemError(AioprocketError, OSError):
         super().__init__(message, hint=hint)
         self.errno = self.default_errno if errno is None else errno
         self.strerror = os.strerror(self.errno)
+
+
+class ResolutionError(AioprocketError, OSError):
+    """A host's name has no address that could be used. ``host`` is what was asked for."""
+
+    def __init__(self, message: str, *, host: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.host = host
 
 
 class SpecError(AioprocketError, ValueError):

@@ -17,6 +17,7 @@ ROWS = (
     ("names",),
     ("spec",),
     ("wire", "bpf"),
+    ("dissect",),
     ("arguments",),
     ("_system",),
     ("packet",),
@@ -24,7 +25,8 @@ ROWS = (
     ("policy",),
     ("helper", "channels"),
     ("opening",),
-    ("doors",),
+    ("doors", "resolve"),
+    ("capture", "neighbours", "pcapng", "pinger", "tracer"),
     ("__init__", "testing"),
     ("cli",),
 )
@@ -32,7 +34,13 @@ ROW_OF = {group: number for number, row in enumerate(ROWS) for group in row}
 
 LOOPS = frozenset({"anyio", "asyncio", "trio", "uvloop"})
 KERNEL = frozenset({"ctypes", "fcntl", "mmap", "os", "select", "socket", "subprocess", "time"})
-FORBIDDEN = {"wire": LOOPS | KERNEL, "bpf": LOOPS | KERNEL, "_system": LOOPS, "packet": LOOPS}
+FORBIDDEN = {
+    "wire": LOOPS | KERNEL,
+    "bpf": LOOPS | KERNEL,
+    "dissect": LOOPS | KERNEL,
+    "_system": LOOPS,
+    "packet": LOOPS,
+}
 
 MAX_LINES = 400
 
