@@ -82,8 +82,10 @@ class _SystemError(AioprocketError, OSError):
         self.strerror = os.strerror(self.errno)
 
 
-class ResolutionError(AioprocketError, OSError):
+class ResolutionError(_SystemError):
     """A host's name has no address that could be used. ``host`` is what was asked for."""
+
+    default_errno = _errno.ENOENT
 
     def __init__(self, message: str, *, host: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
