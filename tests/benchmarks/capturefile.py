@@ -10,9 +10,10 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import aioprocket
 from aioprocket import Batch, Packet
@@ -85,9 +86,7 @@ def write_singly(path: Path, count: int) -> float:
 
 
 def write_by_dpkt(path: Path, count: int) -> float:
-    import dpkt
-
-    module: Any = dpkt.pcapng if path.suffix == ".pcapng" else dpkt.pcap
+    module = import_module(f"dpkt{path.suffix}")
     data = [packet.data for packet in packets()]
 
     def write() -> None:
@@ -101,13 +100,12 @@ def write_by_dpkt(path: Path, count: int) -> float:
 
 
 def write_by_scapy(path: Path, count: int) -> float:
-    from scapy.layers.l2 import Ether
-    from scapy.utils import PcapNgWriter, PcapWriter
-
-    layers = [Ether(packet.data) for packet in packets()]
+    ethernet = import_module("scapy.layers.l2").Ether
+    utils = import_module("scapy.utils")
+    layers = [ethernet(packet.data) for packet in packets()]
     for each in layers:
         each.time = START / 1e9
-    kind: Any = PcapNgWriter if path.suffix == ".pcapng" else PcapWriter
+    kind = utils.PcapNgWriter if path.suffix == ".pcapng" else utils.PcapWriter
 
     def write() -> None:
         with kind(str(path)) as writer:
@@ -119,10 +117,9 @@ def write_by_scapy(path: Path, count: int) -> float:
 
 
 def write_raw_by_scapy(path: Path, count: int) -> float:
-    from scapy.utils import RawPcapNgWriter, RawPcapWriter
-
+    utils = import_module("scapy.utils")
     data = [packet.data for packet in packets()]
-    kind: Any = RawPcapNgWriter if path.suffix == ".pcapng" else RawPcapWriter
+    kind = utils.RawPcapNgWriter if path.suffix == ".pcapng" else utils.RawPcapWriter
     seconds, rest = divmod(START, 10**9)
 
     def write() -> None:
@@ -159,9 +156,7 @@ def read_awaiting(path: Path, count: int) -> float:
 
 
 def read_by_dpkt(path: Path, count: int) -> float:
-    import dpkt
-
-    module: Any = dpkt.pcapng if path.suffix == ".pcapng" else dpkt.pcap
+    module = import_module(f"dpkt{path.suffix}")
 
     def read() -> None:
         with path.open("rb") as file:
