@@ -19,7 +19,7 @@ import aioprocket
 from aioprocket import Batch, Packet
 from aioprocket.pcapng import Reader, Writer
 
-from .figures import at_least, heading, row
+from .figures import at_least, heading, row, within
 from .rig import Rig
 from .traffic import Traffic, kernel_traffic
 
@@ -253,8 +253,8 @@ def _live(rig: Rig) -> None:
             offered, took = asyncio.run(_record(path, traffic, rig.pair[1], seconds, rate))
             kept = sum(1 for _ in Reader(path))
         lost = max(0, offered - kept)
-        told = f"{lost} {'OVER' if lost else '≤'} 0"
-        row(suffix[1:], f"{offered:,}", f"{offered / took:,.0f}", f"{kept:,}", told)
+        cells = f"{offered:,}", f"{offered / took:,.0f}", f"{kept:,}"
+        row(suffix[1:], *cells, within(lost, 0, ""))
 
 
 async def _record(
