@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from ..channels import Channel, Stats
 from ..errors import ClosedError, SpecError
-from ..wire.pcap import MAX_SNAPLEN
 from ..wire.pcapng import InterfaceDescription as Interface
 from ..wire.pcapng import InterfaceStatistics
 
@@ -51,11 +50,6 @@ class Recorded:
     def tag_at(self) -> int:
         """Where a VLAN tag is put back into a packet; -1: nowhere."""
         return _TAG_AT.get(self.interface.linktype, -1)
-
-    @property
-    def snaplen(self) -> int:
-        """Bytes of a packet at most."""
-        return min(self.interface.snaplen or MAX_SNAPLEN, MAX_SNAPLEN)
 
     def drop(self, count: int) -> None:
         """Packets of it get lost."""

@@ -200,7 +200,7 @@ class Recording:
             stop,
             self._layout.bits | (COOKED if recorded.cooked else 0),
             recorded.number,
-            recorded.snaplen,
+            recorded.interface.snaplen,
             recorded.tag_at,
             recorded.unsaid,
         )
@@ -221,7 +221,7 @@ class Recording:
             raise SpecError(
                 "a comment is on a single packet, in a pcapng file", hint="write them one by one"
             )
-        alone = Chunk(recorded.snaplen + SLACK)
+        alone = Chunk(recorded.interface.snaplen + SLACK)
         end, _ = self._write(alone, len(alone.room), items, 0, 1, recorded)
         parsed = parse_block(alone.room[:end], 0, self._layout.order)
         assert parsed is not None

@@ -228,6 +228,12 @@ def test_forged_length_does_not_fill_the_memory() -> None:
     assert file.given == len(forged)
 
 
+def test_interfaces_without_end_do_not_fill_the_memory() -> None:
+    data = section(InterfaceDescription().emit("little") * 65537)
+    with pytest.raises(WireError, match="more than 65536"):
+        list(Reader(io.BytesIO(data)))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
