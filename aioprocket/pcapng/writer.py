@@ -272,7 +272,7 @@ class Writer:
         Raises:
             CaptureError: Not all could be written, and nobody has said so yet.
         """
-        await anyio.to_thread.run_sync(self._spool.wait_until_empty, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(self._spool.wait_until_written, abandon_on_cancel=True)
         self._tell()
 
     def stats(self) -> WriterStats:
