@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,33 @@ def test_compressed_file_that_is_cut_gives_what_is_there(
         reader = Reader(io.BytesIO(data[:cut]))
         assert len(list(reader)) <= 6
         assert reader.truncated
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_compressed_file_of_many_parts_is_one_file(suffix: str) -> None:
+    compress: Callable[[bytes], bytes] = gzip.compress
+    if suffix == "zst":
+        compress = pytest.importorskip("zstandard").compress
+    parts = [compress(WHOLE[at : at + 1]) for at in range(len(WHOLE))]
+    reader = Reader(io.BytesIO(b"".join(parts) + compress(b"") * 20_000))
+    assert len(list(reader)) == 6
+    assert not reader.truncated
+    if suffix == "gz":
+        reader = Reader(io.BytesIO(gzip.compress(WHOLE) + bytes(100_000)))
+        assert len(list(reader)) == 6
+        assert not reader.truncated
+
+
+def test_compressed_file_is_read_in_bounded_pieces() -> None:
+    packets = [EnhancedPacket(data=bytes(60_000), wire_len=60_000)] * 500
+    data = gzip.compress(section(LOOPBACK, *packets))
+    assert len(data) < 100_000
+    tracemalloc.start()
+    try:
+        assert sum(len(each) for each in Reader(io.BytesIO(data))) == 30_000_000
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_damage_is_an_error_after_what_came_before_it() -> None:
