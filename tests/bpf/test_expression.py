@@ -66,7 +66,13 @@ def by_libpcap(program: Any, frame: Frame) -> bool:
 
 
 primitives = st.sampled_from(
-    [golden.expression for golden in SAME if golden.linktype == "ethernet" and golden.expression]
+    [
+        golden.expression
+        for golden in SAME
+        if golden.linktype == "ethernet"
+        and golden.expression
+        and not golden.expression.startswith(("mpls", "pppoes"))  # not before everything else
+    ]
     + ["ip[ip[0] & 15] > 3", "ether[ether[13]:2] < 99", "tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47"]
 )
 expressions = st.recursive(
@@ -97,7 +103,7 @@ def test_damaged_packets_match_as_libpcap_matches_them(
     try:
         program = bpf.compile(expression)
     except FilterError as error:
-        assert "rejects all" in str(error) or "VLAN" in str(error) or "MPLS" in str(error)  # noqa: PT017
+        assert "rejects all packets" in str(error)  # noqa: PT017
         return
     offline = cypcap.BpfProgram(list(program))
     for frame in frames:
@@ -203,7 +209,7 @@ def test_unknown_link_type_is_refused(linktype: Any) -> None:
 
 
 def test_expression_for_another_link_type_says_so() -> None:
-    with pytest.raises(FilterError, match=r"for link type raw: .*link") as caught:
+    with pytest.raises(FilterError, match="for link type raw: ethernet addresses") as caught:
         bpf.compile("ip and ether src 02:00:00:00:00:01", "raw")
     assert caught.value.position is not None
 
