@@ -153,10 +153,12 @@ def test_what_cannot_be_compiled_is_told_with_its_place(
     "expression",
     [
         "port http or https", "udp port domain", "portrange 1-1024", "ip proto \\tcp",
-        "ether proto \\arp", "net 10", "net 10.0.0.0 mask 255.0.0.0", "src 10.0.0.1 and not dst 10.0.0.2",
+        "ether proto \\arp", "net 10", "net 10.0.0.0 mask 255.0.0.0",
+        "src 10.0.0.1 and not dst 10.0.0.2",
         "ether host 00:11:22:33:44:55", "ether src 00-11-22-33-44-55", "ip6 net 2001:db8::/32",
         "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0", "icmp6[icmp6type] = icmp6-echo",
-        "not (arp or ip6)", "host 192.0.2.1 or 192.0.2.2", "ip[0]&0xf>5", "len<=64", "ether multicast",
+        "not (arp or ip6)", "host 192.0.2.1 or 192.0.2.2", "ip[0]&0xf>5", "len<=64",
+        "ether multicast",
     ],
 )  # fmt: skip
 def test_addresses_numbers_and_local_names_are_known(
