@@ -170,8 +170,8 @@ def test_same_calls_make_equal_matches() -> None:
     [
         lambda: bpf.udp_port(65536),
         lambda: bpf.tcp_port(True),
-        lambda: bpf.tcp_port("http"),
-        lambda: bpf.udp_port(53, "both"),
+        lambda: bpf.tcp_port("http"),  # type: ignore[arg-type]
+        lambda: bpf.udp_port(53, "both"),  # type: ignore[arg-type]
         lambda: bpf.ethertype(-1),
         lambda: bpf.vlan(4096),
         lambda: bpf.ip_protocol(256),
@@ -180,9 +180,9 @@ def test_same_calls_make_equal_matches() -> None:
         lambda: bpf.icmp_id(1 << 16),
         lambda: bpf.icmp_type(256),
         lambda: bpf.icmp6_types(256),
-        lambda: bpf.icmp6_types("echo"),
-        lambda: bpf.all_of("tcp"),
-        lambda: bpf.negate(bpf.drop_all),
+        lambda: bpf.icmp6_types("echo"),  # type: ignore[arg-type]
+        lambda: bpf.all_of("tcp"),  # type: ignore[arg-type]
+        lambda: bpf.negate(bpf.drop_all),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_what_cannot_be_matched_is_refused(call: Any) -> None:
