@@ -159,6 +159,13 @@ def test_program_longer_than_a_conditional_jump_is_right(count: int) -> None:
     assert program.run(bytes(12) + bytes([10, 0, 0, 0]) + bytes(4))
 
 
+def test_tests_in_a_row_longer_than_a_conditional_jump_are_right() -> None:
+    wanted = [number for number in range(256) if number != 77]
+    program = bpf.compile(bpf.icmp_type(*wanted, 255, 255, 255))
+
+    assert [number for number in range(256) if program.run(echo(1, number))] == wanted
+
+
 def test_same_calls_make_equal_matches() -> None:
     assert bpf.all_of(bpf.arp(), bpf.udp_port(5)) == bpf.all_of(bpf.arp(), bpf.udp_port(5))
     assert len({bpf.vlan(5), bpf.vlan(5), bpf.vlan()}) == 2

@@ -199,6 +199,15 @@ async def test_raw_channel_filters_whole_packets(
             assert await received(channel) == [b"\2"]
 
 
+async def test_loopback_has_ethernet_headers(loopback: None) -> None:
+    filter = "ether dst 00:00:00:00:00:00 and udp dst port 53"
+    async with aioprocket.open_packet("lo", filter=filter) as channel:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for port, mark in ((54, 1), (53, 2), (53, 255)):
+                sender.sendto(bytes([mark]), ("127.0.0.1", port))
+        assert set(await received(channel)) == {b"\2"}
+
+
 async def test_icmp_channel_gets_its_own_echoes_alone(loopback: None) -> None:
     mine = bpf.all_of(bpf.icmp_id(77), bpf.icmp_type(0))
     async with aioprocket.open_icmp(type="raw", filter=mine) as channel:
