@@ -2,7 +2,7 @@
 
 The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
 messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise
-`WireError` and nothing else.
+`WireError` and nothing else; that of assembly, damaged text, and `FilterError`.
 """
 
 import argparse
@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import golden
-from aioprocket.errors import WireError
+from aioprocket.bpf import assemble
+from aioprocket.errors import FilterError, WireError
 from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
 from fuzz import captures
+from golden import filters
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -35,6 +37,13 @@ COUNTED = ("lines", "branches")
 PURE = ("request.c", "policy.c", "policy_parse.c", "confine.c")
 
 Parser = Callable[[bytes], object]
+
+
+def assemble_damaged(text: bytes) -> object:
+    """Every byte is some character."""
+    return assemble(text.decode("latin-1"))
+
+
 PARSERS: dict[str, list[Parser]] = {
     "request": [request.decode_request],
     "reply": [reply.decode_reply],
@@ -47,6 +56,7 @@ PARSERS: dict[str, list[Parser]] = {
         ip.IPv6Header.parse,
         udp.UdpHeader.parse,
     ],
+    "assembly": [assemble_damaged],
 }
 
 
@@ -135,6 +145,12 @@ def goldens(kind: str) -> list[golden.Golden]:
     return golden.good(kind) + golden.faulty(kind)
 
 
+def seeds_of(kind: str) -> list[bytes]:
+    if kind == "assembly":
+        return [program.text.encode() for program in filters.programs()]
+    return [message.data for message in goldens(kind)]
+
+
 def damaged(seeds: list[bytes], choice: random.Random) -> Iterator[bytes]:
     while True:
         data = bytearray(choice.choice(seeds))
@@ -148,7 +164,7 @@ def fuzz_parsers(seconds: float) -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"parsers in Python, random seed {seed}:")
     for kind, parsers in PARSERS.items():
-        inputs = damaged([message.data for message in goldens(kind)], random.Random(seed))
+        inputs = damaged(seeds_of(kind), random.Random(seed))
         until = time.monotonic() + seconds / len(PARSERS)
         tried = 0
         while time.monotonic() < until:
@@ -156,7 +172,7 @@ def fuzz_parsers(seconds: float) -> None:
             for parse in parsers:
                 try:
                     parse(data)
-                except WireError:
+                except (WireError, FilterError):
                     pass
                 except BaseException:
                     print(f"  {kind}: {parse.__qualname__} on {data.hex()}")
