@@ -2,7 +2,7 @@
 
 The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
 messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise
-`WireError` and nothing else.
+`WireError` and nothing else; the dissector raises nothing at all.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import golden
+from aioprocket import dissect
 from aioprocket.errors import WireError
 from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
 
@@ -33,6 +34,16 @@ COUNTED = ("lines", "branches")
 PURE = ("request.c", "policy.c", "policy_parse.c", "confine.c")
 
 Parser = Callable[[bytes], object]
+
+
+def summarize(data: bytes) -> None:
+    for linktype in dissect.LINKTYPES:
+        try:
+            dissect.summarize(data, linktype)
+        except WireError as error:
+            raise AssertionError(f"linktype {linktype}") from error
+
+
 PARSERS: dict[str, list[Parser]] = {
     "request": [request.decode_request],
     "reply": [reply.decode_reply],
@@ -44,7 +55,9 @@ PARSERS: dict[str, list[Parser]] = {
         ip.IPv4Header.parse,
         ip.IPv6Header.parse,
         udp.UdpHeader.parse,
+        summarize,
     ],
+    "dissect": [summarize],
 }
 
 
