@@ -8,6 +8,7 @@ from rich.console import Console
 from ..errors import AioprocketError
 from . import helper, policy
 from .doctor import doctor
+from .sniff import EPILOG, sniff
 
 __all__ = ("app", "main")
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.add_typer(helper.app, name="helper")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor)
+app.command(epilog=EPILOG)(sniff)
 
 
 def main() -> None:
