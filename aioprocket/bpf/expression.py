@@ -13,11 +13,12 @@ from .linktypes import LINKTYPES, dlt_number
 from .program import Program
 from .words import Word, host_name, split
 
-__all__ = ("MAX_SNAPLEN", "compile_for_link")
+__all__ = ("MAX_SNAPLEN", "compile_for_link", "rejects_all")
 
 MAX_SNAPLEN: Final = 262144  # MAXIMUM_SNAPLEN of tcpdump
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _SYNTAX_ERROR: Final = "syntax error"
+_REJECTS_ALL: Final = "expression rejects all packets"
 _INSTALL: Final = "pip install 'aioprocket[filter]'"
 
 # What can follow where an expression breaks off: one of them fits wherever something does.
@@ -28,8 +29,8 @@ _ENDINGS: Final = (
 )  # fmt: skip
 
 
-def compile_for_link(expression: str, linktype: int, snaplen: int) -> Program:
-    """The program for packets that begin as LINKTYPE_… ``linktype``.
+def compile_for_link(expression: str, linktype: int, snaplen: int) -> Program | None:
+    """The program for packets that begin as LINKTYPE_… ``linktype``; None: it would reject all.
 
     Raises:
         FilterError: libpcap refuses it, in its own words; or it names a host; or there is no
@@ -40,8 +41,16 @@ def compile_for_link(expression: str, linktype: int, snaplen: int) -> Program:
     try:
         compiled = cypcap.compile(dlt_number(linktype), snaplen, expression, True, _NETMASK_UNKNOWN)
     except cypcap.Error as error:
-        raise _refusal(cypcap, expression, words, linktype, _said(error)) from None
+        said = _said(error)
+        if said == _REJECTS_ALL:
+            return None
+        raise _refusal(cypcap, expression, words, linktype, said) from None
     return Program(compiled)
+
+
+def rejects_all(expression: str) -> FilterError:
+    """The error for an expression that no packet can match."""
+    return FilterError(f"filter {expression!r}: {_REJECTS_ALL}", text=expression)
 
 
 def _cypcap() -> Any:
@@ -94,8 +103,6 @@ def _position(
     cypcap: Any, expression: str, words: list[Word], linktype: int, said: str
 ) -> int | None:
     """The first word with which libpcap cannot go on, found by asking for what comes before it."""
-    if said == "expression rejects all packets":
-        return None  # no single word does
     for quoted in re.findall(r"'([^']+)'|\b(\d+)\b", said):
         for word in words:
             if word.text.removeprefix("\\") in quoted:
