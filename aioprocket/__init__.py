@@ -5,7 +5,7 @@ read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `
 session with the privileged program that opens many descriptors.
 """
 
-from . import bpf
+from . import bpf, pcapng
 from .channels import (
     Channel,
     DeviceChannel,
@@ -34,6 +34,7 @@ from .errors import (
     ActiveModeError,
     AioprocketError,
     BusyError,
+    CaptureError,
     ChannelError,
     ClosedError,
     FilterError,
@@ -60,6 +61,7 @@ __all__ = (
     "AioprocketError",
     "Batch",
     "BusyError",
+    "CaptureError",
     "Channel",
     "ChannelError",
     "ClosedError",
@@ -100,5 +102,6 @@ __all__ = (
     "open_icmp",
     "open_packet",
     "open_tun",
+    "pcapng",
     "prometheus",
 )
