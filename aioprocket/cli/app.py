@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from ..errors import AioprocketError
+from ..errors import AioprocketError, FilterError
 from . import helper, policy
 from .doctor import doctor
 from .sniff import EPILOG, sniff
@@ -31,6 +31,8 @@ def main() -> None:
     except AioprocketError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"aioprocket: {error}", markup=False)
+        if isinstance(error, FilterError) and error.position is not None and error.text:
+            console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
         if error.hint:
             console.print(error.hint, markup=False)
         sys.exit(1)

@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
-from .live import run
-from .options import Wanted, complete_interface
+from .options import Wanted, complete_interface, rotation
+from .run import run
 
 __all__ = ("EPILOG", "sniff")
 
@@ -18,20 +18,25 @@ EPILOG: Final = """\
 
   aioprocket sniff -i eth0 'udp port 67 or arp'   quote what the shell would take for its own
 
-  aioprocket sniff -i eth0 --json udp port 53 | jq .info
-
   aioprocket sniff -i eth0 --top                  who sends most
 
-  aioprocket sniff -i eth0 --namespace blue       in a network of ip netns
+  aioprocket sniff -i eth0 -w day.pcapng.gz -G 3600 -W 24   a day, in a file for each hour
+
+  aioprocket sniff -r day.pcapng.gz icmp          what a file has
+
+  aioprocket sniff -i eth0 --json udp port 53 | jq .info
+
+  aioprocket sniff -i eth0 -w - | wireshark -k -i -
 """
+_FILES: Final = "Files"
+_SHOWING: Final = "Showing"
+_CAPTURING: Final = "Capturing"
 
 
 def sniff(
     expression: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="EXPRESSION", help="what to see, as of pcap-filter(7)", show_default=False
-        ),
+        typer.Argument(metavar="EXPRESSION", help="what to see, as of pcap-filter(7)"),
     ] = None,
     interface: Annotated[
         list[str] | None,
@@ -41,35 +46,133 @@ def sniff(
             metavar="NAME",
             help="may be given more than once; else any",
             autocompletion=complete_interface,
-            show_default=False,
+            rich_help_panel=_CAPTURING,
         ),
     ] = None,
     count: Annotated[
         int | None, typer.Option("-c", "--count", min=1, help="end after so many packets")
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="end after so long")
+        float | None,
+        typer.Option(metavar="SECONDS", help="end after so long", rich_help_panel=_CAPTURING),
     ] = None,
-    hexdump: Annotated[bool, typer.Option("-x", "--hex", help="show all bytes")] = False,
-    json: Annotated[bool, typer.Option("--json", help="one object per line")] = False,
-    dissect: Annotated[
-        bool, typer.Option("--dissect", help="all fields, by scapy, if it is installed")
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "-w",
+            "--write",
+            metavar="FILE",
+            rich_help_panel=_FILES,
+            help="keep the packets: pcapng, or pcap if it ends so; .gz and .zst compress; - pipes",
+        ),
+    ] = None,
+    read: Annotated[
+        str | None,
+        typer.Option(
+            "-r", "--read", metavar="FILE", help="show a capture file", rich_help_panel=_FILES
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="replace the file of -w", rich_help_panel=_FILES)
     ] = False,
-    top: Annotated[bool, typer.Option("--top", help="a live table of who sends most")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no status line and no summary")] = False,
+    rotate_size: Annotated[
+        float | None,
+        typer.Option(
+            "-C",
+            "--rotate-size",
+            metavar="MB",
+            rich_help_panel=_FILES,
+            help="go on in another file after so many millions of bytes",
+        ),
+    ] = None,
+    rotate_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "-G",
+            "--rotate-seconds",
+            metavar="SECONDS",
+            rich_help_panel=_FILES,
+            help="go on in another file after so long",
+        ),
+    ] = None,
+    rotate_packets: Annotated[
+        int | None,
+        typer.Option(
+            "--rotate-packets",
+            metavar="COUNT",
+            rich_help_panel=_FILES,
+            help="go on in another file after so many",
+        ),
+    ] = None,
+    files: Annotated[
+        int | None,
+        typer.Option(
+            "-W",
+            "--files",
+            min=1,
+            metavar="COUNT",
+            rich_help_panel=_FILES,
+            help="keep so many of them: the oldest is removed",
+        ),
+    ] = None,
+    print: Annotated[
+        bool,
+        typer.Option(
+            "--print", help="show packets although they are written", rich_help_panel=_SHOWING
+        ),
+    ] = False,
+    hexdump: Annotated[
+        bool, typer.Option("-x", "--hex", help="show all bytes", rich_help_panel=_SHOWING)
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="one object per line", rich_help_panel=_SHOWING)
+    ] = False,
+    dissect: Annotated[
+        bool,
+        typer.Option(
+            "--dissect", help="all fields, by scapy, if it is installed", rich_help_panel=_SHOWING
+        ),
+    ] = False,
+    top: Annotated[
+        bool,
+        typer.Option("--top", help="a live table of who sends most", rich_help_panel=_SHOWING),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="no status line, no summary", rich_help_panel=_SHOWING),
+    ] = False,
     namespace: Annotated[
         str | None,
-        typer.Option(metavar="NETNS", help="a name of ip netns, a path, or pid:NUMBER"),
+        typer.Option(
+            metavar="NETNS",
+            help="a name of ip netns, a path, or pid:NUMBER",
+            rich_help_panel=_CAPTURING,
+        ),
     ] = None,
     promiscuous: Annotated[
-        bool, typer.Option("-p", "--promiscuous", help="frames for other stations, too")
+        bool,
+        typer.Option(
+            "-p", "--promiscuous", help="frames for other stations, too", rich_help_panel=_CAPTURING
+        ),
     ] = False,
     snaplen: Annotated[
-        int, typer.Option("-s", "--snaplen", min=1, max=65535, help="bytes kept of each packet")
-    ] = 65535,
+        int | None,
+        typer.Option(
+            "-s",
+            "--snaplen",
+            min=1,
+            max=65535,
+            rich_help_panel=_CAPTURING,
+            help="bytes kept of each packet; else all",
+        ),
+    ] = None,
     helper: Annotated[
         str | None,
-        typer.Option(metavar="COMMAND", help="how to get the socket; else as programs do"),
+        typer.Option(
+            metavar="COMMAND",
+            help="how to get the socket; else as programs do",
+            rich_help_panel=_CAPTURING,
+        ),
     ] = None,
 ) -> None:
     """Show the packets of interfaces: when, which way, from whom to whom, and what they say.
@@ -82,10 +185,15 @@ def sniff(
     was opened.
     """
     wanted = Wanted(
-        interfaces=tuple(interface or ("any",)),
+        interfaces=tuple(interface or ()),
         expression=" ".join(expression or ()),
         count=count,
         duration=duration,
+        read=read,
+        write=write,
+        rotation=rotation(rotate_size, rotate_seconds, rotate_packets, files),
+        force=force,
+        print=print,
         hexdump=hexdump,
         json=json,
         dissect=dissect,

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 
 import aioprocket
+
 from ...errors import errno_text
 
 __all__ = ("Output",)

@@ -6,6 +6,7 @@ from typing import Final
 from rich.console import Console
 
 from .plot import bars, human, human_bytes
+from .recording import Recording
 from .source import Source
 from .tally import Tally
 
@@ -17,17 +18,34 @@ _LABEL: Final = 10
 _SHARE: Final = 20  # characters of the longest bar
 
 
-def report(tally: Tally, sources: Sequence[Source], console: Console, *, hidden: int) -> None:
+def report(
+    tally: Tally,
+    sources: Sequence[Source],
+    recording: Recording | None,
+    console: Console,
+    *,
+    hidden: int,
+) -> None:
     """Print it; ``hidden`` packets were counted, but not shown."""
-    for line in _lines(tally, sources, console, hidden):
+    for line in _lines(tally, sources, recording, console, hidden):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _lines(tally: Tally, sources: Sequence[Source], console: Console, hidden: int) -> list[str]:
+def _lines(
+    tally: Tally,
+    sources: Sequence[Source],
+    recording: Recording | None,
+    console: Console,
+    hidden: int,
+) -> list[str]:
     seconds = (tally.last_ns - tally.first_ns) / 1e9
     total = f"{tally.packets:,} packet{'s' if tally.packets != 1 else ''}"
     lines = [f"{total}, {human_bytes(tally.bytes)}" + (f" in {seconds:.3f} s" if seconds else "")]
     lines.append(_lost(sources, hidden))
+    if recording is not None:
+        lines.append(recording.written())
+    for source in sources:
+        lines += source.remarks()
     unicode = console.encoding.lower().startswith("utf")
     if tally.packets:
         lines += _shares(tally, unicode)
@@ -37,12 +55,13 @@ def _lines(tally: Tally, sources: Sequence[Source], console: Console, hidden: in
 
 def _lost(sources: Sequence[Source], hidden: int) -> str:
     dropped = {each.name: each.dropped() for each in sources}
-    words = f"{sum(dropped.values()):,} dropped by the kernel"
+    by = "by the kernel" if all(source.live for source in sources) else "when it was captured"
+    words = f"{sum(dropped.values()):,} dropped {by}"
     if len(dropped) > 1 and any(dropped.values()):
         words += f" ({', '.join(f'{name} {count:,}' for name, count in dropped.items() if count)})"
     unread = sum(each.unread() for each in sources)
     if unread:
-        words += f", {unread:,} left unread at the end"
+        words += f", {human_bytes(unread)} left unread at the end"
     return words + (f", {hidden:,} not printed, for nobody read on" if hidden else "")
 
 

@@ -40,7 +40,7 @@ class View(Protocol):
 class Recorder(Protocol):
     """What packets are kept by."""
 
-    def keep(self, source: Source, batch: aioprocket.Batch) -> None:
+    async def keep(self, source: Source, batch: aioprocket.Batch) -> None:
         """Keep a batch.
 
         Raises:
@@ -118,9 +118,9 @@ class Session:
             batch = aioprocket.Batch(batch[: int(left)])
         if len(batch):
             self._tally.add(batch)
-            if self._recorder is not None:
-                self._recorder.keep(source, batch)
             self._showing += 1
+            if self._recorder is not None:
+                await self._recorder.keep(source, batch)
             await self._view.show(source, batch)
             self._showing -= 1
         if self._tally.packets >= self._limit and not self._showing:

@@ -32,6 +32,7 @@ class Source(Protocol):
     """Packets of one interface, of all, or of a file."""
 
     name: str
+    live: bool
 
     def batches(self) -> AsyncIterator[aioprocket.Batch]:
         """All that comes."""
@@ -50,12 +51,18 @@ class Source(Protocol):
         ...
 
     def unread(self) -> int:
-        """Packets that wait, and will not be read any more."""
+        """Bytes of memory with packets that wait, and will not be read any more."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What else is to be said at the end."""
         ...
 
 
 class LiveSource:
     """A packet channel, of one interface or of all of them."""
+
+    live = True
 
     def __init__(self, channel: aioprocket.PacketChannel) -> None:
         self.channel = channel
@@ -90,6 +97,10 @@ class LiveSource:
         return self.channel.stats().rx_dropped
 
     def unread(self) -> int:
-        """Packets that wait in the kernel or in the channel."""
-        stats = self.channel.stats()
-        return stats.rx_queued + stats.rx_held
+        """Bytes of memory with packets that wait in the kernel."""
+        return self.channel.stats().rx_queued
+
+    def remarks(self) -> list[str]:
+        """What else is to be said at the end."""
+        times = self.channel.stats().link_down
+        return [f"{self.name} went down {times} times"] if times else []

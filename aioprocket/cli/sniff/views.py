@@ -7,6 +7,7 @@ import aioprocket
 
 from ...dissect import Summary, summarize
 from .output import Output
+from .recording import Recording
 from .source import Origin, Source
 from .status import Status
 from .tally import Tally, protocols
@@ -23,10 +24,17 @@ class _Lines(Protocol):
 class Counting:
     """Shows how many there are, and nothing else."""
 
-    def __init__(self, tally: Tally, status: Status, sources: Sequence[Source]) -> None:
+    def __init__(
+        self,
+        tally: Tally,
+        status: Status,
+        sources: Sequence[Source],
+        recording: Recording | None = None,
+    ) -> None:
         self._tally = tally
         self._status = status
         self._sources = sources
+        self._recording = recording
 
     async def show(self, source: Source, batch: aioprocket.Batch) -> None:
         """Count the protocols."""
@@ -40,6 +48,8 @@ class Counting:
     def refresh(self) -> None:
         """Draw the status line."""
         dropped = sum(source.dropped() for source in self._sources)
+        if self._recording is not None:
+            dropped += self._recording.dropped()
         self._status.draw(self._tally.packets, self._tally.bytes, dropped)
 
 
@@ -51,10 +61,11 @@ class Printing(Counting):
         tally: Tally,
         status: Status,
         sources: Sequence[Source],
+        recording: Recording | None,
         lines: _Lines,
         output: Output,
     ) -> None:
-        super().__init__(tally, status, sources)
+        super().__init__(tally, status, sources, recording)
         self._lines = lines
         self._output = output
 
