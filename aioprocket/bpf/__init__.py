@@ -27,8 +27,9 @@ from .builder import (
 )
 from .compiler import compile
 from .disassembler import disassemble
+from .explain import explain
 from .icmp6 import Icmp6Filter, icmp6_types
-from .linktypes import LINKTYPES
+from .linktypes import LINKTYPES, linktype_number
 from .match import Match
 from .program import Program, ProgramLike, accept_all, drop_all
 from .view import FilterLike, View, program_for
@@ -53,12 +54,14 @@ __all__ = (
     "disassemble",
     "drop_all",
     "ethertype",
+    "explain",
     "host",
     "icmp6_type",
     "icmp6_types",
     "icmp_id",
     "icmp_type",
     "ip_protocol",
+    "linktype_number",
     "negate",
     "program_for",
     "tcp_port",

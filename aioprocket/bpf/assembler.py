@@ -44,7 +44,7 @@ _HEADER_LENGTH = re.compile(
 )
 _REGISTER_X = re.compile(r"%?\s*x", re.IGNORECASE)
 _REGISTER_A = re.compile(r"%?\s*a", re.IGNORECASE)
-_BRANCHES = re.compile(r"(.*?)\s+jt\s+(\d+)\s+jf\s+(\d+)")
+_BRANCHES = re.compile(r"(.*?)\s+jt\s+(\d{1,10})\s+jf\s+(\d{1,10})", re.IGNORECASE | re.ASCII)
 _MAX_BRANCH: Final = 255
 
 
@@ -204,7 +204,8 @@ def _inside(pattern: "re.Pattern[str]", operand: str, form: str) -> str:
 
 
 def _place(text: str) -> int:
-    return EXTENSION_WORDS[text] if text in EXTENSION_WORDS else _number(text)
+    word = text.lower()
+    return EXTENSION_WORDS[word] if word in EXTENSION_WORDS else _number(text)
 
 
 def _number(text: str) -> int:

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from ..errors import FilterError
 from .linktypes import LINKTYPES, dlt_number
+from .opcodes import JUMP
 from .program import Program
+from .splice import moved
 from .words import Word, host_name, split
 
 __all__ = ("MAX_SNAPLEN", "compile_for_link", "rejects_all")
@@ -19,6 +21,11 @@ MAX_SNAPLEN: Final = 262144  # MAXIMUM_SNAPLEN of tcpdump
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _SYNTAX_ERROR: Final = "syntax error"
 _REJECTS_ALL: Final = "expression rejects all packets"
+# The header is the number of an address family, which is another one for IPv6 on each system, and
+# in this or that order of bytes: the version of the IP header behind it says the same.
+_FAMILY_HEADERS: Final = (LINKTYPES["null"], LINKTYPES["loop"])
+_FAMILY_LENGTH: Final = 4
+_LINK_HEADERS: Final = frozenset({"link", "ether", "ppp", "slip", "fddi", "tr", "wlan"})
 _INSTALL: Final = "pip install 'aioprocket[filter]'"
 
 # What can follow where an expression breaks off: one of them fits wherever something does.
@@ -37,6 +44,9 @@ def compile_for_link(expression: str, linktype: int, snaplen: int) -> Program | 
             cypcap.
     """
     words = _checked(expression)
+    if linktype in _FAMILY_HEADERS and not any(word.text in _LINK_HEADERS for word in words):
+        program = compile_for_link(expression, LINKTYPES["raw"], snaplen)
+        return None if program is None else moved(program, _FAMILY_LENGTH)
     cypcap = _cypcap()
     try:
         compiled = cypcap.compile(dlt_number(linktype), snaplen, expression, True, _NETMASK_UNKNOWN)
@@ -45,7 +55,20 @@ def compile_for_link(expression: str, linktype: int, snaplen: int) -> Program | 
         if said == _REJECTS_ALL:
             return None
         raise _refusal(cypcap, expression, words, linktype, said) from None
-    return Program(compiled)
+    instructions = list(compiled)
+    if any(code == JUMP and k >= 1 << 31 for code, _, _, k in instructions):
+        raise _loops(expression, words)
+    return Program(instructions)
+
+
+def _loops(expression: str, words: list[Word]) -> FilterError:
+    found = next((word.position for word in words if word.text == "protochain"), None)
+    return FilterError(
+        f"filter {expression!r}: it takes a loop, which the kernel does not run",
+        text=expression,
+        position=found,
+        hint="proto looks at the first header behind that of IP, protochain would at all",
+    )
 
 
 def rejects_all(expression: str) -> FilterError:

@@ -50,11 +50,9 @@ def icmp6_types(*numbers: int) -> Icmp6Filter:
     for number in wanted:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _TYPES:
             raise FilterError(f"ICMPv6 type {number!r} is not a number from 0 to 255")
-    if not wanted:
-        return Icmp6Filter([(RET | K, 0, 0, 0)])
+    if len(wanted) in (0, _TYPES):
+        return Icmp6Filter([(RET | K, 0, 0, _WHOLE if wanted else 0)])
     # Every test that fails goes on to the next; those that hold go to the last instruction.
-    tests = [
-        (JMP | JEQ | K, min(len(wanted) - at, 255), 0, number) for at, number in enumerate(wanted)
-    ]
+    tests = [(JMP | JEQ | K, len(wanted) - at, 0, number) for at, number in enumerate(wanted)]
     ends = [(RET | K, 0, 0, 0), (RET | K, 0, 0, _WHOLE)]
     return Icmp6Filter([(LD | ABS | B, 0, 0, 0), *tests, *ends])

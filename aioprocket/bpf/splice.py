@@ -26,7 +26,7 @@ from .opcodes import (
 )
 from .program import Program
 
-__all__ = ("asks_the_kernel", "behind_network_header", "either", "uncooked")
+__all__ = ("asks_the_kernel", "behind_network_header", "either", "moved", "uncooked")
 
 _INDIRECT = frozenset(LD | IND | size for size in (W, H, B))
 _LOADS = PACKET_LOADS | _INDIRECT | {LDX | MSH | B}
@@ -70,7 +70,12 @@ def behind_network_header(program: Program, text: str, *, lengths: bool = True) 
             f"filter {text!r}: this socket's filter cannot tell the length of the packet",
             text=text,
         )
-    return Program(_moved(one, 0) for one in program)
+    return moved(program, NETWORK_BASE)
+
+
+def moved(program: Program, by: int) -> Program:
+    """The same program, for data that begins ``by`` bytes later."""
+    return Program(_moved(one, by) for one in program)
 
 
 def uncooked(program: Program, text: str) -> Program:
@@ -87,7 +92,7 @@ def uncooked(program: Program, text: str) -> Program:
 def _uncooked(instruction: Instruction, text: str) -> Instruction:
     code, _, _, k = instruction
     if code not in PACKET_LOADS or k >= _SLL_LENGTH:
-        return _moved(instruction, _SLL_LENGTH)
+        return _moved(instruction, NETWORK_BASE - _SLL_LENGTH)
     if k == _SLL_PKTTYPE:
         return code, 0, 0, Extension.PKTTYPE
     if k == _SLL_PROTOCOL:
@@ -98,8 +103,8 @@ def _uncooked(instruction: Instruction, text: str) -> Instruction:
     )
 
 
-def _moved(instruction: Instruction, header: int) -> Instruction:
+def _moved(instruction: Instruction, by: int) -> Instruction:
     code, jt, jf, k = instruction
     if code not in _LOADS or (code in PACKET_LOADS and k >= EXTENSION_BASE):
         return instruction
-    return code, jt, jf, (NETWORK_BASE + k - header) & 0xFFFFFFFF
+    return code, jt, jf, k + by & 0xFFFFFFFF

@@ -9,6 +9,7 @@ from ..errors import AioprocketError, FilterError
 from . import helper, policy
 from .doctor import doctor
 from .sniff import EPILOG, sniff
+from .filter import filter_command
 
 __all__ = ("app", "main")
 
@@ -22,17 +23,18 @@ app.add_typer(helper.app, name="helper")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor)
 app.command(epilog=EPILOG)(sniff)
+app.command("filter")(filter_command)
 
 
 def main() -> None:
-    """Run the command of ``sys.argv``. Errors of ours end it with status 1, without traceback."""
+    """Run the command of ``sys.argv``. Errors of ours end it without traceback: status 1, or 2."""
     try:
         app()
     except AioprocketError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"aioprocket: {error}", markup=False)
-        if isinstance(error, FilterError) and error.position is not None and error.text:
+        if isinstance(error, FilterError) and error.position is not None:
             console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
         if error.hint:
             console.print(error.hint, markup=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, FilterError) else 1)

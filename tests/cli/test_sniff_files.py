@@ -154,7 +154,7 @@ def test_broken_expression_is_shown_where_it_breaks(expression: str, at: int) ->
     pytest.importorskip("cypcap")
     done = run("-i", "lo", expression)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     lines = done.stderr.splitlines()
     place = lines.index(f"  {expression}")
     assert lines[place + 1] == "  " + " " * at + "^"

@@ -2,7 +2,8 @@
 
 The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
 messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise
-`WireError` and nothing else; the dissector raises nothing at all.
+`WireError` and nothing else; the dissector raises nothing at all; that of assembly gets damaged
+text, and may raise `FilterError`.
 """
 
 import argparse
@@ -20,8 +21,10 @@ from typing import Any
 
 import golden
 from aioprocket import dissect
-from aioprocket.errors import WireError
+from aioprocket.bpf import assemble
+from aioprocket.errors import FilterError, WireError
 from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
+from golden import filters
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -44,6 +47,11 @@ def summarize(data: bytes) -> None:
             raise AssertionError(f"linktype {linktype}") from error
 
 
+def assemble_damaged(text: bytes) -> object:
+    """Every byte is some character."""
+    return assemble(text.decode("latin-1"))
+
+
 PARSERS: dict[str, list[Parser]] = {
     "request": [request.decode_request],
     "reply": [reply.decode_reply],
@@ -58,6 +66,7 @@ PARSERS: dict[str, list[Parser]] = {
         summarize,
     ],
     "dissect": [summarize],
+    "assembly": [assemble_damaged],
 }
 
 
@@ -146,6 +155,12 @@ def goldens(kind: str) -> list[golden.Golden]:
     return golden.good(kind) + golden.faulty(kind)
 
 
+def seeds_of(kind: str) -> list[bytes]:
+    if kind == "assembly":
+        return [program.text.encode() for program in filters.programs()]
+    return [message.data for message in goldens(kind)]
+
+
 def damaged(seeds: list[bytes], choice: random.Random) -> Iterator[bytes]:
     while True:
         data = bytearray(choice.choice(seeds))
@@ -159,7 +174,7 @@ def fuzz_parsers(seconds: float) -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"parsers in Python, random seed {seed}:")
     for kind, parsers in PARSERS.items():
-        inputs = damaged([message.data for message in goldens(kind)], random.Random(seed))
+        inputs = damaged(seeds_of(kind), random.Random(seed))
         until = time.monotonic() + seconds / len(PARSERS)
         tried = 0
         while time.monotonic() < until:
@@ -167,7 +182,7 @@ def fuzz_parsers(seconds: float) -> None:
             for parse in parsers:
                 try:
                     parse(data)
-                except WireError:
+                except (WireError, FilterError):
                     pass
                 except BaseException:
                     print(f"  {kind}: {parse.__qualname__} on {data.hex()}")

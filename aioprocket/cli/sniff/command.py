@@ -181,8 +181,8 @@ def sniff(
     end, to standard error. Nothing is looked up: addresses stay numbers.
 
     Status 0: it ended as it should, by -c, --duration, Ctrl-C or SIGTERM, or nobody reads its
-    output any more; 1: an error; 2: the command was not understood; 130: Ctrl-C before anything
-    was opened.
+    output any more; 1: an error; 2: the command or the expression was not understood; 130: Ctrl-C
+    before anything was opened.
     """
     wanted = Wanted(
         interfaces=tuple(interface or ()),
