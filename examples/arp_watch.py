@@ -40,7 +40,9 @@ async def main() -> None:
             if sender is None or sender[0] == NOBODY or known.get(sender[0]) == sender[1]:
                 continue
             ip, mac = sender
-            print(f"{ip}: {known[ip]} became {mac}" if ip in known else f"{ip} is {mac}", flush=True)
+            print(
+                f"{ip}: {known[ip]} became {mac}" if ip in known else f"{ip} is {mac}", flush=True
+            )
             known[ip] = mac
             events += 1
             if events == arguments.count:

@@ -1,6 +1,7 @@
 """Every example does what its first line says, run as a user without privilege."""
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aioprocket.pcapng import Reader
 from aioprocket.wire.icmp import Echo
 from aioprocket.wire.ip import IPv4Header
 from lab.programs import PROJECT, Program, run_program
@@ -68,6 +70,7 @@ def test_every_example_is_tested() -> None:
         ("message_echo", []),
         ("ping", ["127.0.0.1"]),
         ("ping6", ["::1"]),
+        ("record", ["lo", "/nowhere/a.pcapng"]),
         ("sniff", ["lo"]),
         ("sniff_active", ["lo"]),
         ("sniff_namespaces", ["/proc/self/ns/net:lo", "/proc/self/ns/net:lo"]),
@@ -154,6 +157,29 @@ def test_sniff(example: Runner, far: Namespace) -> None:
 
     assert seen
     assert program.lines[-1] == "0 dropped by the kernel"
+
+
+def test_record(example: Runner, veth: tuple[str, str], stage: Path) -> None:
+    sender, receiver = veth
+    folder = stage / "record"
+    folder.mkdir()
+    folder.chmod(0o777)
+    limits = "--megabytes=0.0006", "--files=2", "--count=20"
+    with example("record", receiver, str(folder / "a.pcapng"), *limits) as program:
+        program.expect(f"recording {receiver}")
+        for _ in range(20):
+            _send_frame(sender)
+        assert program.finish() == 0
+
+    said = re.fullmatch(
+        "20 packets in ([0-9]+) files, 0 lost by the kernel, 0 by the disk", program.lines[-1]
+    )
+    assert said
+    last = int(said[1])
+    assert last > 2
+    kept = sorted(folder.iterdir())
+    assert [path.name[:8] for path in kept] == [f"a_{n:05}_" for n in (last - 1, last)]
+    assert all(1 <= len(list(Reader(path))) <= 6 for path in kept)
 
 
 def test_sniff_active(example: Runner, veth: tuple[str, str]) -> None:

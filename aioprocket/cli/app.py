@@ -8,8 +8,8 @@ from rich.console import Console
 from ..errors import AioprocketError, FilterError
 from . import helper, policy
 from .doctor import doctor
-from .sniff import EPILOG, sniff
 from .filter import filter_command
+from .sniff import EPILOG, sniff
 
 __all__ = ("app", "main")
 

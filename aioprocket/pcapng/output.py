@@ -105,7 +105,8 @@ class Output:
 
 def _open(path: str, overwrite: bool) -> int:
     if path == "-":
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return os.dup(_STDOUT)
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
     if not _is_pipe(path):

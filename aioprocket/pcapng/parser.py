@@ -63,7 +63,7 @@ class Parser:
         self._bits: int | None = None  # None: what kind of file it is is not known yet
         self._header: PcapHeader | None = None
         self._order: ByteOrder = "little"
-        self._table = b""  # of the section's interfaces, for C
+        self._table = bytearray()  # of the section's interfaces, for C
         self._before = 0  # interfaces of earlier sections
 
     @property
@@ -215,7 +215,7 @@ class Parser:
                 self.sections.append(block)
                 self._bits = SWAPPED if block.order != sys.byteorder else 0
                 self._before = len(self.interfaces)
-                self._table = b""
+                self._table = bytearray()
             case InterfaceDescription():
                 self.interfaces.append(block)
                 self._table += _INTERFACE.pack(block.offset, block.snaplen, block.resolution)

@@ -245,7 +245,7 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
         """Iterate over the file, batch by batch; each has up to ``max`` packets, 512 if None."""
 
         async def next_batch() -> Batch:
-            return Batch(await self.receive_batch(max or _BATCH))
+            return Batch(await self.receive_batch(_BATCH if max is None else max))
 
         return Batches(next_batch)
 

@@ -20,9 +20,9 @@ SLACK = 4096  # bytes for what a block has beside the packet
 
 def items_of(packets: Packet | Batch | Sequence[Packet]) -> Batch | list[Packet]:
     """As `capture_write` takes them."""
-    if isinstance(packets, Batch | list):
-        return packets
-    return [packets] if isinstance(packets, Packet) else list(packets)
+    if isinstance(packets, Packet):
+        return [packets]
+    return packets if isinstance(packets, (Batch, list)) else list(packets)
 
 
 class Recording:

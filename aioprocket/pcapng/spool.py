@@ -53,7 +53,7 @@ class Spool:
         self.error: AioprocketError | None = None
         self.lost = 0  # packets that did not get into the file after an error
         self.written = 0  # bytes, before compression
-        self.files: deque[str] = deque()
+        self.files: tuple[str, ...] = ()  # that are there
         self._output = output
         self._kept = files
         self._chunk_size = chunk_size
@@ -71,7 +71,7 @@ class Spool:
 
     def start(self, path: str) -> None:
         """Begin to write the file that is open."""
-        self.files.append(path)
+        self.files = (path,)
         self._thread.start()
 
     # With the lock held.
@@ -202,9 +202,10 @@ class Spool:
         self._output.close()
         if self._kept is not None and len(self.files) >= self._kept:
             with suppress(OSError):  # somebody else has taken it away
-                os.unlink(self.files.popleft())
+                os.unlink(self.files[0])
+            self.files = self.files[1:]
         self._output.open(path)
-        self.files.append(path)
+        self.files = (*self.files, path)
 
     def _give_back(self, chunk: Chunk) -> None:
         chunk.at = chunk.packets = 0

@@ -287,7 +287,7 @@ class Writer:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the files that are there, oldest first."""
-        return tuple(self._spool.files)
+        return self._spool.files
 
     def _check_open(self) -> None:
         if self._state != "open":

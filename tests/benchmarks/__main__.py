@@ -16,6 +16,7 @@ from sandbox.namespaces import Forbidden, enter_private
 
 from . import (
     capture,
+    capturefile,
     datagrams,
     descriptors,
     figures,
@@ -46,6 +47,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "growth": growth.run,
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
     "tun": lambda rig: tun.run(),
+    "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
 }
 

@@ -7,6 +7,7 @@ text, and may raise `FilterError`.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from aioprocket import dissect
 from aioprocket.bpf import assemble
 from aioprocket.errors import FilterError, WireError
 from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
+from fuzz import captures
 from golden import filters
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +81,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
             status |= fuzz_helper(target, Path(folder), seconds)
     fuzz_parsers(seconds / 4)
-    return status
+    return status | fuzz_captures(seconds)
 
 
 def fuzz_helper(target: str, folder: Path, seconds: int) -> int:
@@ -189,6 +191,33 @@ def fuzz_parsers(seconds: float) -> None:
                     raise
             tried += 1
         print(f"  {kind}: {tried:,} damaged inputs")
+
+
+def fuzz_captures(seconds: float) -> int:
+    """By atheris, which follows what a file reaches; without it by damage alone."""
+    if importlib.util.find_spec("atheris") is None:
+        print("capture files, damaged only: atheris is not installed")
+        inputs = damaged(captures.seeds(), random.Random())
+        until = time.monotonic() + seconds / 4
+        while time.monotonic() < until:
+            captures.check(next(inputs))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        for number, data in enumerate(captures.seeds()):
+            (corpus / str(number)).write_bytes(data)
+        limits = [f"-max_total_time={max(1, int(seconds / 4))}", "-max_len=4096", "-timeout=20"]
+        fuzzed = subprocess.run(
+            [sys.executable, HERE / "captures.py", corpus, *limits],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = fuzzed.stderr.splitlines()
+    print("capture files:", "\n".join(said[-40:] if fuzzed.returncode else said[-1:]))
+    return int(fuzzed.returncode != 0)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,23 @@ async def test_what_a_channel_receives_is_recorded(
     assert moments[-1] < statistics.timestamp
 
 
+async def test_several_channels_go_into_one_file(veth: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    with cable(veth) as line:
+        async with open_packet(veth[0], protocol=3) as near, Writer(path) as writer:
+            sources = [near, line.channel]
+            added = [writer.add_interface(each, description="a cable") for each in sources]
+            assert added == [0, 1]
+            line.send(5)
+            for each, interface in zip(sources, added, strict=True):
+                writer.write(await each.receive(), interface)
+    with Reader(path) as reader:
+        read = list(reader)
+        assert [reader.interface_of(each).name for each in read] == list(veth)
+        assert [each.direction for each in read] == ["out", "otherhost"]
+        assert [each.description for each in reader.interfaces] == ["a cable"] * 2
+
+
 async def test_drops_of_the_kernel_are_in_the_statistics(
     veth: tuple[str, str], tmp_path: Path
 ) -> None:

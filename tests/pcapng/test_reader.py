@@ -156,7 +156,7 @@ def test_file_that_is_cut_anywhere_is_read_up_to_there(cut: int) -> None:
     assert len(list(reader)) == len(whole)
     assert reader.truncated == (cut not in ends)
     strict = Reader(io.BytesIO(WHOLE[:cut]), strict=True)
-    read = []
+    read: list[Packet] = []
     try:
         read.extend(strict)
     except WireError as error:

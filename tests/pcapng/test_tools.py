@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,41 @@ async def main():
         for line in sys.stdin:
             writer.write(Packet(bytes(int(line)), timestamp_ns=1))
             await writer.flush()
+
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.pcapng", "a.pcap", "a.pcapng.gz"])
+def test_file_of_a_program_that_was_killed_is_read_up_to_the_last_whole_packet(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, path]) as writing:
+        while not path.exists() or path.stat().st_size < 300_000:
+            assert writing.poll() is None
+            time.sleep(0.001)
+        writing.kill()
+    reader = Reader(path)
+    sizes = [len(each) for each in reader]
+    assert len(sizes) > 100
+    assert sizes == [60 + number % 100 for number in range(len(sizes))]
+
+
+ENDLESS = """
+import sys
+import anyio
+from aioprocket import Packet
+from aioprocket.pcapng import Writer
+
+
+async def main():
+    packets = [Packet(bytes(60 + number), timestamp_ns=number) for number in range(100)]
+    async with Writer(sys.argv[1]) as writer:
+        while True:
+            await writer.send(packets)
+            await anyio.lowlevel.checkpoint()
 
 
 anyio.run(main)

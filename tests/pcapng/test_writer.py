@@ -442,6 +442,20 @@ async def test_writer_waits_for_who_reads_a_pipe_with_a_name(tmp_path: Path) -> 
             assert [number_of(each) async for each in reader] == [3]
 
 
+async def test_cancelled_end_gives_up_a_pipe_that_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioprocket.pcapng.writer._STUCK", 0.1)
+    with stuck_pipe(tmp_path) as (path, _):
+        with anyio.move_on_after(0.1) as scope:
+            async with Writer(path) as writer:
+                writer.write([packet(number, 1500) for number in range(100)])
+        assert scope.cancelled_caught
+    for thread in threading.enumerate():  # it ends with the pipe
+        if thread.name == "aioprocket capture":
+            await anyio.to_thread.run_sync(thread.join)
+
+
 # Rotation
 
 
