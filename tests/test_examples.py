@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import golden
 from aioprocket.pcapng import Reader
 from aioprocket.wire.icmp import Echo
 from aioprocket.wire.ip import IPv4Header
@@ -75,6 +76,9 @@ def test_every_example_is_tested() -> None:
         ("sniff_active", ["lo"]),
         ("sniff_namespaces", ["/proc/self/ns/net:lo", "/proc/self/ns/net:lo"]),
         ("tun_responder", []),
+        ("dhcp_watch", ["lo"]),
+        ("arp_watch", ["lo"]),
+        ("top_talkers", ["lo"]),
     ],
 )
 def test_example_that_fails_says_why_and_no_more(
@@ -111,12 +115,14 @@ def test_argument_that_makes_no_sense_is_refused(
     assert said in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["echo_server", "sniff", "sniff_active"])
+@pytest.mark.parametrize(
+    "name", ["echo_server", "sniff", "sniff_active", "dhcp_watch", "arp_watch", "top_talkers"]
+)
 def test_interrupted_example_ends_quietly(
     name: str, example: Runner, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with example(name, "lo") as program:
-        program.expect("listening|echo on port")
+        program.expect("listening|echo on port|watching|counting")
         os.kill(program.pid, signal.SIGINT)
         assert program.finish() == 130
 
@@ -157,6 +163,62 @@ def test_sniff(example: Runner, far: Namespace) -> None:
 
     assert seen
     assert program.lines[-1] == "0 dropped by the kernel"
+
+
+def test_dhcp_watch(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    asked = golden.load("dissect", "dhcp-discover").data
+    # Fields of the same length: another device, and then one of its names.
+    other = asked.replace(bytes.fromhex("020000000001"), bytes.fromhex("020000000009"))
+    with example("dhcp_watch", receiver, "--count=2") as program:
+        program.expect("watching")
+        for name in ("dhcp-ack", "arp-who-has", "dns-query"):
+            _send_frame(sender, golden.load("dissect", name).data)
+        for frame in (asked, asked, asked.replace(b"lamp-kitchen", b"lamp-balcony"), other):
+            _send_frame(sender, frame)
+        assert program.finish() == 0
+
+    assert program.lines[1:] == [
+        "02:00:00:00:00:01 lamp-kitchen wants 192.0.2.77",
+        "02:00:00:00:00:01 lamp-balcony wants 192.0.2.77",
+        "02:00:00:00:00:09 lamp-kitchen wants 192.0.2.77",
+    ]
+
+
+def test_arp_watch(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    known = golden.load("dissect", "arp-who-has").data
+    with example("arp_watch", receiver, "--count=2") as program:
+        program.expect("watching")
+        _send_frame(sender, golden.load("dissect", "udp").data)
+        for frame in (known, known, known.replace(b"\2\0\0\0\0\1", b"\2\0\0\0\0\7")):
+            _send_frame(sender, frame)
+        assert program.finish() == 0
+
+    assert program.lines[1:] == [
+        "192.0.2.1 is 02:00:00:00:00:01",
+        "192.0.2.1: 02:00:00:00:00:01 became 02:00:00:00:00:07",
+    ]
+
+
+def test_top_talkers(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    frame = golden.load("dissect", "udp").data
+    other = frame.replace(bytes([192, 0, 2, 1]), bytes([192, 0, 2, 7]))
+    assert len(frame) == len(other) == 75
+    with example("top_talkers", receiver, "--packets=50") as program:
+        program.expect("counting")
+        for _ in range(10):
+            for each in (other, other, other, frame, frame):
+                _send_frame(sender, each)
+            _send_frame(sender, golden.load("dissect", "arp-is-at").data)
+        assert program.finish() == 0
+
+    assert [line.split() for line in program.lines[1:]] == [
+        ["192.0.2.7", "2,250", "bytes"],
+        ["192.0.2.1", "1,500", "bytes"],
+        ["50", "packets,", "0", "dropped", "by", "the", "kernel"],
+    ]
 
 
 def test_record(example: Runner, veth: tuple[str, str], stage: Path) -> None:
@@ -299,8 +361,10 @@ def _send_from_port_zero(address: str) -> None:
         sender.sendto(struct.pack("!HHHH", 0, 7, 9, 0) + b"x", (address, 0))
 
 
-def _send_frame(ifname: str) -> None:
-    frame = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
+FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
+
+
+def _send_frame(ifname: str, frame: bytes = FRAME) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
         sender.bind((ifname, 0))
         sender.send(frame)

@@ -5,10 +5,11 @@ import sys
 import typer
 from rich.console import Console
 
-from ..errors import AioprocketError
+from ..errors import AioprocketError, FilterError
 from . import helper, policy
 from .doctor import doctor
 from .filter import filter_command
+from .sniff import EPILOG, sniff
 
 __all__ = ("app", "main")
 
@@ -21,16 +22,19 @@ app = typer.Typer(
 app.add_typer(helper.app, name="helper")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor)
+app.command(epilog=EPILOG)(sniff)
 app.command("filter")(filter_command)
 
 
 def main() -> None:
-    """Run the command of ``sys.argv``. Errors of ours end it with status 1, without traceback."""
+    """Run the command of ``sys.argv``. Errors of ours end it without traceback: status 1, or 2."""
     try:
         app()
     except AioprocketError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"aioprocket: {error}", markup=False)
+        if isinstance(error, FilterError) and error.position is not None:
+            console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
         if error.hint:
             console.print(error.hint, markup=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, FilterError) else 1)

@@ -27,6 +27,7 @@ from . import (
     sending,
     tun,
     udp,
+    watching,
 )
 from .peers import compile_peers
 from .rig import Rig
@@ -49,6 +50,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "tun": lambda rig: tun.run(),
     "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
+    "watching": lambda rig: watching.run(),
 }
 
 

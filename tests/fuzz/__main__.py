@@ -2,7 +2,8 @@
 
 The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
 messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise
-`WireError` and nothing else; that of assembly, damaged text, and `FilterError`.
+`WireError` and nothing else; the dissector raises nothing at all; that of assembly gets damaged
+text, and may raise `FilterError`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import golden
+from aioprocket import dissect
 from aioprocket.bpf import assemble
 from aioprocket.errors import FilterError, WireError
 from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
@@ -39,6 +41,14 @@ PURE = ("request.c", "policy.c", "policy_parse.c", "confine.c")
 Parser = Callable[[bytes], object]
 
 
+def summarize(data: bytes) -> None:
+    for linktype in dissect.LINKTYPES:
+        try:
+            dissect.summarize(data, linktype)
+        except WireError as error:
+            raise AssertionError(f"linktype {linktype}") from error
+
+
 def assemble_damaged(text: bytes) -> object:
     """Every byte is some character."""
     return assemble(text.decode("latin-1"))
@@ -55,7 +65,9 @@ PARSERS: dict[str, list[Parser]] = {
         ip.IPv4Header.parse,
         ip.IPv6Header.parse,
         udp.UdpHeader.parse,
+        summarize,
     ],
+    "dissect": [summarize],
     "assembly": [assemble_damaged],
 }
 
