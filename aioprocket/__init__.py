@@ -53,6 +53,7 @@ from .errors import (
 from .helper import Helper, helper_path
 from .opening import Door
 from .packet import Batch, Packet
+from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
 from .spec import Fanout
 
 __all__ = (
@@ -65,6 +66,8 @@ __all__ = (
     "ClosedError",
     "DeviceChannel",
     "Door",
+    "Echo",
+    "EchoError",
     "Fanout",
     "FilterError",
     "Helper",
@@ -73,14 +76,19 @@ __all__ = (
     "HelperNotFoundError",
     "HelperProtocolError",
     "HelperTimeoutError",
+    "HostWindow",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
+    "Monitor",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
     "Packet",
     "PacketChannel",
+    "PingResult",
+    "Pinger",
+    "PingerStats",
     "RawProtocol",
     "RawTransport",
     "ReportedError",
@@ -100,5 +108,6 @@ __all__ = (
     "open_icmp",
     "open_packet",
     "open_tun",
+    "ping",
     "prometheus",
 )
