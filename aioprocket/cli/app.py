@@ -3,11 +3,11 @@
 import sys
 
 import typer
-from rich.console import Console
 
 from ..errors import AioprocketError
-from . import helper, policy
+from . import helper, ping, policy, sweep
 from .doctor import doctor
+from .failure import tell
 
 __all__ = ("app", "main")
 
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.add_typer(helper.app, name="helper")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor)
+app.command(epilog=ping.EPILOG)(ping.ping)
+app.command(epilog=sweep.EPILOG)(sweep.sweep)
 
 
 def main() -> None:
@@ -27,8 +29,5 @@ def main() -> None:
     try:
         app()
     except AioprocketError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"aioprocket: {error}", markup=False)
-        if error.hint:
-            console.print(error.hint, markup=False)
+        tell(error)
         sys.exit(1)
