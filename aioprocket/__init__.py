@@ -54,10 +54,13 @@ from .helper import Helper, helper_path
 from .opening import Door
 from .packet import Batch, Packet
 from .spec import Fanout
+from .tracer import Answer, Hop, Trace, traceroute
+from .wire.icmp_extensions import MplsLabel
 
 __all__ = (
     "ActiveModeError",
     "AioprocketError",
+    "Answer",
     "Batch",
     "BusyError",
     "Channel",
@@ -73,9 +76,11 @@ __all__ = (
     "HelperNotFoundError",
     "HelperProtocolError",
     "HelperTimeoutError",
+    "Hop",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
+    "MplsLabel",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
@@ -90,6 +95,7 @@ __all__ = (
     "Stamp",
     "StampInfo",
     "Stats",
+    "Trace",
     "TunChannel",
     "WireError",
     "bpf",
@@ -101,4 +107,5 @@ __all__ = (
     "open_packet",
     "open_tun",
     "prometheus",
+    "traceroute",
 )
