@@ -54,7 +54,16 @@ from .helper import Helper, helper_path
 from .opening import Door
 from .packet import Batch, Packet
 from .spec import Fanout
-from .tracer import Answer, Hop, Trace, traceroute
+from .tracer import (
+    Answer,
+    Hop,
+    HopStatistics,
+    PathWatch,
+    Snapshot,
+    Trace,
+    mtr,
+    traceroute,
+)
 from .wire.icmp_extensions import MplsLabel
 
 __all__ = (
@@ -77,6 +86,7 @@ __all__ = (
     "HelperProtocolError",
     "HelperTimeoutError",
     "Hop",
+    "HopStatistics",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
@@ -86,11 +96,13 @@ __all__ = (
     "OpenError",
     "Packet",
     "PacketChannel",
+    "PathWatch",
     "RawProtocol",
     "RawTransport",
     "ReportedError",
     "ResolutionError",
     "Sent",
+    "Snapshot",
     "SpecError",
     "Stamp",
     "StampInfo",
@@ -101,6 +113,7 @@ __all__ = (
     "bpf",
     "create_endpoint",
     "helper_path",
+    "mtr",
     "open",
     "open_device",
     "open_icmp",

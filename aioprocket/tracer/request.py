@@ -9,7 +9,7 @@ from ..helper import HelperLike
 from ..spec import IpAddress
 from .flow import LEAST_SIZE, Method
 
-__all__ = ("Flavour", "TraceRequest", "whole")
+__all__ = ("Flavour", "TraceRequest", "seconds", "whole")
 
 Flavour = Literal["auto", "raw", "dgram"]
 
@@ -34,7 +34,12 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     return value
 
 
-def _positive(name: str, value: Any) -> None:
+def seconds(name: str, value: Any) -> None:
+    """Check that it is a finite number above 0.
+
+    Raises:
+        SpecError: It is not.
+    """
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not math.isfinite(value) or value <= 0:
         raise SpecError(f"{name} {value!r} is not a number of seconds above 0")
@@ -75,7 +80,7 @@ class TraceRequest:
         whole("probes", self.probes, 1, 100)
         if self.parallel is not None:
             whole("parallel", self.parallel, 1, _MAX_PARALLEL)
-        _positive("timeout", self.timeout)
+        seconds("timeout", self.timeout)
         self._check_port()
         self._check_size()
 

@@ -127,10 +127,8 @@ class Trace:
                 if path.done:
                     break
                 await walk.advance()
-        except BaseException as error:
-            # Who gives up waiting for one hop may still ask for it later.
-            if isinstance(error, Exception):
-                self.close()
+        except Exception:  # not a cancellation: who gives up waiting may ask again
+            self.close()
             raise
         self.close()
         raise StopAsyncIteration

@@ -162,3 +162,48 @@ async def test_a_host_without_an_address_is_refused() -> None:
         await traced("no host.invalid")
     with pytest.raises(ResolutionError):
         await traced("::1", family=4)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_watch_counts_round_by_round(way: Chain, method: Any) -> None:
+    snapshots = [
+        snapshot
+        async for snapshot in aioprocket.mtr(
+            way.destination(), method=method, interval=0.01, rounds=4, timeout=PATIENT
+        )
+    ]
+
+    assert [snapshot.round for snapshot in snapshots] == [1, 2, 3, 4]
+    last = snapshots[-1]
+    assert [str(hop.address) for hop in last.hops] == way.addresses()
+    assert [(hop.sent, hop.received, hop.loss) for hop in last.hops] == [(4, 4, 0)] * HOPS
+    assert [hop.reached for hop in last.hops] == [False] * (HOPS - 1) + [True]
+    for hop in last.hops:
+        assert hop.best is not None
+        assert hop.average is not None
+        assert hop.worst is not None
+        assert 0 < hop.best <= hop.average <= hop.worst < PATIENT
+
+
+@pytest.mark.anyio
+async def test_a_watch_can_be_left(way: Chain) -> None:
+    async with aioprocket.mtr(way.destination(), interval=0.01) as watch:
+        async for snapshot in watch:
+            if snapshot.round == 3:
+                break
+
+    assert snapshot.reached
+    with pytest.raises(StopAsyncIteration):
+        await anext(watch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"interval": 0}, "interval 0"), ({"rounds": 0}, "rounds 0"), ({"max_hops": 0}, "max_hops")],
+)
+def test_a_watch_that_cannot_be_is_refused_at_the_call(
+    arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        aioprocket.mtr("127.0.0.1", **arguments)
