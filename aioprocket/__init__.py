@@ -55,10 +55,22 @@ from .opening import Door
 from .packet import Batch, Packet
 from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
 from .spec import Fanout
+from .tracer import (
+    Answer,
+    Hop,
+    HopStatistics,
+    PathWatch,
+    Snapshot,
+    Trace,
+    mtr,
+    traceroute,
+)
+from .wire.icmp_extensions import MplsLabel
 
 __all__ = (
     "ActiveModeError",
     "AioprocketError",
+    "Answer",
     "Batch",
     "BusyError",
     "Channel",
@@ -81,6 +93,12 @@ __all__ = (
     "InetChannel",
     "LinkDownError",
     "Monitor",
+    "Hop",
+    "HopStatistics",
+    "IcmpChannel",
+    "InetChannel",
+    "LinkDownError",
+    "MplsLabel",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
@@ -89,20 +107,24 @@ __all__ = (
     "PingResult",
     "Pinger",
     "PingerStats",
+    "PathWatch",
     "RawProtocol",
     "RawTransport",
     "ReportedError",
     "ResolutionError",
     "Sent",
+    "Snapshot",
     "SpecError",
     "Stamp",
     "StampInfo",
     "Stats",
+    "Trace",
     "TunChannel",
     "WireError",
     "bpf",
     "create_endpoint",
     "helper_path",
+    "mtr",
     "open",
     "open_device",
     "open_icmp",
@@ -110,4 +132,5 @@ __all__ = (
     "open_tun",
     "ping",
     "prometheus",
+    "traceroute",
 )
