@@ -192,7 +192,7 @@ class Pinger:
         finally:
             lane.table.abandon(group)
         echoes = [
-            echo.with_duplicates(count) if (count := group.repeats.get(echo.sequence)) else echo
+            echo.with_duplicates(more) if (more := group.repeats.get(echo.sequence)) else echo
             for echo in sorted(echoes, key=attrgetter("sequence"))
         ]
         return PingResult.of(str(host), target.address, echoes)

@@ -129,7 +129,7 @@ def quoted_error(
 
 def read_reports(sock: socket.socket, version: Literal[4, 6]) -> list[Report]:
     """Empty the error queue of a ping socket."""
-    reports = []
+    reports: list[Report] = []
     while True:
         try:
             quoted, ancillary, _, address = sock.recvmsg(_ROOM, _CONTROL, socket.MSG_ERRQUEUE)

@@ -166,9 +166,9 @@ class Course:
         item = self._items[self._at]
         match item:
             case Echo(packed=packed) | Target(packed=packed):
-                version = 4 if len(packed) == 4 else 6
+                version = _version_of(packed)
             case bytes():
-                version = 4 if len(item) == 4 else 6
+                version = _version_of(item)
                 if version == self._version:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, _MANY)
@@ -199,3 +199,7 @@ class Course:
             await wait_for_any(list(self._lanes.values()), until)
         else:
             await checkpoint()
+
+
+def _version_of(packed: bytes) -> Literal[4, 6]:
+    return 4 if len(packed) == 4 else 6
