@@ -5,17 +5,17 @@ import time
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import anyio
 
+from .._system._native import EchoGroup
 from ..errors import SpecError
 from ..spec import IpAddress
 from .echo import Echo
-from .group import EchoGroup
-from .lane import Lane, wait_for_any
+from .lane import READ, Lane, wait_for_any
 from .settings import positive, whole
-from .sweep import Source
+from .source import Source
 from .targets import Target
 
 __all__ = ("HostWindow", "Monitor")
@@ -109,7 +109,7 @@ class Monitor:
     def __init__(
         self,
         source: Source,
-        lane_of: Callable[[int], Awaitable[Lane]],
+        lane_of: Callable[[Literal[4, 6]], Awaitable[Lane]],
         new_group: Callable[[], EchoGroup],
         *,
         interval: float,
@@ -171,7 +171,7 @@ class Monitor:
             self._running = False
 
     async def _prepare(self) -> None:
-        while (target := await self._source.next()) is not None:
+        async for target in self._source.each():
             self._watched.setdefault(target.host or str(target.address), _Watched(target))
             if target.version not in self._lanes:
                 lane = await self._lane_of(target.version)
@@ -181,14 +181,14 @@ class Monitor:
         for one in watched:
             lane, group = self._lanes[one.target.version]
             # Without room it is the next turn's: the interval is a promise, each probe is not.
-            if lane.send(group, one.target, one.next):
+            if lane.send(group, [one.target], 0, one.next):
                 one.next += 1
 
     def _collect(self) -> list[Echo]:
         found: list[Echo] = []
         for lane, group in self._lanes.values():
             lane.check_open()
-            while lane.receive() == _SLICE:
+            while lane.receive() == READ:
                 pass
             lane.table.expire(group, time.monotonic_ns())
             found += group.take()

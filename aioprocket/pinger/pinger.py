@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from types import TracebackType
@@ -10,17 +9,18 @@ from typing import Literal, NamedTuple, Self
 
 import anyio
 
+from .._system._native import EchoGroup
 from ..errors import ClosedError
 from ..helper import HelperLike
 from ..spec import IpAddress
 from .echo import Echo, PingResult
-from .group import EchoGroup
 from .lane import Lane
 from .monitor import Monitor
 from .opening import open_socket
 from .settings import Probes, Settings, positive, source_address
 from .single import Plan, probe_one
-from .sweep import Course, Pace, Source
+from .source import Source
+from .sweep import Course, Pace
 from .targets import Host, Hosts, Target, first_target
 
 __all__ = ("Pinger", "PingerStats", "ping")
@@ -192,7 +192,7 @@ class Pinger:
         finally:
             lane.table.abandon(group)
         echoes = [
-            replace(echo, duplicates=group.repeats.get(echo.sequence, 0))
+            echo.with_duplicates(more) if (more := group.repeats.get(echo.sequence)) else echo
             for echo in sorted(echoes, key=attrgetter("sequence"))
         ]
         return PingResult.of(str(host), target.address, echoes)
@@ -261,6 +261,7 @@ class Pinger:
         course = Course(
             Source(hosts, self._settings),
             Pace(rate, window, count),
+            self._settings,
             self._lane,
             self._groups(size, pattern, timeout),
         )
@@ -320,7 +321,7 @@ class Pinger:
         anybody = self._settings.broadcast or (target is not None and not any(target.packed))
         return EchoGroup(probes.size, probes.pattern, probes.timeout_ns, anybody)
 
-    async def _lane(self, version: int) -> Lane:
+    async def _lane(self, version: Literal[4, 6]) -> Lane:
         if self._closed:
             raise ClosedError("the pinger is closed")
         if version in self._lanes:
@@ -329,12 +330,11 @@ class Pinger:
             self._lock = anyio.Lock()
         async with self._lock:
             if version not in self._lanes:
-                known: Literal[4, 6] = 4 if version == 4 else 6
-                sock, identifier = await open_socket(known, self._settings, self._open_timeout)
+                sock, identifier = await open_socket(version, self._settings, self._open_timeout)
                 if self._closed:
                     sock.close()
                     raise ClosedError("the pinger was closed while it was opened")
-                self._lanes[version] = Lane(sock, known, identifier, self._settings)
+                self._lanes[version] = Lane(sock, version, identifier)
             return self._lanes[version]
 
 

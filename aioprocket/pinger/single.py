@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
+from .._system._native import EchoGroup
 from ..errors import SpecError
 from ..readiness import checkpoint
 from .echo import Echo
-from .group import EchoGroup
 from .lane import Lane
 from .settings import positive, whole
 from .targets import Target
@@ -68,7 +68,7 @@ async def probe_one(
         if (end is not None and now >= end) or not (more or group.in_flight):
             return
         if more and now >= next_at and (plan.interval or not group.in_flight):
-            if lane.send(group, target, sent):
+            if lane.send(group, [target], 0, sent):
                 sent += 1
                 refused = 0
                 next_at = max(next_at + plan.gap(), now - plan.interval)

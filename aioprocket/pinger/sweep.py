@@ -1,100 +1,26 @@
 """Probes to any number of hosts: a window of them is on its way, the rest waits in its iterator."""
 
+import errno
 import math
 import time
-from collections import deque
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterator,
-)
-from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Final, Literal
 
-from ..errors import SpecError
+from .._system._native import EchoGroup
 from ..readiness import checkpoint
-from .echo import Echo
-from .group import EchoGroup
-from .lane import Lane, wait_for_any
+from .echo import Echo, EchoError
+from .lane import READ, Lane, wait_for_any
 from .pace import Bucket
 from .settings import Settings, positive, whole
 from .single import PAUSES
-from .targets import Host, Hosts, Network, Target, check, first_target, literal
+from .source import Source
+from .targets import Target
 
-__all__ = ("Course", "Pace", "Source")
+__all__ = ("Course", "Pace")
 
 _BATCH: Final = 64  # probes sent between two reads
 _TURN: Final = 0.002  # seconds until the other tasks get their turn
-
-
-class Source:
-    """The targets, one by one, with the names looked up.
-
-    Args:
-        hosts: As `Pinger.sweep` takes them.
-        settings: What the targets have to fit.
-    """
-
-    def __init__(self, hosts: Hosts, settings: Settings) -> None:
-        if isinstance(hosts, str | bytes):
-            raise SpecError(
-                f"hosts {hosts!r} is no iterable of hosts", hint="one host is [host], or ping()"
-            )
-        self._settings = settings
-        self._slow: AsyncIterator[Host | Network] | None = None
-        self._fast: Iterator[Host | Network] = iter(())
-        self._network: Iterator[Any] | None = None
-        if isinstance(hosts, AsyncIterable):
-            self._slow = aiter(hosts)
-        elif isinstance(hosts, IPv4Network | IPv6Network):
-            self._fast = iter((hosts,))
-        else:
-            self._fast = iter(hosts)
-
-    async def next(self) -> Target | None:
-        """The next target; None: there is no more.
-
-        Raises:
-            What `first_target` raises.
-        """
-        while True:
-            if self._network is not None:
-                packed = next(self._network, None)
-                if packed is not None:
-                    return Target("", packed)
-                self._network = None
-            host = await self._host()
-            if host is None:
-                return None
-            if isinstance(host, IPv4Network | IPv6Network):
-                self._network = _addresses(host)
-                continue
-            target = literal(host)
-            if target is None:
-                return await first_target(host, self._settings)
-            check(target, self._settings)
-            return target
-
-    async def _host(self) -> Host | Network | None:
-        if self._slow is not None:
-            return await anext(self._slow, None)
-        return next(self._fast, None)
-
-
-def _addresses(network: Network) -> Iterator[bytes]:
-    length = network.max_prefixlen // 8
-    first = int(network.network_address)
-    return (number.to_bytes(length, "big") for number in _count(first, network.num_addresses))
-
-
-def _count(first: int, count: int) -> Iterator[int]:
-    number, end = first, first + count
-    while number < end:  # range() of all of IPv6 is fine, its len() is not
-        yield number
-        number += 1
+_MANY: Final = EchoError(kind="broadcast", errno=errno.EACCES)
 
 
 class Pace:
@@ -114,23 +40,23 @@ class Pace:
     def allows(self, in_flight: int, window: int) -> int:
         """Probes that may leave now."""
         room = min((self.window or window) - in_flight, _BATCH)
-        if time.monotonic() < self._blocked_until:
+        if self._blocked_until and time.monotonic() < self._blocked_until:
             return 0
         if self._bucket is not None:
             room = min(room, self._bucket.available(time.monotonic_ns()))
         return max(0, room)
 
-    def note_sent(self) -> None:
-        """One left."""
+    def note_sent(self, count: int) -> None:
+        """So many left."""
         self._refusals = 0
+        self._blocked_until = 0.0
         if self._bucket is not None:
-            self._bucket.take(1)
+            self._bucket.take(count)
 
-    def note_refused(self) -> None:
-        """There was no room for it: wait a moment, and twice as long the next time."""
-        pause = PAUSES[min(self._refusals, len(PAUSES) - 1)]
+    def note_blocked(self) -> None:
+        """There was no room for one: wait a moment, and twice as long the next time."""
+        self._blocked_until = time.monotonic() + PAUSES[min(self._refusals, len(PAUSES) - 1)]
         self._refusals += 1
-        self._blocked_until = time.monotonic() + pause
 
     def next_at(self) -> float | None:
         """When more may leave, as far as time alone says; None: it does not."""
@@ -147,15 +73,19 @@ class Course:
         self,
         source: Source,
         pace: Pace,
-        lane_of: Callable[[int], Awaitable[Lane]],
+        settings: Settings,
+        lane_of: Callable[[Literal[4, 6]], Awaitable[Lane]],
         new_group: Callable[[], EchoGroup],
     ) -> None:
         self._source = source
         self._pace = pace
         self._lane_of = lane_of
         self._new_group = new_group
+        self._version: Literal[4, 6] = settings.version or 4  # of what was sent last
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
-        self._again: deque[tuple[Target, int]] = deque()
+        self._items: list[Any] = []  # what is to be sent next, from _at on
+        self._at = 0
+        self._again: list[Any] = []  # echoes of hosts that get another probe
         self._exhausted = False
 
     async def run(self) -> AsyncGenerator[Echo, None]:
@@ -179,69 +109,97 @@ class Course:
             for lane, group in self._lanes.values():
                 lane.table.abandon(group)
 
+    # Receiving
+
     def _collect(self) -> list[Echo]:
-        found: list[Echo] = []
+        found: list[Any] = []
         for lane, group in self._lanes.values():
             lane.check_open()
-            lane.receive()
+            while lane.receive() == READ:
+                pass
             lane.table.expire(group, time.monotonic_ns())
-            found += group.take()
+            if len(group):
+                found += group.take()
         if self._pace.count > 1:
-            for echo in found:
-                if echo.sequence + 1 < self._pace.count:
-                    self._again.append((_target_of(echo), echo.sequence + 1))
+            last = self._pace.count - 1
+            self._again += [echo for echo in found if echo.sequence < last]
         return found
-
-    async def _send(self) -> int:
-        sent = 0
-        for _ in range(self._pace.allows(self._in_flight(), self._window())):
-            probe = await self._next()
-            if probe is None:
-                break
-            target, sequence = probe
-            lane, group = self._lanes.get(target.version) or await self._enter(target.version)
-            if not lane.send(group, target, sequence):
-                self._again.appendleft(probe)
-                self._pace.note_refused()
-                break
-            self._pace.note_sent()
-            sent += 1
-        return sent
-
-    async def _next(self) -> tuple[Target, int] | None:
-        if self._again:
-            return self._again.popleft()
-        if self._exhausted:
-            return None
-        target = await self._source.next()
-        if target is None:
-            self._exhausted = True
-            return None
-        return target, 0
-
-    async def _enter(self, version: int) -> tuple[Lane, EchoGroup]:
-        self._lanes[version] = await self._lane_of(version), self._new_group()
-        return self._lanes[version]
 
     def _in_flight(self) -> int:
         return sum(group.in_flight for _, group in self._lanes.values())
 
+    # Sending
+
+    async def _send(self) -> int:
+        room = self._pace.allows(self._in_flight(), self._window())
+        if room and self._at == len(self._items) and not await self._refill(room):
+            return 0
+        sent = 0
+        while self._at < len(self._items) and sent < room:
+            lane, group = self._lanes.get(self._version) or await self._enter(self._version)
+            # What the pace does not allow now stays for the next time.
+            items = self._items if len(self._items) <= self._at + room - sent else (
+                self._items[: self._at + room - sent]
+            )  # fmt: skip
+            before, self._at = self._at, lane.send(group, items, self._at, 0)
+            sent += self._at - before
+            if self._at == len(items):
+                break
+            if lane.blocked:
+                self._pace.note_blocked()
+                break
+            await self._understand()
+        if sent:
+            self._pace.note_sent(sent)
+        return sent
+
+    async def _refill(self, room: int) -> bool:
+        """Something to send, if there is more; hosts that have begun come first."""
+        self._items, self._again, self._at = self._again, [], 0
+        if not self._items and not self._exhausted:
+            self._items = await self._source.batch(room)
+            self._exhausted = not self._items
+        return bool(self._items)
+
+    async def _understand(self) -> None:
+        """The next item is none that the lane's table takes."""
+        item = self._items[self._at]
+        match item:
+            case Echo(packed=packed) | Target(packed=packed):
+                version = _version_of(packed)
+            case bytes():
+                version = _version_of(item)
+                if version == self._version:
+                    lane, group = self._lanes[version]
+                    lane.table.refuse(group, item, 0, _MANY)
+                    self._at += 1
+            case _:
+                items = await self._source.targets(self._items[self._at :])
+                self._items, self._at = items or [], 0
+                return
+        self._version = version
+
+    async def _enter(self, version: Literal[4, 6]) -> tuple[Lane, EchoGroup]:
+        self._lanes[version] = await self._lane_of(version), self._new_group()
+        return self._lanes[version]
+
     def _window(self) -> int:
         return min((lane.window for lane, _ in self._lanes.values()), default=_BATCH)
 
+    # Waiting
+
     def _done(self) -> bool:
-        return self._exhausted and not self._again and not self._in_flight()
+        waiting = self._again or self._at < len(self._items) or not self._exhausted
+        return not waiting and not self._in_flight()
 
     async def _wait(self) -> None:
-        more = not self._exhausted or self._again
-        next_at = self._pace.next_at() if more else None
-        if next_at is None and not self._in_flight():
+        next_at = self._pace.next_at()
+        if self._in_flight() or (next_at is not None and self._lanes):
+            until = math.inf if next_at is None else next_at
+            await wait_for_any(list(self._lanes.values()), until)
+        else:
             await checkpoint()
-            return
-        until = math.inf if next_at is None else next_at
-        await wait_for_any(list(self._lanes.values()), until)
 
 
-def _target_of(echo: Echo) -> Target:
-    scope = getattr(echo.address, "scope_id", None)
-    return Target(echo.host, echo.address.packed, int(scope) if scope else 0)
+def _version_of(packed: bytes) -> Literal[4, 6]:
+    return 4 if len(packed) == 4 else 6

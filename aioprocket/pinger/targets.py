@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import AsyncIterable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..errors import ResolutionError, SpecError
 from ..resolve import resolve_host
@@ -31,7 +31,7 @@ class Target(NamedTuple):
     scope: int = 0
 
     @property
-    def version(self) -> int:
+    def version(self) -> Literal[4, 6]:
         """Of IP."""
         return 4 if len(self.packed) == 4 else 6
 

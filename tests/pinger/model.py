@@ -1,4 +1,4 @@
-"""Which reply belongs to which probe. No socket, no loop; every moment is an argument.
+"""The table of probes once more, in Python and as plainly as can be: what the native one must do.
 
 A probe has a serial number, of which the request's sequence is the lower half, and a cookie: a
 keyed hash of the serial number and the address, with the serial number behind it. So a reply is
@@ -9,25 +9,119 @@ Two clocks: the realtime one, by which the kernel stamps packets, measures; the 
 nobody sets, says when a probe has had its time, and bounds what the other may claim.
 """
 
-import ipaddress
 import struct
+from collections import OrderedDict
 from typing import Final, Literal
 
-from ..wire.checksum import checksum
-from .echo import Echo, EchoError, error_kind
-from .group import COOKIE, EchoGroup, Probe
+from aioprocket.pinger.echo import Clock, Echo, EchoError
+from aioprocket.wire.checksum import checksum
+
 from .siphash import siphash
 
-__all__ = ("EchoTable",)
-
+COOKIE: Final = 16  # bytes: the hash, the serial number
 _HASH: Final = 8
 _HEADER: Final = struct.Struct("!BBHHH")
 _REQUEST: Final = {4: 8, 6: 128}
 _REPLY: Final = {4: 0, 6: 129}
 _SEQUENCES: Final = 1 << 16
+_FIRST_CAPACITY: Final = 1024
 _MOST: Final = _SEQUENCES // 2  # probes in flight
 # Nanoseconds that the two clocks may differ in what they measure: one is steered, the other not.
 _TOLERANCE: Final = 1_000_000
+
+
+class EchoGroup:
+    """Probes of one task: what they look like, how long they have, and what became of them.
+
+    Args:
+        size: Bytes behind the ICMP header.
+        pattern: What follows the cookie, again and again; empty: zeros.
+        timeout_ns: After which a probe is lost.
+        anybody: A reply may come from another address than the probe went to.
+    """
+
+    def __init__(self, size: int, pattern: bytes, timeout_ns: int, anybody: bool = False) -> None:
+        self.size = size
+        self.timeout_ns = timeout_ns
+        self.anybody = anybody
+        self.repeats: dict[int, int] = {}
+        repeated = pattern * (size // len(pattern) + 1) if pattern else bytes(size)
+        self._filling = repeated[: max(0, size - COOKIE)]
+        self.flying: OrderedDict[int, Probe] = OrderedDict()
+        self.finished: list[Echo] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Probes without an end yet."""
+        return len(self.flying)
+
+    def __len__(self) -> int:
+        return len(self.finished)
+
+    def take(self) -> list[Echo]:
+        """What has come to its end since the last call."""
+        finished, self.finished = self.finished, []
+        return finished
+
+    def payload(self, cookie: bytes) -> bytes:
+        """What a probe carries."""
+        return (cookie + self._filling)[: self.size]
+
+
+class Probe:
+    """One request, and where it went."""
+
+    __slots__ = (
+        "address", "group", "host", "scope", "sent_monotonic", "sent_ns", "sequence", "serial",
+        "stamped", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        serial: int,
+        group: EchoGroup,
+        host: str,
+        address: bytes,
+        scope: int,
+        sequence: int,
+        sent_ns: int,
+        sent_monotonic: int,
+    ) -> None:
+        self.serial = serial
+        self.group = group
+        self.host = host
+        self.address = address
+        self.scope = scope
+        self.sequence = sequence
+        self.sent_ns = sent_ns
+        self.sent_monotonic = sent_monotonic
+        self.stamped = False
+        self.state: Literal["flying", "answered", "ended"] = "flying"
+
+    def echo(
+        self,
+        *,
+        rtt: float | None = None,
+        received_ns: int = 0,
+        ttl: int | None = None,
+        size: int = 0,
+        error: EchoError | None = None,
+        clock: Clock = "receive",
+    ) -> Echo:
+        """What becomes of it."""
+        return Echo(
+            host=self.host,
+            packed=self.address,
+            sequence=self.sequence,
+            scope=self.scope,
+            rtt=rtt,
+            sent_ns=self.sent_ns,
+            received_ns=received_ns,
+            ttl=ttl,
+            size=size,
+            error=error,
+            clock=clock,
+        )
 
 
 class EchoTable:
@@ -64,7 +158,8 @@ class EchoTable:
         self._next = first
         self._first = first
         self._unchecked = unchecked
-        self._probes: dict[int, Probe] = {}  # by sequence
+        self._probes: dict[int, Probe] = {}  # by slot
+        self._capacity = 0
         self._flying = 0
         self.foreign = 0
         self.spoofed = 0
@@ -82,35 +177,31 @@ class EchoTable:
     def build(
         self,
         group: EchoGroup,
-        host: str,
-        address: bytes,
-        scope: int,
+        item: tuple[str, bytes, int],
         sequence: int,
         now_ns: int,
         monotonic_ns: int,
     ) -> tuple[int, bytes] | None:
-        """The serial number and the bytes of a request that is sent now; None: too many fly.
-
-        Args:
-            group: What it belongs to.
-            host: What it was asked for as; empty: its address.
-            address: 4 or 16 bytes.
-            scope: Of a link-local address of IPv6.
-            sequence: Which probe to this host.
-            now_ns: By the realtime clock.
-            monotonic_ns: By the monotonic one.
-        """
         if self._flying >= _MOST:
             return None
-        while (old := self._probes.get(self._next % _SEQUENCES)) and old.state == "flying":
+        if 2 * self._flying >= self._capacity:
+            self._grow()
+        while (old := self._probes.get(self._slot(self._next))) and old.state == "flying":
             self._next += 1
         serial = self._next
         self._next += 1
-        probe = Probe(serial, group, host, address, scope, sequence, now_ns, monotonic_ns)
-        self._probes[serial % _SEQUENCES] = probe
+        probe = Probe(serial, group, *item, sequence, now_ns, monotonic_ns)
+        self._probes[self._slot(serial)] = probe
         group.flying[serial] = probe
         self._flying += 1
         return serial, self._request(probe)
+
+    def _slot(self, serial: int) -> int:
+        return serial % self._capacity if self._capacity else 0
+
+    def _grow(self) -> None:
+        self._capacity = 2 * self._capacity or _FIRST_CAPACITY
+        self._probes = {self._slot(probe.serial): probe for probe in self._probes.values()}
 
     def _request(self, probe: Probe) -> bytes:
         payload = probe.group.payload(self._cookie(probe.serial, probe.address))
@@ -132,11 +223,10 @@ class EchoTable:
             probe.sent_ns = sent_ns
             probe.stamped = True
 
-    def refuse(self, serial: int, error: EchoError) -> None:
-        """A probe could not be sent: that is its end."""
-        probe = self._find(serial)
-        if probe is not None and probe.state == "flying":
-            self._end(probe, "ended", probe.echo(error=error))
+    def refuse(
+        self, group: EchoGroup, item: tuple[str, bytes, int], sequence: int, error: EchoError
+    ) -> None:
+        group.finished.append(Probe(0, group, *item, sequence, 0, 0).echo(error=error))
 
     def take_back(self, serial: int) -> None:
         """A probe was not sent, and will be tried again: as if it had not been built."""
@@ -167,70 +257,66 @@ class EchoTable:
 
     def take(
         self, message: bytes, source: bytes, ttl: int | None, received_ns: int, monotonic_ns: int
-    ) -> EchoGroup | None:
-        """Judge a message that came.
-
-        Args:
-            message: From its ICMP header on.
-            source: The sender's address.
-            ttl: As it arrived with.
-            received_ns: By the realtime clock, as the kernel says; 0: it does not.
-            monotonic_ns: Now.
-
-        Returns:
-            The group that got an echo by it, if any.
-        """
+    ) -> None:
         if len(message) < _HEADER.size:
             self.foreign += 1
-            return None
+            return
         kind, code, _, identifier, sequence = _HEADER.unpack_from(message)
         if kind == _REQUEST[self.version]:
-            return None  # our own, where we are the target as well
+            return  # our own, where we are the target as well
         if kind != _REPLY[self.version] or code or identifier != self.identifier:
             self.foreign += 1
-            return None
+            return
         if self._unchecked and checksum(message):
             self.corrupted += 1
-            return None
+            return
         payload = message[_HEADER.size :]
-        if len(payload) >= COOKIE:
-            serial = int.from_bytes(payload[_HASH:COOKIE], "big")
-        else:
-            serial = self._next - 1 - (self._next - 1 - sequence) % _SEQUENCES
+        whole = len(payload) >= COOKIE
+        serial = int.from_bytes(payload[_HASH:COOKIE], "big") if whole else self._last(sequence)
         probe = self._find(serial)
-        if probe is None or serial % _SEQUENCES != sequence:
-            self._judge_unknown(serial, sequence, source, payload)
-            return None
-        expected = probe.group.payload(self._cookie(serial, probe.address))
-        if payload[:_HASH] != expected[: min(_HASH, len(payload))] or (
-            source != probe.address and not probe.group.anybody
-        ):
+        if serial % _SEQUENCES != sequence:
             self.spoofed += 1
-            return None
-        if payload != expected[: len(payload)] or len(payload) < min(COOKIE, len(expected)):
-            self.corrupted += 1
-            return None
-        return self._answer(probe, len(payload), ttl, received_ns, monotonic_ns)
-
-    def _judge_unknown(self, serial: int, sequence: int, source: bytes, payload: bytes) -> None:
-        """Of a probe that is forgotten there is the cookie alone."""
-        known = self._first <= serial < self._next and serial % _SEQUENCES == sequence
-        if known and len(payload) >= COOKIE and payload[:COOKIE] == self._cookie(serial, source):
-            self.late += 1
+        elif probe is None or probe.state == "ended":
+            cookie = self._cookie(serial, source if probe is None else probe.address)
+            known = self._first <= serial < self._next and payload[:COOKIE] == cookie
+            if known if whole else probe is not None:
+                self.late += 1
+            else:
+                self.spoofed += 1
         else:
+            self._take_reply(probe, payload, source, ttl, received_ns, monotonic_ns)
+
+    def _last(self, sequence: int) -> int:
+        return self._next - 1 - (self._next - 1 - sequence) % _SEQUENCES
+
+    def _take_reply(
+        self,
+        probe: Probe,
+        payload: bytes,
+        source: bytes,
+        ttl: int | None,
+        received_ns: int,
+        monotonic_ns: int,
+    ) -> None:
+        expected = probe.group.payload(self._cookie(probe.serial, probe.address))
+        if (
+            payload[:_HASH] != expected[: min(_HASH, len(payload))]
+            and (payload[: min(_HASH, len(expected))] != expected[:_HASH])
+        ) or (source != probe.address and not probe.group.anybody):
             self.spoofed += 1
+        elif payload != expected[: len(payload)] or len(payload) < min(COOKIE, len(expected)):
+            self.corrupted += 1
+        else:
+            self._answer(probe, len(payload), ttl, received_ns, monotonic_ns)
 
     def _answer(
         self, probe: Probe, size: int, ttl: int | None, received_ns: int, monotonic_ns: int
-    ) -> EchoGroup | None:
+    ) -> None:
         if probe.state == "answered":
             self.duplicate += 1
             repeats = probe.group.repeats
             repeats[probe.sequence] = repeats.get(probe.sequence, 0) + 1
-            return None
-        if probe.state == "ended":
-            self.late += 1
-            return None
+            return
         most = monotonic_ns - probe.sent_monotonic
         rtt, clock = received_ns - probe.sent_ns, "kernel" if probe.stamped else "receive"
         if not received_ns or not 0 <= rtt <= most + _TOLERANCE:
@@ -243,56 +329,24 @@ class EchoTable:
             clock=clock,  # type: ignore[arg-type]
         )
         self._end(probe, "answered", echo)
-        return probe.group
 
-    def take_error(
-        self,
-        type: int,
-        code: int,
-        rest: int,
-        router: bytes,
-        target: bytes,
-        quoted: bytes,
-        received_ns: int,
-    ) -> EchoGroup | None:
-        """Judge an ICMP error.
-
-        Args:
-            type: Of the message.
-            code: Of it.
-            rest: What follows its checksum: an MTU, or nothing.
-            router: Its sender.
-            target: Where the quoted packet was sent to.
-            quoted: That packet, from its ICMP header on: 8 bytes at least.
-            received_ns: By the realtime clock.
-
-        Returns:
-            The group that got an echo by it, if any.
-        """
-        kind = error_kind(self.version, type, code)
-        if kind is None or len(quoted) < _HEADER.size:
-            return None
-        asked, asked_code, _, identifier, sequence = _HEADER.unpack_from(quoted)
-        if (asked, asked_code, identifier) != (_REQUEST[self.version], 0, self.identifier):
+    def take_error(self, target: bytes, quoted: bytes, error: EchoError, received_ns: int) -> None:
+        if len(quoted) < _HEADER.size:
             self.foreign += 1
-            return None
-        probe = self._probes.get(sequence)
-        if probe is None or probe.address != target or not self._quotes(quoted, probe):
+            return
+        asked, _, _, identifier, sequence = _HEADER.unpack_from(quoted)
+        if (asked, identifier) != (_REQUEST[self.version], self.identifier):
+            self.foreign += 1
+            return
+        probe = self._find(self._last(sequence))
+        if probe is None or probe.address != target:
             self.spoofed += 1
-            return None
-        if probe.state != "flying":
+        elif probe.state != "flying":
             self.late += 1
-            return None
-        mtu = rest if self.version == 6 else rest & 0xFFFF
-        error = EchoError(
-            kind=kind,
-            router=ipaddress.ip_address(router),
-            type=type,
-            code=code,
-            mtu=(mtu or None) if kind == "frag-needed" else None,
-        )
-        self._end(probe, "ended", probe.echo(error=error, received_ns=received_ns))
-        return probe.group
+        elif not self._quotes(quoted, probe):
+            self.spoofed += 1
+        else:
+            self._end(probe, "ended", probe.echo(error=error, received_ns=received_ns))
 
     def _quotes(self, quoted: bytes, probe: Probe) -> bool:
         """Whether it is the probe that is quoted: as far as its bytes cannot be guessed."""
@@ -304,7 +358,7 @@ class EchoTable:
         return quoted[_HEADER.size : _HEADER.size + len(wanted)] == wanted
 
     def _find(self, serial: int) -> Probe | None:
-        probe = self._probes.get(serial % _SEQUENCES)
+        probe = self._probes.get(self._slot(serial))
         return probe if probe is not None and probe.serial == serial else None
 
     def _end(self, probe: Probe, state: Literal["answered", "ended"], echo: Echo | None) -> None:
