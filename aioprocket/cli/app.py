@@ -5,7 +5,7 @@ import sys
 import typer
 
 from ..errors import AioprocketError
-from . import helper, ping, policy, sweep
+from . import helper, ping, policy, scan, sweep, trace
 from .doctor import doctor
 from .failure import tell
 
@@ -22,6 +22,9 @@ app.add_typer(policy.app, name="policy")
 app.command()(doctor)
 app.command(epilog=ping.EPILOG)(ping.ping)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)
+app.command(epilog=trace.EPILOG)(trace.trace)
+app.command(epilog=trace.WATCH_EPILOG)(trace.mtr)
+app.command(epilog=scan.SCAN_EPILOG)(scan.scan)
 
 
 def main() -> None:
