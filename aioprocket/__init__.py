@@ -43,6 +43,7 @@ from .errors import (
     HelperProtocolError,
     HelperTimeoutError,
     LinkDownError,
+    MissingLibraryError,
     NotPermittedError,
     OpenError,
     ReportedError,
@@ -51,6 +52,7 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
+from .neighbours import Neighbour, Scan, arp, ndp, scan, vendor
 from .opening import Door
 from .packet import Batch, Packet
 from .spec import Fanout
@@ -58,10 +60,13 @@ from .tracer import (
     Answer,
     Hop,
     HopStatistics,
+    MtuLimit,
+    PathMtu,
     PathWatch,
     Snapshot,
     Trace,
     mtr,
+    path_mtu,
     traceroute,
 )
 from .wire.icmp_extensions import MplsLabel
@@ -90,17 +95,22 @@ __all__ = (
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
+    "MissingLibraryError",
     "MplsLabel",
+    "MtuLimit",
+    "Neighbour",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
     "Packet",
     "PacketChannel",
+    "PathMtu",
     "PathWatch",
     "RawProtocol",
     "RawTransport",
     "ReportedError",
     "ResolutionError",
+    "Scan",
     "Sent",
     "Snapshot",
     "SpecError",
@@ -110,15 +120,20 @@ __all__ = (
     "Trace",
     "TunChannel",
     "WireError",
+    "arp",
     "bpf",
     "create_endpoint",
     "helper_path",
     "mtr",
+    "ndp",
     "open",
     "open_device",
     "open_icmp",
     "open_packet",
     "open_tun",
+    "path_mtu",
     "prometheus",
+    "scan",
     "traceroute",
+    "vendor",
 )
