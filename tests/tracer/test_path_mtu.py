@@ -57,13 +57,10 @@ async def test_before_the_narrow_link_the_interface_is_the_limit(way: Chain) -> 
 
 @pytest.fixture
 def silent_way() -> Iterator[Chain]:
-    """The same, and router 2 does not say so: its errors have no way back."""
-    with chain(3) as made:
-        with made.networks[1].entered():
-            links.set_mtu("far", NARROW)
-            # Of these one in a thousand seconds, and the burst is gone with the first.
-            Path("/proc/sys/net/ipv4/icmp_ratemask").write_text(str(1 << 3))
-            Path("/proc/sys/net/ipv4/icmp_ratelimit").write_text(str(2**31 - 1))
+    """Another, where router 2 does not know that its next link is narrow."""
+    with chain(3, block=78) as made:
+        with made.networks[2].entered():
+            links.set_mtu("near", NARROW)
         yield made
 
 
@@ -71,11 +68,13 @@ def silent_way() -> Iterator[Chain]:
 @pytest.mark.anyio
 async def test_a_black_hole_is_told_from_a_limit(silent_way: Chain) -> None:
     found = await aioprocket.path_mtu(
-        silent_way.destination(), type="raw", most=1500, timeout=0.4, retries=1
+        silent_way.destination(), method="udp", most=1500, timeout=0.15, retries=1
     )
 
     assert found.black_hole
-    assert found.mtu == NARROW
+    assert found.limits == ()
+    # The end of a cable takes frames with a VLAN tag more: is_skb_forwardable() of the kernel.
+    assert found.mtu == NARROW + 4
 
 
 @pytest.fixture
