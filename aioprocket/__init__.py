@@ -43,6 +43,7 @@ from .errors import (
     HelperProtocolError,
     HelperTimeoutError,
     LinkDownError,
+    MissingLibraryError,
     NotPermittedError,
     OpenError,
     ReportedError,
@@ -51,6 +52,7 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
+from .neighbours import Neighbour, Scan, arp, ndp, scan, vendor
 from .opening import Door
 from .packet import Batch, Packet
 from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
@@ -59,10 +61,13 @@ from .tracer import (
     Answer,
     Hop,
     HopStatistics,
+    MtuLimit,
+    PathMtu,
     PathWatch,
     Snapshot,
     Trace,
     mtr,
+    path_mtu,
     traceroute,
 )
 from .wire.icmp_extensions import MplsLabel
@@ -95,12 +100,16 @@ __all__ = (
     "InetChannel",
     "LinkDownError",
     "Monitor",
+    "MissingLibraryError",
     "MplsLabel",
+    "MtuLimit",
+    "Neighbour",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
     "Packet",
     "PacketChannel",
+    "PathMtu",
     "PathWatch",
     "PingResult",
     "Pinger",
@@ -109,6 +118,7 @@ __all__ = (
     "RawTransport",
     "ReportedError",
     "ResolutionError",
+    "Scan",
     "Sent",
     "Snapshot",
     "SpecError",
@@ -118,16 +128,21 @@ __all__ = (
     "Trace",
     "TunChannel",
     "WireError",
+    "arp",
     "bpf",
     "create_endpoint",
     "helper_path",
     "mtr",
+    "ndp",
     "open",
     "open_device",
     "open_icmp",
     "open_packet",
     "open_tun",
     "ping",
+    "path_mtu",
     "prometheus",
+    "scan",
     "traceroute",
+    "vendor",
 )

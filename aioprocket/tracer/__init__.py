@@ -2,6 +2,7 @@
 
 from .continuous import PathWatch, mtr
 from .hop import Answer, Hop
+from .path_mtu import MtuLimit, PathMtu, path_mtu
 from .trace import Trace, traceroute
 from .watch import HopStatistics, Snapshot
 
@@ -9,9 +10,12 @@ __all__ = (
     "Answer",
     "Hop",
     "HopStatistics",
+    "MtuLimit",
+    "PathMtu",
     "PathWatch",
     "Snapshot",
     "Trace",
     "mtr",
+    "path_mtu",
     "traceroute",
 )

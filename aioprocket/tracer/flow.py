@@ -45,7 +45,11 @@ class EchoFlow:
         self.protocol = icmp.PROTOCOLS[version]
         self._identifier = identifier
         self._cookie = cookie[:_COOKIE_SIZE]
-        self._padding = bytes(_room(version, size, _ECHO))
+        self.resize(size)
+
+    def resize(self, size: int) -> None:
+        """Make the packets from here on ``size`` bytes long, IP header included."""
+        self._padding = bytes(_room(self.version, size, _ECHO))
 
     def build(self, number: int) -> bytes:
         """The message of probe ``number``; on a socket of IPv6 the kernel makes its checksum."""
@@ -88,8 +92,12 @@ class UdpFlow:
         self._header = UdpHeader(source_port=ports[0], destination_port=ports[1])
         self._cookie = cookie[:_COOKIE_SIZE]
         self._addresses = {"source": source, "destination": destination}
-        self._padding = bytes(_room(version, size, 8 + _COOKIE.size))
         self._by_checksum: dict[bytes, int] = {}
+        self.resize(size)
+
+    def resize(self, size: int) -> None:
+        """Make the packets from here on ``size`` bytes long, IP header included."""
+        self._padding = bytes(_room(self.version, size, 8 + _COOKIE.size))
 
     def build(self, number: int) -> bytes:
         """The payload of probe ``number``; the header is the kernel's."""
@@ -130,6 +138,9 @@ class SynFlow:
         self._ports = ports
         self._base = int.from_bytes(cookie[:4], "big")
         self._source, self._destination = source, destination
+
+    def resize(self, size: int) -> None:
+        """Nothing: a SYN has the size that it has."""
 
     def build(self, number: int) -> bytes:
         """The segment of probe ``number``, with its checksum."""

@@ -45,6 +45,13 @@ class Prober(ABC):
     def receive(self) -> list[Arrival]:
         """What has come until now."""
 
+    def resize(self, size: int) -> None:  # noqa: B027
+        """Make probes from here on ``size`` bytes long, IP header included."""
+
+    def forbid_fragments(self) -> None:
+        """Let no router cut the probes, whatever the kernel knows of the way."""
+        self._sockets.forbid_fragments()
+
     def forget(self, number: int) -> None:  # noqa: B027
         """Nothing is expected about a probe any more."""
 
@@ -69,6 +76,10 @@ class EchoProber(Prober):
         self._sockets.add(sock)
         self._sock, self._flow = sock, flow
         self._to = sockaddr(sock, destination)
+
+    def resize(self, size: int) -> None:
+        """As `Prober.resize`."""
+        self._flow.resize(size)
 
     async def send(self, number: int, ttl: int) -> int:
         """As `Prober.send`."""
@@ -99,6 +110,10 @@ class UdpProber(Prober):
         report_errors(sock)
         self._sockets.add(sock)
         self._sock, self._flow = sock, flow
+
+    def resize(self, size: int) -> None:
+        """As `Prober.resize`."""
+        self._flow.resize(size)
 
     async def send(self, number: int, ttl: int) -> int:
         """As `Prober.send`."""
@@ -159,6 +174,10 @@ class RawEchoProber(_Raw):
         self._flow = flow
         self._to = sockaddr(icmp, destination)
 
+    def resize(self, size: int) -> None:
+        """As `Prober.resize`."""
+        self._flow.resize(size)
+
     async def send(self, number: int, ttl: int) -> int:
         """As `Prober.send`."""
         return send_with_ttl(self._icmp, self._flow.build(number), ttl, self._to)
@@ -181,6 +200,10 @@ class RawUdpProber(_Raw):
         super().__init__(destination, icmp, flow)
         self._sockets.add(sock)
         self._sock, self._flow = sock, flow
+
+    def resize(self, size: int) -> None:
+        """As `Prober.resize`."""
+        self._flow.resize(size)
 
     async def send(self, number: int, ttl: int) -> int:
         """As `Prober.send`."""

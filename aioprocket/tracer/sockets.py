@@ -25,6 +25,9 @@ _TTL: Final = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
 }
+_IP_MTU_DISCOVER: Final = 10  # linux/in.h
+_IPV6_MTU_DISCOVER: Final = 23  # linux/in6.h
+_PROBE: Final = 3  # IP_PMTUDISC_PROBE, and the same of IPv6
 _ROOM: Final = 65_535
 _ANCILLARY: Final = 256
 # What the network said to an earlier packet, told at the next send: ip(7), Error handling.
@@ -70,6 +73,15 @@ class SocketSet:
         """Until something happens in one of them, or so many seconds have passed."""
         with anyio.move_on_after(seconds):
             await self._readiness.wait_readable()
+
+    def forbid_fragments(self) -> None:
+        """Packets of all are sent whole or not at all, and are not measured by the kernel's MTU."""
+        for sock in self._sockets.values():
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
+            else:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PROBE)
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
 
     def close(self) -> None:
         """Close them all. Idempotent."""

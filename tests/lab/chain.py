@@ -12,14 +12,14 @@ from sandbox.routes import add_route, forward
 __all__ = ("Chain", "chain", "no_rate_limit", "router_address")
 
 
-def _near(number: int, version: int) -> str:
+def _near(number: int, version: int, block: int) -> str:
     """The address on cable ``number`` of whoever is nearer to us."""
-    return f"10.77.{number}.1" if version == 4 else f"fd77:{number:x}::1"
+    return f"10.{block}.{number}.1" if version == 4 else f"fd{block:02d}:{number:x}::1"
 
 
-def router_address(ttl: int, version: int = 4) -> str:
+def router_address(ttl: int, version: int = 4, block: int = 77) -> str:
     """The address that router ``ttl`` answers from: that of its interface towards us."""
-    return f"10.77.{ttl}.2" if version == 4 else f"fd77:{ttl:x}::2"
+    return f"10.{block}.{ttl}.2" if version == 4 else f"fd{block:02d}:{ttl:x}::2"
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,22 @@ class Chain:
     """The namespaces in their order: the nearest router first, the destination last."""
 
     networks: tuple[Namespace, ...]
+    block: int = 77
 
     def __len__(self) -> int:
         return len(self.networks)
 
     def address(self, ttl: int, version: int = 4) -> str:
         """Who answers at hop ``ttl``."""
-        return router_address(ttl, version)
+        return router_address(ttl, version, self.block)
 
     def destination(self, version: int = 4) -> str:
         """The last one's address."""
-        return router_address(len(self), version)
+        return router_address(len(self), version, self.block)
 
     def addresses(self, version: int = 4) -> list[str]:
         """All who answer, in their order."""
-        return [router_address(ttl, version) for ttl in range(1, len(self) + 1)]
+        return [router_address(ttl, version, self.block) for ttl in range(1, len(self) + 1)]
 
 
 def no_rate_limit() -> None:
@@ -61,47 +62,54 @@ def _set(name: str, value: str) -> None:
 
 
 @contextmanager
-def chain(hops: int, *, ifname: str = "hop") -> Iterator[Chain]:
-    """A chain of ``hops`` namespaces behind interface ``hop0`` of this one."""
+def chain(hops: int, *, block: int = 77) -> Iterator[Chain]:
+    """A chain of ``hops`` namespaces behind an interface ``hop77`` of this one.
+
+    Its addresses are those of 10.77.0.0/16 and fd77::/16; 77 is the ``block``.
+    """
+    ifname = f"hop{block}"
     with ExitStack() as stack:
         networks = tuple(stack.enter_context(new_network()) for _ in range(hops))
-        links.add_veth(f"{ifname}0", "near", peer_namespace=networks[0].fd)
-        stack.callback(links.delete_link, f"{ifname}0")
-        _plug(f"{ifname}0", 1, near=True)
+        links.add_veth(ifname, "near", peer_namespace=networks[0].fd)
+        stack.callback(links.delete_link, ifname)
+        _plug(ifname, 1, block, near=True)
         for index, network in enumerate(networks):
             with network.entered():
-                _plug("near", index + 1, near=False)
+                _plug("near", index + 1, block, near=False)
                 if index + 1 < hops:
                     links.add_veth("far", "near", peer_namespace=networks[index + 1].fd)
-                    _plug("far", index + 2, near=True)
+                    _plug("far", index + 2, block, near=True)
                 forward()
                 no_rate_limit()
-        _route(networks)
-        yield Chain(networks)
+        _route(networks, block)
+        yield Chain(networks, block)
 
 
-def _plug(ifname: str, number: int, *, near: bool) -> None:
+def _plug(ifname: str, number: int, block: int, *, near: bool) -> None:
     # Without duplicate address detection an address can be used at once.
     _set(f"ipv6/conf/{ifname}/accept_dad", "0")
     _set(f"ipv6/conf/{ifname}/router_solicitations", "0")
     links.set_up(ifname)
     for version, prefix in ((4, 24), (6, 64)):
-        address = _near(number, version) if near else router_address(number, version)
+        place = _near if near else router_address
+        address = place(number, version, block)
         links.add_address(ifname, f"{address}/{prefix}")
 
 
-def _route(networks: tuple[Namespace, ...]) -> None:
+def _route(networks: tuple[Namespace, ...], block: int) -> None:
     for version in (4, 6):
         for number in range(2, len(networks) + 1):
-            add_route(_cable(number, version), router_address(1, version))
+            add_route(_cable(number, version, block), router_address(1, version, block))
         for index, network in enumerate(networks):
             with network.entered():
                 # Router ``index + 1`` lies between the cables ``index + 1`` and ``index + 2``.
                 for number in range(1, index + 1):
-                    add_route(_cable(number, version), _near(index + 1, version))
+                    add_route(_cable(number, version, block), _near(index + 1, version, block))
                 for number in range(index + 3, len(networks) + 1):
-                    add_route(_cable(number, version), router_address(index + 2, version))
+                    add_route(
+                        _cable(number, version, block), router_address(index + 2, version, block)
+                    )
 
 
-def _cable(number: int, version: int) -> str:
-    return f"10.77.{number}.0/24" if version == 4 else f"fd77:{number:x}::/64"
+def _cable(number: int, version: int, block: int) -> str:
+    return f"10.{block}.{number}.0/24" if version == 4 else f"fd{block:02d}:{number:x}::/64"
