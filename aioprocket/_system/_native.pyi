@@ -319,6 +319,16 @@ class EchoTable:
     def send(
         self, fd: int, group: EchoGroup, items: list[Any], start: int, sequence: int, /
     ) -> int: ...
+    def exchange(
+        self,
+        fd: int,
+        group: EchoGroup,
+        item: Any,
+        sequence: int,
+        count: int,
+        until_ns: int,
+        /,
+    ) -> int: ...
     def receive(self, fd: int, /) -> int: ...
     def __len__(self) -> int: ...
 

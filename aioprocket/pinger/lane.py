@@ -87,6 +87,17 @@ class Lane:
             table.refuse(group, items[start], sequence, local_error(number))
             start += 1
 
+    def exchange(self, group: EchoGroup, item: Any, sequence: int, count: int, until: float) -> int:
+        """Probes back to back, as long as each reply is there at once; see `EchoTable.exchange`.
+
+        Returns:
+            How many were sent: none where the socket may have something else to say first.
+        """
+        self.check_open()
+        if self._ping or self._waiting:
+            return 0
+        return self.table.exchange(self._fd, group, item, sequence, count, int(until * 1e9))
+
     @property
     def blocked(self) -> bool:
         """Whether the last `send` ended because there was no room."""

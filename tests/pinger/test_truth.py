@@ -2,7 +2,7 @@
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +225,8 @@ async def test_error_that_quotes_8_bytes_is_matched() -> None:
     assert result.echoes[0].error is not None
 
 
-# Of IPv4, where some routers quote no more than the header, that has to be right: its checksum covers
-# the cookie. Of IPv6 the cookie itself.
+# Of IPv4, where some routers quote no more than the header, that has to be right: its checksum
+# covers the cookie. Of IPv6 the cookie itself.
 FORGED = {4: (2, 6), 6: (6, 8, 12)}
 
 
@@ -265,9 +265,6 @@ async def test_many_tasks_share_one_socket() -> None:
     assert {number: echo.host for number, echo in results.items()} == {
         number: host(4, number) for number in range(2, 42)
     }
-
-
-Answer = Callable[[Responder, Request], Awaitable[None]]
 
 
 @pytest.fixture
