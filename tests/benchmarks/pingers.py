@@ -58,7 +58,9 @@ async def gufo_sweep(first: str, count: int) -> tuple[int, float, float]:
     async def worker() -> None:
         nonlocal answered
         for name in names:
-            answered += await pinger.ping(name) is not None
+            # Not in one expression with the sum, which would be read before the wait.
+            rtt = await pinger.ping(name)
+            answered += rtt is not None
 
     await asyncio.gather(*(worker() for _ in range(min(WORKERS, count))))
     return answered, time.monotonic() - began, cpu_seconds() - before
