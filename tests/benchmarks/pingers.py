@@ -5,6 +5,7 @@ and the processor seconds, of the work alone: without the start of Python.
 """
 
 import asyncio
+import importlib
 import ipaddress
 import sys
 import time
@@ -48,12 +49,10 @@ async def ping(first: str, count: int) -> tuple[int, float, float]:
 
 async def gufo_sweep(first: str, count: int) -> tuple[int, float, float]:
     """gufo_ping, with the window and the buffer that it needs to lose none."""
-    from gufo.ping import Ping
-
     names = iter(hosts(first, count))
     answered = 0
     began, before = time.monotonic(), cpu_seconds()
-    pinger = Ping(size=64, recv_buffer_size=BUFFER)
+    pinger = importlib.import_module("gufo.ping").Ping(size=64, recv_buffer_size=BUFFER)
 
     async def worker() -> None:
         nonlocal answered
@@ -68,11 +67,9 @@ async def gufo_sweep(first: str, count: int) -> tuple[int, float, float]:
 
 async def gufo_ping(first: str, count: int) -> tuple[int, float, float]:
     """gufo_ping, one host."""
-    from gufo.ping import Ping
-
     answered = 0
     began, before = time.monotonic(), cpu_seconds()
-    pinger = Ping(size=64, recv_buffer_size=BUFFER)
+    pinger = importlib.import_module("gufo.ping").Ping(size=64, recv_buffer_size=BUFFER)
     while time.monotonic() - began < BACK_TO_BACK:
         answered += await pinger.ping(first) is not None
     return answered, time.monotonic() - began, cpu_seconds() - before

@@ -4,6 +4,7 @@ import ipaddress
 import itertools
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -173,7 +174,8 @@ async def test_monitor_keeps_a_window_of_each_host() -> None:
     hosts = [f"127.0.0.{number}" for number in range(1, 101)]
     async with Pinger(type="raw") as pinger:
         monitor = pinger.monitor(hosts, interval=0.05, window=3, timeout=PATIENT)
-        seen = [echo async for echo in _first(aiter(monitor), 500)]
+        async with aclosing(aiter(monitor)) as echoes:
+            seen = [echo async for echo in _first(echoes, 500)]
 
     assert len(seen) == 500
     assert [window.host for window in monitor.windows()] == hosts
@@ -193,7 +195,8 @@ async def test_monitor_reports_hosts_that_do_not_answer(
 ) -> None:
     async with aioprocket.Pinger(type="raw") as pinger:
         monitor = pinger.monitor([address_without_host], interval=0.02, timeout=0.02)
-        lost = [echo async for echo in _first(aiter(monitor), 3)]
+        async with aclosing(aiter(monitor)) as echoes:
+            lost = [echo async for echo in _first(echoes, 3)]
 
     assert not any(echo.ok for echo in lost)
     assert monitor.window(address_without_host).loss == 1.0
