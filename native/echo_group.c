@@ -126,6 +126,8 @@ static char group_doc[] =
 "    anybody: A reply may come from another address than the probe went to.";
 
 static PyMemberDef group_members[] = {
+	{"size", T_PYSSIZET, offsetof(struct echo_group, size), READONLY,
+	 "Bytes behind the ICMP header."},
 	{"in_flight", T_INT, offsetof(struct echo_group, in_flight), READONLY,
 	 "Probes without an end yet."},
 	{"repeats", T_OBJECT_EX, offsetof(struct echo_group, repeats), READONLY,

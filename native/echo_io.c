@@ -240,6 +240,21 @@ keep_odd(struct echo_table *table, const struct datagram *datagram)
 }
 
 static int
+fetch(int fd, struct mmsghdr *messages, unsigned int most)
+{
+	ssize_t length;
+
+	if (most > 1)
+		return recvmmsg(fd, messages, most, MSG_DONTWAIT, NULL);
+	/* recvmmsg() of one takes longer. */
+	length = recvmsg(fd, &messages->msg_hdr, MSG_DONTWAIT);
+	if (length < 0)
+		return -1;
+	messages->msg_len = (unsigned int)length;
+	return 1;
+}
+
+static int
 judge_all(struct echo_table *table, struct scratch *scratch, int filled)
 {
 	int64_t monotonic_ns = clock_ns(CLOCK_MONOTONIC);
@@ -260,6 +275,29 @@ judge_all(struct echo_table *table, struct scratch *scratch, int filled)
 	return failed;
 }
 
+/* How many messages came; -1 with an exception. */
+static int
+receive_some(struct echo_table *table, int fd, unsigned int most)
+{
+	struct scratch_pool *pool = &table->state->scratch;
+	struct scratch *scratch =
+		scratch_take(pool, table->largest + MESSAGE_ROOM);
+	int filled, failed;
+
+	if (scratch == NULL) {
+		PyErr_NoMemory();
+		return -1;
+	}
+	filled = fetch(fd, scratch->messages, most);
+	table->failure = filled < 0 ? errno : 0;
+	if (filled < 0)
+		filled = 0;
+	scratch->used = filled;
+	failed = judge_all(table, scratch, filled);
+	scratch_give(pool, scratch);
+	return failed < 0 ? -1 : filled;
+}
+
 const char echo_receive_doc[] =
 "receive($self, fd, /)\n"
 "--\n"
@@ -274,24 +312,70 @@ const char echo_receive_doc[] =
 PyObject *
 echo_receive(PyObject *op, PyObject *argument)
 {
-	struct echo_table *table = (struct echo_table *)op;
-	struct scratch_pool *pool = &table->state->scratch;
 	long fd = PyLong_AsLong(argument);
-	struct scratch *scratch;
-	int filled, failed;
+	int filled;
 
 	if (fd == -1 && PyErr_Occurred())
 		return NULL;
-	scratch = scratch_take(pool, table->largest + MESSAGE_ROOM);
-	if (scratch == NULL)
-		return PyErr_NoMemory();
-	filled = recvmmsg((int)fd, scratch->messages, SCRATCH_SLOTS,
-			  MSG_DONTWAIT, NULL);
-	table->failure = filled < 0 ? errno : 0;
-	if (filled < 0)
-		filled = 0;
-	scratch->used = filled;
-	failed = judge_all(table, scratch, filled);
-	scratch_give(pool, scratch);
-	return failed < 0 ? NULL : PyLong_FromLong(filled);
+	filled = receive_some((struct echo_table *)op, (int)fd, SCRATCH_SLOTS);
+	return filled < 0 ? NULL : PyLong_FromLong(filled);
+}
+
+const char echo_exchange_doc[] =
+"exchange($self, fd, group, item, sequence, count, until_ns, /)\n"
+"--\n"
+"\n"
+"Send probes to one item back to back, each when the one before has a reply.\n"
+"\n"
+"It ends when a reply is not there at once, and at the moment until_ns of the\n"
+"monotonic clock.\n"
+"\n"
+"Args:\n"
+"    fd: A socket.\n"
+"    group: What the probes belong to; none of it flies.\n"
+"    item: As of send(), but for an Echo.\n"
+"    sequence: Of the first.\n"
+"    count: Probes at most.\n"
+"    until_ns: See above.\n"
+"\n"
+"Returns:\n"
+"    How many were sent. failure is the errno if that is why it ended.";
+
+/* 1: go on; 0: that is all for now; -1 with an exception. */
+static int
+exchange_one(struct echo_table *table, int fd, struct echo_group *group,
+	     const struct echo_target *target, unsigned int *sent)
+{
+	int done = send_probe(table, fd, group, target);
+
+	if (done <= 0)
+		return done;
+	++*sent;
+	done = receive_some(table, fd, 1);
+	return done < 0 ? -1 : group->in_flight == 0;
+}
+
+PyObject *
+echo_exchange(PyObject *op, PyObject *args)
+{
+	struct echo_table *table = (struct echo_table *)op;
+	struct echo_target target;
+	PyObject *group, *item;
+	unsigned int sequence, count, sent = 0;
+	long long until_ns;
+	int fd, done;
+
+	if (!PyArg_ParseTuple(args, "iO!OIIL:exchange", &fd,
+			      table->state->echo_group_type, &group, &item,
+			      &sequence, &count, &until_ns))
+		return NULL;
+	table->failure = 0;
+	done = echo_read_item(table, (struct echo_group *)group, item, &target);
+	while (done == 1 && sent < count &&
+	       clock_ns(CLOCK_MONOTONIC) < until_ns) {
+		target.sequence = sequence + sent;
+		done = exchange_one(table, fd, (struct echo_group *)group,
+				    &target, &sent);
+	}
+	return done < 0 ? NULL : PyLong_FromUnsignedLong(sent);
 }

@@ -106,7 +106,8 @@ int echo_judge_error(struct echo_table *table, const unsigned char *target,
 
 /* Methods of EchoTable that make system calls. */
 PyObject *echo_send(PyObject *op, PyObject *args);
-PyObject *echo_receive(PyObject *op, PyObject *args);
+PyObject *echo_exchange(PyObject *op, PyObject *args);
+PyObject *echo_receive(PyObject *op, PyObject *argument);
 
 int echo_read_item(const struct echo_table *table,
 		   const struct echo_group *group, PyObject *item,
@@ -114,6 +115,7 @@ int echo_read_item(const struct echo_table *table,
 
 extern PyType_Spec echo_table_spec;
 extern const char echo_send_doc[];
+extern const char echo_exchange_doc[];
 extern const char echo_receive_doc[];
 
 #endif

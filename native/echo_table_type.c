@@ -330,6 +330,7 @@ static PyMethodDef table_methods[] = {
 	{"take_odd", table_take_odd, METH_NOARGS,
 	 "take_odd($self, /)\n--\n\nICMP errors that receive() came across."},
 	{"send", echo_send, METH_VARARGS, echo_send_doc},
+	{"exchange", echo_exchange, METH_VARARGS, echo_exchange_doc},
 	{"receive", echo_receive, METH_O, echo_receive_doc},
 	{NULL, NULL, 0, NULL},
 };

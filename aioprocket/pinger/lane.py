@@ -25,6 +25,7 @@ _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 # Bytes of the receive buffer that a small packet takes: it lies in a page's part of its own.
 _TRUESIZE: Final = 1280
 _WINDOW: Final = 512
+_HEADER: Final = 8  # of ICMP
 # Seconds for which one lane's replies wait while another's are waited for.
 _OTHER: Final = 0.005
 
@@ -84,8 +85,25 @@ class Lane:
             # A ping socket tells of an earlier probe's error at the next call, whichever it is.
             if self._ping and self._read_reports():
                 continue
-            table.refuse(group, items[start], sequence, local_error(number))
+            error = local_error(self._sock, number, self._text(items[start]), _HEADER + group.size)
+            table.refuse(group, items[start], sequence, error)
             start += 1
+
+    def _text(self, item: Any) -> str:
+        """Where an item that the table takes goes, in words."""
+        packed = item if isinstance(item, bytes) else getattr(item, "packed", None)
+        return str(item) if packed is None else socket.inet_ntop(self._sock.family, packed)
+
+    def exchange(self, group: EchoGroup, item: Any, sequence: int, count: int, until: float) -> int:
+        """Probes back to back, as long as each reply is there at once; see `EchoTable.exchange`.
+
+        Returns:
+            How many were sent: none where the socket may have something else to say first.
+        """
+        self.check_open()
+        if self._ping or self._waiting:
+            return 0
+        return self.table.exchange(self._fd, group, item, sequence, count, int(until * 1e9))
 
     @property
     def blocked(self) -> bool:

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
 from .._system.numbers import IP_RECVERR, IPV6_RECVERR, SocketOption
@@ -159,6 +160,39 @@ def _reported(version: Literal[4, 6], report: bytes) -> EchoError | None:
     return None if error is None else error._replace(errno=number)
 
 
-def local_error(number: int) -> EchoError:
-    """Why this machine refused to send a probe: the errno of the system call says so."""
-    return EchoError(kind=_LOCAL.get(number, "not-sent"), errno=number)
+def local_error(sock: socket.socket, number: int, address: str, size: int) -> EchoError:
+    """Why this machine refused to send a probe: the errno of the system call says so.
+
+    Args:
+        sock: By which it was sent.
+        number: The errno.
+        address: To where.
+        size: How many bytes the probe has.
+    """
+    mtu = _local_mtu(sock, address, size) if number == errno.EMSGSIZE else None
+    return EchoError(kind=_LOCAL.get(number, "not-sent"), mtu=mtu, errno=number)
+
+
+def _local_mtu(sock: socket.socket, address: str, size: int) -> int | None:
+    """What the way to an address takes, as the kernel says when it refuses a second time."""
+    level, option = (
+        (socket.IPPROTO_IPV6, IPV6_RECVERR)
+        if sock.family == socket.AF_INET6
+        else (socket.IPPROTO_IP, IP_RECVERR)
+    )
+    before = sock.getsockopt(level, option)
+    try:
+        sock.setsockopt(level, option, 1)
+        with suppress(OSError):
+            sock.sendto(bytes(size), (address, 0))
+        while True:
+            _, ancillary, _, _ = sock.recvmsg(0, _CONTROL, socket.MSG_ERRQUEUE)
+            for _, _, value in ancillary:
+                if len(value) >= _EXTENDED_ERROR.size:
+                    number, _, _, _, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
+                    if number == errno.EMSGSIZE:
+                        return int(info) or None
+    except OSError:
+        return None
+    finally:
+        sock.setsockopt(level, option, before)

@@ -19,6 +19,7 @@ __all__ = ("PAUSES", "Plan", "probe_one")
 # Seconds between attempts to send where there is no room: doubled each time.
 PAUSES: Final = tuple(0.001 * 2**step for step in range(7))
 _TURN: Final = 0.002  # seconds until the other tasks get their turn
+_BURST: Final = 256  # round trips between two turns of the loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,16 @@ async def probe_one(
         more = plan.count is None or sent < plan.count
         if (end is not None and now >= end) or not (more or group.in_flight):
             return
+        if more and not plan.interval and not group.in_flight:
+            limit = _BURST if plan.count is None else min(_BURST, plan.count - sent)
+            until = now + _TURN if end is None else min(end, now + _TURN)
+            done = lane.exchange(group, target, sent, limit, until) if now >= next_at else 0
+            if done:
+                sent += done
+                lane.receive()  # what else there may be
+                await checkpoint()
+                turn = time.monotonic()
+                continue
         if more and now >= next_at and (plan.interval or not group.in_flight):
             if lane.send(group, [target], 0, sent):
                 sent += 1

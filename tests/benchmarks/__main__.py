@@ -21,6 +21,7 @@ from . import (
     figures,
     growth,
     latency,
+    ping,
     plot,
     reading,
     sending,
@@ -45,6 +46,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "latency": latency.run,
     "growth": growth.run,
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
+    "ping": ping.run,
     "tun": lambda rig: tun.run(),
     "udp": lambda rig: udp.run(rig.peers),
 }

@@ -6,8 +6,9 @@ It answers from the test's own process and loop, so that a test knows what left 
 import ipaddress
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
 
 import anyio
 
@@ -20,7 +21,7 @@ __all__ = ("NETWORKS", "Request", "Responder", "running")
 # Networks for documentation and benchmarks (RFC 5737, RFC 2544, RFC 3849): the device has the first
 # address of each.
 NETWORKS = {4: "198.18.0.1/16", 6: "2001:db8:77::1/64"}
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Request:
@@ -79,20 +80,18 @@ class Request:
             covered = pseudo_header(sender, self.source, 58, len(message)) + covered
         message[2:4] = (checksum(covered) ^ (0 if right else 0x5555)).to_bytes(2, "big")
         if self.version == 6:
-            head = b"\x60\0\0\0" + len(message).to_bytes(2, "big") + bytes([58, 61])
-            return head + sender.packed + self.source.packed + message
+            start = b"\x60\0\0\0" + len(message).to_bytes(2, "big") + bytes([58, 61])
+            return start + sender.packed + self.source.packed + bytes(message)
         head = bytearray(b"\x45\0" + (20 + len(message)).to_bytes(2, "big") + bytes(4))
         head += bytes([61, 1, 0, 0]) + sender.packed + self.source.packed
         head[10:12] = checksum(bytes(head)).to_bytes(2, "big")
-        return bytes(head) + message
+        return bytes(head + message)
 
 
 class Responder:
     """What it has seen. ``requests`` are counted by the number of their host."""
 
-    def __init__(
-        self, channel: TunChannel, answer: Callable[["Responder", Request], Awaitable[None]]
-    ):
+    def __init__(self, channel: TunChannel, answer: "Answer") -> None:
         self.channel = channel
         self.requests: Counter[int] = Counter()
         self._answer = answer
@@ -109,9 +108,12 @@ class Responder:
                     group.start_soon(self._answer, self, request)
 
 
+Answer: TypeAlias = Callable[[Responder, Request], Coroutine[Any, Any, None]]
+
+
 @asynccontextmanager
 async def running(
-    answer: Callable[[Responder, Request], Awaitable[None]],
+    answer: Answer,
 ) -> AsyncIterator[Responder]:
     """A network whose hosts answer by ``answer``, until the block is left."""
     async with aioprocket.open_tun(addresses=NETWORKS.values()) as channel:

@@ -85,3 +85,27 @@ async def test_deadline_ends_it() -> None:
 
     assert isinstance(result, PingResult)
     assert result.sent == 1
+
+
+async def test_probe_larger_than_the_link_takes_says_what_it_takes(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    result = await aioprocket.ping(address_without_host, count=1, size=1473, df=True, type="raw")
+
+    error = result.echoes[0].error
+    assert error is not None
+    assert (error.kind, error.mtu, error.router) == ("frag-needed", 1500, None)
+
+
+async def test_host_without_a_route_is_data() -> None:
+    result = await aioprocket.ping("192.0.2.1", count=2, interval=0, timeout=5)
+
+    assert [echo.error and echo.error.kind for echo in result.echoes] == ["net-unreachable"] * 2
+    assert result.loss == 1.0
+
+
+async def test_a_thousand_back_to_back_are_in_order() -> None:
+    result = await aioprocket.ping("127.0.0.1", count=1000, interval=0, timeout=30, type="raw")
+
+    assert result.received == 1000
+    assert [echo.sequence for echo in result.echoes] == list(range(1000))

@@ -2,7 +2,8 @@
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import anyio
 import pytest
 
 import aioprocket
-from aioprocket import Echo, Pinger
+from aioprocket import Echo, Pinger, PingerStats
 
 from .responder import Request, Responder, running
 
@@ -28,6 +29,13 @@ versions = pytest.mark.parametrize("version", [4, 6])
 
 def host(version: int, number: int) -> str:
     return f"{PREFIX[version]}{number if version == 4 else f'{number:x}'}"
+
+
+async def reached(pinger: Pinger, version: int, counter: str, count: int) -> PingerStats:
+    """What was counted, once that is there: the kernel may be slow to hand over what it has."""
+    while getattr(pinger.stats(), counter) < count:
+        await pinger.ping("127.0.0.1" if version == 4 else "::1", count=1, timeout=PATIENT)
+    return pinger.stats()
 
 
 async def faithfully(responder: Responder, request: Request) -> None:
@@ -78,15 +86,15 @@ async def test_lossy_network_is_counted_exactly(version: int) -> None:
 
     hosts = [host(version, number) for number in range(2, 82)]
     async with running(by_number) as responder, Pinger(type="raw") as pinger:
-        echoes = [echo async for echo in pinger.sweep(hosts, timeout=3, count=2)]
-        stats = pinger.stats()
+        echoes = [echo async for echo in pinger.sweep(hosts, timeout=3)]
+        stats = await reached(pinger, version, "duplicate", 40)
 
-    assert sum(responder.requests.values()) == 160
+    assert sum(responder.requests.values()) == len(hosts)
     answered = [echo for echo in echoes if echo.ok]
-    assert len(echoes) == 160
-    assert len(answered) == 120
+    assert len(echoes) == 80
+    assert len(answered) == 60
     assert {int(echo.address) % 4 for echo in echoes if not echo.ok} == {0}
-    assert stats._replace(in_flight=0) == (0, 0, 80, 0, 0, 0)
+    assert stats == (0, 0, 40, 0, 0, 0)
 
 
 @versions
@@ -150,7 +158,7 @@ async def test_wrong_reply_changes_no_result(version: int, wrong: Wrong, counter
 
     async with running(wrongly_first), Pinger(type="raw") as pinger:
         result = await pinger.ping(host(version, 5), count=2, interval=0, timeout=PATIENT)
-        stats = pinger.stats()
+        stats = await reached(pinger, version, counter, 40)
 
     assert (result.received, result.duplicates) == (2, 0)
     assert result.min is not None
@@ -167,7 +175,7 @@ async def test_reply_with_a_wrong_checksum_is_corrupted() -> None:
 
     async with running(damaged_first), Pinger(type="raw") as pinger:
         result = await pinger.ping(host(4, 5), count=1, timeout=PATIENT)
-        stats = pinger.stats()
+        stats = await reached(pinger, 4, "corrupted", 1)
 
     assert result.received == 1
     assert stats.corrupted == 1
@@ -225,8 +233,8 @@ async def test_error_that_quotes_8_bytes_is_matched() -> None:
     assert result.echoes[0].error is not None
 
 
-# Of IPv4, where some routers quote no more than the header, that has to be right: its checksum covers
-# the cookie. Of IPv6 the cookie itself.
+# Of IPv4, where some routers quote no more than the header, that has to be right: its checksum
+# covers the cookie. Of IPv6 the cookie itself.
 FORGED = {4: (2, 6), 6: (6, 8, 12)}
 
 
@@ -242,7 +250,7 @@ async def test_forged_error_changes_no_result(version: int) -> None:
 
     async with running(forged_first), Pinger(type="raw") as pinger:
         result = await pinger.ping(host(version, 7), count=1, timeout=PATIENT)
-        stats = pinger.stats()
+        stats = await reached(pinger, version, "spoofed", len(FORGED[version]))
 
     assert result.received == 1
     assert stats.spoofed == len(FORGED[version])
@@ -267,9 +275,6 @@ async def test_many_tasks_share_one_socket() -> None:
     }
 
 
-Answer = Callable[[Responder, Request], Awaitable[None]]
-
-
 @pytest.fixture
 def ping_range() -> None:
     """Group 0 may have ping sockets, in the network that the tests run in."""
@@ -279,9 +284,7 @@ def ping_range() -> None:
 
 async def test_nothing_is_left_of_a_sweep_that_is_left() -> None:
     async with aioprocket.Pinger(type="raw") as pinger:
-        sweep = pinger.sweep(ipaddress.ip_network("127.0.0.0/8"))
-        async for _ in sweep:
-            break
-        await sweep.aclose()
+        async with aclosing(pinger.sweep(ipaddress.ip_network("127.0.0.0/8"))) as sweep:
+            await anext(sweep)
 
         assert pinger.stats().in_flight == 0
