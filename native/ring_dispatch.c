@@ -13,6 +13,9 @@
 /* Up to so many packets between two looks at the clock, if they are quick. */
 enum { MOST_UNTIMED = 16, QUICK_NS = 50000 };
 
+/* From the packet that comes next on: a callback takes longer than memory. */
+enum { FETCH = 1 };
+
 /*
  * In the stable ABI since Python 3.12, and exported by 3.11, whose limited
  * API does not declare it.
@@ -144,6 +147,8 @@ deliver_block(struct turn *turn)
 	/* A callback may read, forget or close: the block may be over by that. */
 	while (failed == 0 && ring->current == slab && may_go_on(turn) &&
 	       ring_next_frame(ring, &frame)) {
+		walk_fetch(&ring->walk, &frame, FETCH, 0);
+		walk_fetch(&ring->walk, &frame, FETCH, frame.header->tp_mac);
 		if (packet != NULL && packet_is_ours(packet, slab)) {
 			packet_replace(packet, &frame, 0);
 		} else {
