@@ -36,6 +36,7 @@ SHOWN = [
     "aioprocket_rx_packets_total{",
     "packets were kept, 0 lost",
     "<",
+    "PingerStats(",
 ]
 ENDLESS = {0, 2}
 

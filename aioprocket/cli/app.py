@@ -5,14 +5,11 @@ import sys
 import typer
 
 from ..errors import AioprocketError, FilterError
-from . import helper, policy
-from .doctor import doctor
-from .filter import filter_command
-from .sniff import EPILOG, sniff
-from ..errors import AioprocketError
 from . import helper, ping, policy, scan, sweep, trace
 from .doctor import doctor
 from .failure import tell
+from .filter import filter_command
+from .sniff import EPILOG, sniff
 
 __all__ = ("app", "main")
 
@@ -39,12 +36,5 @@ def main() -> None:
     try:
         app()
     except AioprocketError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"aioprocket: {error}", markup=False)
-        if isinstance(error, FilterError) and error.position is not None:
-            console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
-        if error.hint:
-            console.print(error.hint, markup=False)
-        sys.exit(2 if isinstance(error, FilterError) else 1)
         tell(error)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, FilterError) else 1)

@@ -17,7 +17,7 @@ from .plot import bars, human, human_bytes
 from .source import ETHERNET, Source
 from .tally import Tally, protocols
 
-__all__ = ("Top",)
+__all__ = ("Pair", "Talkers", "Top")
 
 _IPV4: Final = 0x0800
 _WINDOW: Final = 5  # refreshs that the present rate is of

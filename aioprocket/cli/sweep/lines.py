@@ -11,7 +11,7 @@ import aioprocket
 from ..ping.records import COLUMNS, echo_record
 from ..ping.text import milliseconds, outcome
 
-__all__ = ("Format", "renderer")
+__all__ = ("Format", "Renderer", "renderer")
 
 Format = Literal["text", "alive", "silent", "all", "json", "csv"]
 

@@ -18,7 +18,7 @@ from .lines import Format, renderer
 from .progress import Sums
 from .targets import Host, count_hosts, read_lines
 
-__all__ = ("Wanted", "run")
+__all__ = ("Run", "Wanted", "run")
 
 _BUFFER = 64  # texts, until they are written out while nothing is drawn
 
