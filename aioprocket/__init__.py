@@ -52,7 +52,17 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
-from .neighbours import Neighbour, Scan, arp, ndp, scan, vendor
+from .neighbours import (
+    HostTime,
+    Neighbour,
+    Scan,
+    address_mask,
+    arp,
+    icmp_timestamp,
+    ndp,
+    scan,
+    vendor,
+)
 from .opening import Door
 from .packet import Batch, Packet
 from .spec import Fanout
@@ -92,6 +102,7 @@ __all__ = (
     "HelperTimeoutError",
     "Hop",
     "HopStatistics",
+    "HostTime",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
@@ -120,10 +131,12 @@ __all__ = (
     "Trace",
     "TunChannel",
     "WireError",
+    "address_mask",
     "arp",
     "bpf",
     "create_endpoint",
     "helper_path",
+    "icmp_timestamp",
     "mtr",
     "ndp",
     "open",
