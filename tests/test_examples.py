@@ -1,6 +1,7 @@
 """Every example does what its first line says, run as a user without privilege."""
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -143,6 +144,22 @@ def test_ping6(example: Runner, far: Namespace) -> None:
         assert program.finish() == 0
 
     assert program.lines == [f"{FAR6}: sequence {number}, answered" for number in range(2)]
+
+
+def test_trace(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--wait=20") as program:
+        assert program.finish() == 0
+
+    hop, way = program.lines
+    assert re.fullmatch(rf" 1  {FAR}  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms", hop)
+    assert way == "by icmp, raw socket"
+
+
+def test_trace_measures(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--mtu", "--wait=20") as program:
+        assert program.finish() == 0
+
+    assert program.lines == ["path MTU 1500"]
 
 
 def test_sniff(example: Runner, far: Namespace) -> None:
