@@ -53,7 +53,17 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
-from .neighbours import Neighbour, Scan, arp, ndp, scan, vendor
+from .neighbours import (
+    HostTime,
+    Neighbour,
+    Scan,
+    address_mask,
+    arp,
+    icmp_timestamp,
+    ndp,
+    scan,
+    vendor,
+)
 from .opening import Door
 from .packet import Batch, Packet
 from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
@@ -97,6 +107,7 @@ __all__ = (
     "HelperTimeoutError",
     "Hop",
     "HopStatistics",
+    "HostTime",
     "HostWindow",
     "IcmpChannel",
     "InetChannel",
@@ -130,10 +141,12 @@ __all__ = (
     "Trace",
     "TunChannel",
     "WireError",
+    "address_mask",
     "arp",
     "bpf",
     "create_endpoint",
     "helper_path",
+    "icmp_timestamp",
     "mtr",
     "ndp",
     "open",

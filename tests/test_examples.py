@@ -163,6 +163,22 @@ def test_sweep(example: Runner, far: Namespace) -> None:
     assert program.lines[-1] == "1 of 2 answered"
 
 
+def test_trace(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--wait=20") as program:
+        assert program.finish() == 0
+
+    hop, way = program.lines
+    assert re.fullmatch(rf" 1  {FAR}  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms", hop)
+    assert way == "by icmp, raw socket"
+
+
+def test_trace_measures(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--mtu", "--wait=20") as program:
+        assert program.finish() == 0
+
+    assert program.lines == ["path MTU 1500"]
+
+
 def test_sniff(example: Runner, far: Namespace) -> None:
     with example("sniff", "near", "--count=1") as program:
         program.expect("listening on near")

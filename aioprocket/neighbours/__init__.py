@@ -2,6 +2,17 @@
 
 from .ask import arp, ndp
 from .neighbour import Neighbour, vendor
+from .queries import HostTime, address_mask, icmp_timestamp
 from .scan import Scan, scan
 
-__all__ = ("Neighbour", "Scan", "arp", "ndp", "scan", "vendor")
+__all__ = (
+    "HostTime",
+    "Neighbour",
+    "Scan",
+    "address_mask",
+    "arp",
+    "icmp_timestamp",
+    "ndp",
+    "scan",
+    "vendor",
+)

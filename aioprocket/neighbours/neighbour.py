@@ -1,7 +1,7 @@
 """A host on the same link, and who made its network card."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..errors import MissingLibraryError
 from ..spec import IpAddress
@@ -60,7 +60,9 @@ def vendor(hwaddr: str) -> str | None:
     if packed[0] & _LOCAL:
         return None
     try:
-        registration = netaddr.EUI(int.from_bytes(packed, "big"), version=48).oui.registration()
+        registration: Any = netaddr.EUI(
+            int.from_bytes(packed, "big"), version=48
+        ).oui.registration()
     except netaddr.NotRegisteredError:
         return None
     return str(registration.org)

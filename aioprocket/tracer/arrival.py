@@ -85,6 +85,8 @@ def arrival_of_queued(
         hidden = 0
     else:
         number = flow.number_of_payload(queued.quoted)
+        if number is None and not flow.is_nameless(queued.quoted):
+            return None
         hidden = 8  # the UDP header, which the kernel leaves out
     error = error_of_queued(queued, flow.version)
     start = queued.extensions_at or _QUOTED_AT_LEAST - _IP_SIZE[flow.version] - hidden

@@ -113,6 +113,10 @@ class UdpFlow:
         cookie, number = _COOKIE.unpack_from(payload)
         return int(number) if cookie == self._cookie else None
 
+    def is_nameless(self, payload: bytes) -> bool:
+        """Whether a quotation ends before it says which probe it is of, or is padded from there."""
+        return len(payload) < _COOKIE.size or not any(payload[: _COOKIE.size])
+
     def number_of_quoted(self, datagram: bytes) -> int | None:
         """Which probe an error quotes, from its UDP header on; None: none of ours."""
         try:
@@ -121,9 +125,9 @@ class UdpFlow:
             return None
         if header != self._header:
             return None
-        if len(payload) >= _COOKIE.size:
-            return self.number_of_payload(payload)
-        return self._by_checksum.get(datagram[6:8])
+        if self.is_nameless(payload):
+            return self._by_checksum.get(datagram[6:8])
+        return self.number_of_payload(payload)
 
 
 class SynFlow:

@@ -3,14 +3,16 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, Literal
 
-from .. import doors
+from .. import arguments
+from ..channels import Channel, IcmpChannel
 from ..errors import ChannelError, HelperError, NotPermittedError, errno_text
-from ..opening import Door
-from ..spec import IpAddress
+from ..helper import obtain_directly
+from ..opening import build_channel, open_channel
+from ..spec import Instruction, IpAddress, SocketSpec
 from .connect import ConnectProber
 from .flow import EchoFlow, Method, SynFlow, UdpFlow
 from .prober import EchoProber, Prober, RawEchoProber, RawSynProber, RawUdpProber, UdpProber
@@ -20,6 +22,8 @@ from .sockets import sockaddr
 __all__ = ("open_prober",)
 
 _DISCARD: Final = 9  # a port, for a route is asked for by connect(2); nothing is sent to it
+_HELPER_TIMEOUT: Final = 5.0  # seconds, as of `aioprocket.open`
+_UNUSED: Final = 64  # packets read per wakeup of a channel, which these do not stay
 _FAMILIES: Final = {4: "inet", 6: "inet6"}
 
 
@@ -141,16 +145,20 @@ class _Opener:
 
     async def _icmp(self, kind: Literal["raw", "dgram"], stack: ExitStack) -> socket.socket:
         request = self._request
-        channel = await doors.open_icmp(
-            self._version,
+        spec = arguments.icmp(
+            family=self._version,
             type=kind,
             ip=request.source,
             interface=request.interface,
             namespace=request.namespace,
+            filter=None,
+            lock_filter=False,
             mark=request.mark,
-            helper=request.helper,
+            priority=None,
+            receive_buffer=None,
+            send_buffer=None,
         )
-        return stack.enter_context(channel.to_socket())
+        return await self._open_spec(spec, IcmpChannel, stack)
 
     async def _connected_udp(self, port: int, stack: ExitStack) -> socket.socket:
         sock = await self._open(stack, protocol="udp", **self._source())
@@ -163,19 +171,49 @@ class _Opener:
             ) from error
         return sock
 
-    async def _open(self, stack: ExitStack, **arguments: Any) -> socket.socket:
+    async def _open(
+        self,
+        stack: ExitStack,
+        *,
+        protocol: str,
+        type: str | None = None,
+        ip: str | IpAddress | None = None,
+        filter: Sequence[Instruction] | None = None,
+    ) -> socket.socket:
         request = self._request
-        door: Door[Any] = doors.open(
+        spec = arguments.any_socket(
+            port=0,
+            protocol=protocol,
+            type=type,
             family=self._family,
+            ip=ip,
             interface=request.interface,
             namespace=request.namespace,
+            backlog=None,
+            filter=filter,
+            lock_filter=False,
             mark=request.mark,
-            helper=request.helper,
-            **arguments,
+            priority=None,
+            receive_buffer=None,
+            send_buffer=None,
+            reuse_port=False,
         )
-        channel = await door
-        sock: socket.socket = channel.to_socket()
-        return stack.enter_context(sock)
+        assert isinstance(spec, SocketSpec)
+        return await self._open_spec(spec, Channel, stack)
+
+    async def _open_spec(
+        self, spec: SocketSpec, kind: type[Channel], stack: ExitStack
+    ) -> socket.socket:
+        # By our own rights first, also where a helper is named: most of these take none.
+        try:
+            channel = build_channel(await obtain_directly(spec), kind, _UNUSED)
+        except NotPermittedError:
+            ping = kind is IcmpChannel and spec.type == socket.SOCK_DGRAM
+            if ping and self._request.namespace is None and self._request.mark is None:
+                raise  # with a helper it would be the raw one
+            helper = self._request.helper
+            channel = await open_channel(spec, kind, helper, _HELPER_TIMEOUT, _UNUSED)
+        return stack.enter_context(channel.to_socket())
 
     def _source(self) -> dict[str, Any]:
         return {} if self._request.source is None else {"ip": self._request.source}

@@ -1,5 +1,7 @@
 """A way of several hops: router namespaces in a row, joined by cables, IPv4 and IPv6."""
 
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -82,7 +84,10 @@ def chain(hops: int, *, block: int = 77) -> Iterator[Chain]:
                 forward()
                 no_rate_limit()
         _route(networks, block)
-        yield Chain(networks, block)
+        made = Chain(networks, block)
+        for version in (4, 6):
+            _settle(made.destination(version))
+        yield made
 
 
 def _plug(ifname: str, number: int, block: int, *, near: bool) -> None:
@@ -113,3 +118,20 @@ def _route(networks: tuple[Namespace, ...], block: int) -> None:
 
 def _cable(number: int, version: int, block: int) -> str:
     return f"10.{block}.{number}.0/24" if version == 4 else f"fd{block:02d}:{number:x}::/64"
+
+
+def _settle(destination: str) -> None:
+    """Wait until a datagram has got there, and the answer back: nobody listens at the port."""
+    # An interface that has just come up drops what it should send until its queue is attached.
+    family = socket.AF_INET6 if ":" in destination else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((destination, 9))
+        sock.settimeout(0.05)
+        while True:
+            try:
+                sock.send(b"")
+                sock.recv(1)
+            except ConnectionRefusedError:
+                return
+            except OSError:  # not yet
+                time.sleep(0.001)

@@ -125,7 +125,8 @@ def test_a_segment_says_which_it_is(version: Literal[4, 6], number: int) -> None
     flow = syn_flow(version)
     segment = flow.build(number)
     header, _ = TcpHeader.parse(segment)
-    covered = pseudo_header(*ENDS[version].values(), 6, len(segment))
+    ends = ENDS[version]
+    covered = pseudo_header(ends["source"], ends["destination"], 6, len(segment))
 
     assert checksum(covered + segment) == 0
     assert segment[:4] == bytes.fromhex("c3500050")
