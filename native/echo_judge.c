@@ -300,14 +300,17 @@ echo_judge_error(struct echo_table *table, const unsigned char *target,
 		table->spoofed++;
 		return 0;
 	}
-	if (probe->state != ECHO_FLYING) {
-		table->late++;
-		return 0;
-	}
-	is_quoted = quotes(table, probe, quoted, length);
+	/* Without its group a probe cannot be built again. */
+	is_quoted = probe->group == NULL
+			    ? 1
+			    : quotes(table, probe, quoted, length);
 	if (is_quoted <= 0) {
 		table->spoofed += is_quoted == 0;
 		return is_quoted;
+	}
+	if (probe->state != ECHO_FLYING) {
+		table->late++;
+		return 0;
 	}
 	echo = echo_of(table, probe);
 	if (echo == NULL)

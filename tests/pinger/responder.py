@@ -4,10 +4,11 @@ It answers from the test's own process and loop, so that a test knows what left 
 """
 
 import ipaddress
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import anyio
@@ -108,6 +109,18 @@ class Responder:
                     group.start_soon(self._answer, self, request)
 
 
+async def _usable() -> None:
+    """Until the address of IPv6 is no longer tentative: the kernel sees to that in a while."""
+    own, near = "2001:db8:77::1", "2001:db8:77::2"
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        while True:
+            with suppress(OSError):
+                sock.connect((near, 9))
+                if sock.getsockname()[0] == own:
+                    return
+            await anyio.sleep(0.005)
+
+
 Answer: TypeAlias = Callable[[Responder, Request], Coroutine[Any, Any, None]]
 
 
@@ -117,6 +130,7 @@ async def running(
 ) -> AsyncIterator[Responder]:
     """A network whose hosts answer by ``answer``, until the block is left."""
     async with aioprocket.open_tun(addresses=NETWORKS.values()) as channel:
+        await _usable()
         responder = Responder(channel, answer)
         async with anyio.create_task_group() as group:
             group.start_soon(responder.run)
