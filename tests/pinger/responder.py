@@ -110,15 +110,20 @@ class Responder:
 
 
 async def _usable() -> None:
-    """Until the address of IPv6 is no longer tentative: the kernel sees to that in a while."""
-    own, near = "2001:db8:77::1", "2001:db8:77::2"
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        while True:
-            with suppress(OSError):
-                sock.connect((near, 9))
-                if sock.getsockname()[0] == own:
-                    return
-            await anyio.sleep(0.005)
+    """Until this machine takes packets to its address of IPv6: it sees to the route in a while.
+
+    The address is no longer tentative a moment before its route is there (addrconf_dad_completed()
+    in net/ipv6/addrconf.c), and what comes in between is thrown away.
+    """
+    own = NETWORKS[6].partition("/")[0]
+    while True:
+        with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.bind((own, 0))
+            sock.sendto(b"?", sock.getsockname())
+            if sock.recv(1):
+                return
+        await anyio.sleep(0.005)
 
 
 Answer: TypeAlias = Callable[[Responder, Request], Coroutine[Any, Any, None]]
