@@ -4,10 +4,11 @@ It answers from the test's own process and loop, so that a test knows what left 
 """
 
 import ipaddress
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import anyio
@@ -108,6 +109,23 @@ class Responder:
                     group.start_soon(self._answer, self, request)
 
 
+async def _usable() -> None:
+    """Until this machine takes packets to its address of IPv6: it sees to the route in a while.
+
+    The address is no longer tentative a moment before its route is there (addrconf_dad_completed()
+    in net/ipv6/addrconf.c), and what comes in between is thrown away.
+    """
+    own = NETWORKS[6].partition("/")[0]
+    while True:
+        with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.bind((own, 0))
+            sock.sendto(b"?", sock.getsockname())
+            if sock.recv(1):
+                return
+        await anyio.sleep(0.005)
+
+
 Answer: TypeAlias = Callable[[Responder, Request], Coroutine[Any, Any, None]]
 
 
@@ -117,6 +135,7 @@ async def running(
 ) -> AsyncIterator[Responder]:
     """A network whose hosts answer by ``answer``, until the block is left."""
     async with aioprocket.open_tun(addresses=NETWORKS.values()) as channel:
+        await _usable()
         responder = Responder(channel, answer)
         async with anyio.create_task_group() as group:
             group.start_soon(responder.run)
