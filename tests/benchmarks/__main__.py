@@ -24,6 +24,7 @@ from . import (
     plot,
     reading,
     sending,
+    trace,
     tun,
     udp,
 )
@@ -47,6 +48,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
     "tun": lambda rig: tun.run(),
     "udp": lambda rig: udp.run(rig.peers),
+    "trace": lambda rig: trace.run(),
 }
 
 
