@@ -26,6 +26,7 @@ from . import (
     plot,
     reading,
     sending,
+    trace,
     tun,
     udp,
     watching,
@@ -53,6 +54,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
     "watching": lambda rig: watching.run(),
+    "trace": lambda rig: trace.run(),
 }
 
 
