@@ -1,4 +1,4 @@
-"""What it takes to watch for DHCP: imports and memory, beside a program that imports scapy for it."""
+"""What it takes to watch for DHCP: imports and memory, beside a program that imports scapy."""
 
 import statistics
 import subprocess

@@ -9,7 +9,7 @@ from rich.console import Console
 from .lines import Paint
 from .plot import human, human_bytes
 
-__all__ = ("Status",)
+__all__ = ("INTERVAL", "Status")
 
 _CLEAR: Final = "\r\x1b[K"
 INTERVAL: Final = 0.25  # seconds
