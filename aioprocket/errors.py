@@ -25,6 +25,7 @@ __all__ = (
     "HelperProtocolError",
     "HelperTimeoutError",
     "LinkDownError",
+    "MissingLibraryError",
     "NotPermittedError",
     "OpenError",
     "ReportedError",
@@ -95,6 +96,14 @@ class ResolutionError(_SystemError):
 
 class SpecError(AioprocketError, ValueError):
     """What was asked for contradicts itself or cannot exist; nothing was opened."""
+
+
+class MissingLibraryError(AioprocketError, ImportError):
+    """What was asked for takes a library that is not installed; ``name`` is the library's."""
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class HelperError(AioprocketError):

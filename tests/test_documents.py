@@ -25,9 +25,21 @@ GRANTS = re.findall(r"^\*\*([^*]+)\.\*\*[^`]*?```console\n(.*?)^```$", README, r
 
 # What each program prints once it works, in the order in which they stand; and whether it goes on
 # until it is interrupted.
-SHOWN = [" 64 ", "reply from 127.0.0.1 b'hello'", "", "that was ten", "it matches: True",
-         "1000 frames", "lost", "aioprocket_rx_packets_total{", "packets were kept, 0 lost",
-         "<"]  # fmt: skip
+SHOWN = [
+    " 64 ",
+    "reply from 127.0.0.1 b'hello'",
+    "",
+    "that was ten",
+    "it matches: True",
+    "1000 frames",
+    "lost",
+    "aioprocket_rx_packets_total{",
+    "packets were kept, 0 lost",
+    "<",
+    "PingerStats(",
+    "path MTU 65535",
+    "that was everybody",
+]
 ENDLESS = {0, 2}
 
 

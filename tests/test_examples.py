@@ -75,6 +75,7 @@ def test_every_example_is_tested() -> None:
         ("sniff", ["lo"]),
         ("sniff_active", ["lo"]),
         ("sniff_namespaces", ["/proc/self/ns/net:lo", "/proc/self/ns/net:lo"]),
+        ("sweep", ["127.0.0.1/32"]),
         ("tun_responder", []),
         ("dhcp_watch", ["lo"]),
         ("arp_watch", ["lo"]),
@@ -152,6 +153,30 @@ def test_ping6(example: Runner, far: Namespace) -> None:
         assert program.finish() == 0
 
     assert program.lines == [f"{FAR6}: sequence {number}, answered" for number in range(2)]
+
+
+def test_sweep(example: Runner, far: Namespace) -> None:
+    with example("sweep", "10.5.0.2/31", "--timeout=0.5") as program:
+        assert program.finish() == 0
+
+    assert program.lines[0].startswith(f"{FAR}: ")
+    assert program.lines[-1] == "1 of 2 answered"
+
+
+def test_trace(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--wait=20") as program:
+        assert program.finish() == 0
+
+    hop, way = program.lines
+    assert re.fullmatch(rf" 1  {FAR}  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms", hop)
+    assert way == "by icmp, raw socket"
+
+
+def test_trace_measures(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--mtu", "--wait=20") as program:
+        assert program.finish() == 0
+
+    assert program.lines == ["path MTU 1500"]
 
 
 def test_sniff(example: Runner, far: Namespace) -> None:

@@ -46,8 +46,8 @@ def compile_ethernet(expression: str, snaplen: int) -> Program:
     return either(Extension.VLAN_TAG_PRESENT, (1,), tagged or drop_all, in_data or drop_all)
 
 
-def compile_network(expression: str, snaplen: int) -> Program:
-    """For what any packet(7) socket sees from the network header on, whatever the device.
+def compile_network(expression: str, snaplen: int, network: int) -> Program:
+    """For what a packet(7) socket sees from the network header on, which is at ``network``.
 
     Raises:
         FilterError: As `compile_for_link`, or it is about the link header, or no packet can match.
@@ -55,7 +55,7 @@ def compile_network(expression: str, snaplen: int) -> Program:
     program = compile_for_link(_about_the_kernels_tag(expression) or expression, _COOKED, snaplen)
     if program is None:
         raise rejects_all(expression)
-    return uncooked(program, expression)
+    return uncooked(program, expression, network)
 
 
 def _about_the_kernels_tag(expression: str) -> str | None:

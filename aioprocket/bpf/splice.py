@@ -78,21 +78,21 @@ def moved(program: Program, by: int) -> Program:
     return Program(_moved(one, by) for one in program)
 
 
-def uncooked(program: Program, text: str) -> Program:
-    """A program for LINKTYPE_LINUX_SLL, for live packets of which it sees the network header.
+def uncooked(program: Program, text: str, network: int) -> Program:
+    """A program for LINKTYPE_LINUX_SLL, for live packets whose network header is at ``network``.
 
-    Its header is libpcap's invention, of what the kernel knows.
+    The header of that link type is libpcap's invention, of what the kernel knows.
 
     Raises:
         FilterError: The program reads the sender's link-layer address.
     """
-    return Program(_uncooked(one, text) for one in program)
+    return Program(_uncooked(one, text, network) for one in program)
 
 
-def _uncooked(instruction: Instruction, text: str) -> Instruction:
+def _uncooked(instruction: Instruction, text: str, network: int) -> Instruction:
     code, _, _, k = instruction
     if code not in PACKET_LOADS or k >= _SLL_LENGTH:
-        return _moved(instruction, NETWORK_BASE - _SLL_LENGTH)
+        return _moved(instruction, network - _SLL_LENGTH)
     if k == _SLL_PKTTYPE:
         return code, 0, 0, Extension.PKTTYPE
     if k == _SLL_PROTOCOL:

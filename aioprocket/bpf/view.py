@@ -52,9 +52,10 @@ _LINKS: Final = {
     View.BEHIND_IP: "raw",
     View.ICMPV6: "ipv6",
 }
+# Of a device whose link header is of any length, or is none.
 _BY_KERNEL: Final = Ground(NETWORK_BASE, "kernel", live=True)
 _GROUNDS: Final = {
-    View.NETWORK: _BY_KERNEL,
+    View.NETWORK: Ground(0, "kernel", live=True),
     View.IPV4: Ground(0, "always", ETHERTYPE_IPV4),
     View.BEHIND_IPV4: Ground(NETWORK_BASE, "always", ETHERTYPE_IPV4),
     View.BEHIND_IPV6: Ground(NETWORK_BASE, "always", ETHERTYPE_IPV6),
@@ -93,7 +94,7 @@ def _compiled(expression: str, view: View) -> Program:
         ethernet = compile_ethernet(expression, MAX_SNAPLEN)
         return _by_hardware(ethernet, _elsewhere(expression))
     if view is View.NETWORK:
-        return compile_network(expression, MAX_SNAPLEN)
+        return compile_network(expression, MAX_SNAPLEN, 0)
     program = compile_for_link(expression, LINKTYPES[_LINKS[view]], MAX_SNAPLEN)
     if program is None:
         raise rejects_all(expression)
@@ -105,7 +106,7 @@ def _compiled(expression: str, view: View) -> Program:
 def _elsewhere(expression: str) -> Program:
     """On a device without Ethernet headers, where what asks for those has nothing to match."""
     try:
-        return compile_network(expression, MAX_SNAPLEN)
+        return compile_network(expression, MAX_SNAPLEN, NETWORK_BASE)
     except FilterError:
         return drop_all
 

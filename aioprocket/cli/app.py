@@ -3,11 +3,11 @@
 import sys
 
 import typer
-from rich.console import Console
 
 from ..errors import AioprocketError, FilterError
-from . import helper, policy
+from . import helper, ping, policy, scan, sweep, trace
 from .doctor import doctor
+from .failure import tell
 from .filter import filter_command
 from .sniff import EPILOG, sniff
 
@@ -24,6 +24,11 @@ app.add_typer(policy.app, name="policy")
 app.command()(doctor)
 app.command(epilog=EPILOG)(sniff)
 app.command("filter")(filter_command)
+app.command(epilog=ping.EPILOG)(ping.ping)
+app.command(epilog=sweep.EPILOG)(sweep.sweep)
+app.command(epilog=trace.EPILOG)(trace.trace)
+app.command(epilog=trace.WATCH_EPILOG)(trace.mtr)
+app.command(epilog=scan.SCAN_EPILOG)(scan.scan)
 
 
 def main() -> None:
@@ -31,10 +36,5 @@ def main() -> None:
     try:
         app()
     except AioprocketError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"aioprocket: {error}", markup=False)
-        if isinstance(error, FilterError) and error.position is not None:
-            console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
-        if error.hint:
-            console.print(error.hint, markup=False)
+        tell(error)
         sys.exit(2 if isinstance(error, FilterError) else 1)

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from .. import bpf, pcapng
-from ..errors import FilterError
+from ..errors import FilterError, WireError
 
 __all__ = ("filter_command",)
 
@@ -79,14 +79,19 @@ def _count(expression: str, path: str) -> int:
     programs: dict[int, bpf.Program] = {}
     total = matching = octets = 0
     with pcapng.Reader(path) as reader:
-        for packet in reader:
-            link = reader.interface_of(packet).linktype
-            if link not in programs:
-                programs[link] = bpf.compile(expression, link)
-            total += 1
-            if programs[link].run(packet):
-                matching += 1
-                octets += packet.wire_len
+        try:
+            for packet in reader:
+                link = reader.interface_of(packet).linktype
+                if link not in programs:
+                    programs[link] = bpf.compile(expression, link)
+                total += 1
+                if programs[link].run(packet):
+                    matching += 1
+                    octets += packet.wire_len
+        except WireError as error:
+            raise WireError(f"{path}: {error}", offset=error.offset, hint=error.hint) from error
+        if reader.truncated:
+            typer.echo(f"aioprocket: {path} ends within a packet", err=True)
     typer.echo(f"{matching} of {total} packets match: {octets} bytes")
     return 0 if matching else 1
 

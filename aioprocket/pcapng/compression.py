@@ -23,6 +23,7 @@ _GZIP_WINDOW: Final = 31  # 15 bits, and the header of gzip: zlib.h
 _GZIP_LEVEL: Final = 1  # a capture has to keep up
 _SUFFIXES: Final = (".gz", ".zst")
 _STEP: Final = 1 << 18  # bytes that come out at once, at most
+_GZIP_BITE: Final = 1 << 14
 _ZSTD_BITE: Final = 256  # bytes that go in at once: even of these come up to 8 MiB
 
 
@@ -135,29 +136,38 @@ class Plain:
 
 class _Gunzip:
     def __init__(self) -> None:
-        self._begin(b"")
-
-    def _begin(self, data: bytes) -> None:
         self._stream = zlib.decompressobj(_GZIP_WINDOW)
-        self._data = data
-        self.whole = True  # of a member that has not begun
+        self._data = b""
+        self._at = 0
+        self._bite = b""  # what goes in next; small, for what is left of it is copied each time
+        self.whole = True  # between two members
 
     def feed(self, data: bytes, /) -> None:
-        self._data += data
+        self._data = self._data[self._at :] + data
+        self._at = 0
 
     def read(self) -> bytes:
-        while self._data:
-            self.whole = False
-            try:
-                piece = self._stream.decompress(self._data, _STEP)
-            except zlib.error as error:
-                raise WireError(f"gzip: {error}") from None
-            self._data = self._stream.unconsumed_tail
-            if self._stream.eof:
-                self._begin(self._stream.unused_data.lstrip(b"\0"))
-            if piece:
+        while self._bite or self._at < len(self._data):
+            if not self._bite:
+                self._bite = self._data[self._at : self._at + _GZIP_BITE]
+                self._at += len(self._bite)
+            if self.whole:  # some programs fill a file up with zeroes
+                self._bite = self._bite.lstrip(b"\0")
+            if self._bite and (piece := self._inflate()):
                 return piece
         return b""
+
+    def _inflate(self) -> bytes:
+        try:
+            piece = self._stream.decompress(self._bite, _STEP)
+        except zlib.error as error:
+            raise WireError(f"gzip: {error}") from None
+        self._bite = self._stream.unconsumed_tail
+        self.whole = self._stream.eof
+        if self.whole:
+            self._bite = self._stream.unused_data
+            self._stream = zlib.decompressobj(_GZIP_WINDOW)
+        return piece
 
 
 class _Unzstd:
@@ -165,32 +175,32 @@ class _Unzstd:
 
     def __init__(self) -> None:
         self._module, self._native = _zstd()
-        self._begin(b"")
-
-    def _begin(self, data: bytes) -> None:
-        stream = self._module.ZstdDecompressor()
-        self._stream = stream if self._native else stream.decompressobj()
-        self._data = data
+        self._stream = self._begin()
+        self._data = b""
+        self._at = 0
         self.whole = True
 
+    def _begin(self) -> Any:
+        stream = self._module.ZstdDecompressor()
+        return stream if self._native else stream.decompressobj()
+
     def feed(self, data: bytes, /) -> None:
-        self._data += data
+        self._data = self._data[self._at :] + data
+        self._at = 0
 
     def read(self) -> bytes:
-        at = 0
         piece = b""
-        while at < len(self._data) and not piece:
-            self.whole = False
-            bite = self._data[at : at + _ZSTD_BITE]
-            at += len(bite)
+        while self._at < len(self._data) and not piece:
+            bite = self._data[self._at : self._at + _ZSTD_BITE]
+            self._at += len(bite)
             try:
                 piece = self._stream.decompress(bite)
             except Exception as error:
                 raise WireError(f"zstd: {error}") from None
-            if self._stream.eof:
-                self._begin(self._stream.unused_data + self._data[at:])
-                at = 0
-        self._data = self._data[at:]
+            self.whole = self._stream.eof
+            if self.whole:
+                self._at -= len(self._stream.unused_data)
+                self._stream = self._begin()
         return piece
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from ..channels import Channel, Stats
 from ..errors import ClosedError, SpecError
-from ..wire.pcap import MAX_SNAPLEN
 from ..wire.pcapng import InterfaceDescription as Interface
 from ..wire.pcapng import InterfaceStatistics
 
@@ -32,6 +31,8 @@ class Recorded:
         number: Its number in every section.
         cooked: Whether its packets get a cooked header.
         stats: The counters of what it comes from.
+        tag_at: Where a VLAN tag is put back into a packet; -1: nowhere.
+        snaplen: Bytes of a packet at most.
     """
 
     interface: Interface
@@ -41,21 +42,15 @@ class Recorded:
     delivered: int = 0
     dropped: int = 0  # by us
     unsaid: int = 0  # of these, not yet written down
+    tag_at: int = field(init=False)
+    snaplen: int = field(init=False)
     _before: Stats | None = field(default=None, init=False)
     _last: Stats | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.tag_at = _TAG_AT.get(self.interface.linktype, -1)
+        self.snaplen = self.interface.snaplen
         self._before = self._last = self._ask()
-
-    @property
-    def tag_at(self) -> int:
-        """Where a VLAN tag is put back into a packet; -1: nowhere."""
-        return _TAG_AT.get(self.interface.linktype, -1)
-
-    @property
-    def snaplen(self) -> int:
-        """Bytes of a packet at most."""
-        return min(self.interface.snaplen or MAX_SNAPLEN, MAX_SNAPLEN)
 
     def drop(self, count: int) -> None:
         """Packets of it get lost."""

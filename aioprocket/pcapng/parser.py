@@ -6,6 +6,7 @@ left to the codecs in ``wire/``, which know all blocks and have the words for wh
 
 import struct
 import sys
+from collections.abc import Sized
 from typing import Final
 
 from .._system._native import capture_read
@@ -32,6 +33,8 @@ __all__ = ("Parser",)
 _SECTION: Final = BlockType.SECTION_HEADER.to_bytes(4, "big")
 _INTERFACE: Final = struct.Struct("=qII")  # struct interface in native/capture_read.c
 _DIRECTIONS: Final = ("in", "in", "multicast", "broadcast", "otherhost")
+# Of sections, and of interfaces: they are kept, and are small in the file.
+_MOST: Final = 65536
 _LARGEST: Final = (1 << 63) - 1
 
 
@@ -212,15 +215,18 @@ class Parser:
         """Keep what is said of packets to come; what is a packet itself is returned."""
         match block:
             case SectionHeader():
+                self._bound(self.sections)
                 self.sections.append(block)
                 self._bits = SWAPPED if block.order != sys.byteorder else 0
                 self._before = len(self.interfaces)
                 self._table = bytearray()
             case InterfaceDescription():
+                self._bound(self.interfaces)
                 self.interfaces.append(block)
                 self._table += _INTERFACE.pack(block.offset, block.snaplen, block.resolution)
             case InterfaceStatistics():
-                self.statistics[self._before + block.interface + 1] = block
+                if self._before + block.interface < len(self.interfaces):
+                    self.statistics[self._before + block.interface + 1] = block
             case EnhancedPacket():
                 return [self._packet(block)]
             case SimplePacket():
@@ -229,6 +235,12 @@ class Parser:
                 return [self._count(Packet(data, wire_len=max(block.wire_len, len(data)),
                                            ifindex=self._before + 1), 0)]  # fmt: skip
         return []
+
+    def _bound(self, kept: Sized) -> None:
+        if len(kept) >= _MOST:
+            raise WireError(
+                f"more than {_MOST} sections, or interfaces in them", offset=self._block_at
+            )
 
     def _described(self, number: int) -> InterfaceDescription:
         here = self.interfaces[self._before :]

@@ -39,6 +39,7 @@ class Recording:
     ) -> None:
         self._path = path
         self._layout = layout
+        self._bits = layout.bits
         self._spool = spool
         self._rotation = rotation
         self._snaplen = snaplen
@@ -167,11 +168,11 @@ class Recording:
     ) -> int:
         """How many packets went into a chunk; 0: it, or the file, is full."""
         stop, end = len(items), len(chunk.room)
-        rotation = self._rotation
-        if rotation is not None and rotation.packets is not None:
-            stop = min(stop, done + rotation.packets - self._in_file)
-        if rotation is not None and rotation.size is not None:
-            end = min(end, chunk.at + rotation.size - self._bytes)
+        if self._rotation is not None:
+            if self._rotation.packets is not None:
+                stop = min(stop, done + self._rotation.packets - self._in_file)
+            if self._rotation.size is not None:
+                end = min(end, chunk.at + self._rotation.size - self._bytes)
         at, reached = self._write(chunk, end, items, done, stop, recorded)
         if reached == done and end < len(chunk.room):
             if self._in_file:
@@ -198,7 +199,7 @@ class Recording:
             items,
             start,
             stop,
-            self._layout.bits | (COOKED if recorded.cooked else 0),
+            self._bits | COOKED if recorded.cooked else self._bits,
             recorded.number,
             recorded.snaplen,
             recorded.tag_at,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from ..errors import AioprocketError
+from ..errors import AioprocketError, CaptureError
 from .output import Output
 
 __all__ = ("CHUNK", "Chunk", "Spool")
@@ -62,7 +62,7 @@ class Spool:
         self._full: deque[Chunk] = deque()
         self._current: Chunk | None = None
         self._waits = False  # for anything at all
-        self._writing = False
+        self._handed = self._done = 0  # chunks that went to the thread, and came back
         self._finishing = False
         self._given_up = False
         self._filled = threading.Condition(self.lock)
@@ -105,16 +105,19 @@ class Spool:
         self.seal()
         chunk = Chunk(len(data), extra=True)
         chunk.put(data)
-        self._full.append(chunk)
-        self._filled.notify()
+        self._hand_over(chunk)
         return chunk
+
+    def _hand_over(self, chunk: Chunk) -> None:
+        self._full.append(chunk)
+        self._handed += 1
+        self._filled.notify()
 
     def seal(self) -> None:
         """The chunk takes nothing more."""
         if self._current is not None and self._current.at:
-            self._full.append(self._current)
+            self._hand_over(self._current)
             self._current = None
-            self._filled.notify()
 
     def wake(self) -> None:
         """Something was put into the chunk."""
@@ -137,11 +140,12 @@ class Spool:
                 lambda: self._free or self._left or self._current or self._finishing or self.error
             )
 
-    def wait_until_empty(self) -> None:
+    def wait_until_written(self) -> None:
         """Wait until all that came so far is in the file."""
         with self.lock:
             self.seal()
-            self._emptied.wait_for(lambda: self._given_up or not (self._full or self._writing))
+            handed = self._handed
+            self._emptied.wait_for(lambda: self._given_up or self._done >= handed)
 
     def join(self) -> None:
         """Wait for the end of the thread, after `finish`."""
@@ -171,12 +175,11 @@ class Spool:
             action()
         except AioprocketError as error:
             self.error = self.error or error
+        except Exception as error:  # whoever waits for this thread has to hear of it
+            self.error = self.error or CaptureError(f"write {self.files[-1]!r}: {error!r}")
 
     def _next(self) -> Chunk | None:
         with self.lock:
-            self._writing = False
-            if not self._full:
-                self._emptied.notify_all()
             while not self._full and not self._finishing:
                 if self._current is not None and self._current.at:
                     self._filled.wait(_COMPANY)
@@ -186,7 +189,6 @@ class Spool:
                 self._waits = True
                 self._filled.wait()
                 self._waits = False
-            self._writing = bool(self._full)
             return self._full.popleft() if self._full else None
 
     def _write(self, chunk: Chunk) -> None:
@@ -210,6 +212,7 @@ class Spool:
     def _give_back(self, chunk: Chunk) -> None:
         chunk.at = chunk.packets = 0
         with self.lock:
+            self._done += 1
             if not chunk.extra:
                 self._free.append(chunk)
             self._emptied.notify_all()

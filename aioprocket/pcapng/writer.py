@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
@@ -184,7 +185,8 @@ class Writer:
         """Describe one more interface.
 
         Args:
-            source: A channel, whose counters become the statistics in the file, or a description.
+            source: A channel, whose counters become the statistics in the file, or a description;
+                its ``snaplen`` is cut down to that of the file.
             facts: Of a channel: attributes of an `Interface` to say beside what it knows itself,
                 such as ``filter="tcp port 80"`` or ``description="the uplink"``.
 
@@ -198,7 +200,8 @@ class Writer:
         with self._spool.lock:
             number = len(self._recording.interfaces)
             if isinstance(source, Interface):
-                recorded = Recorded(source, number)
+                limit = min(source.snaplen or self._snaplen, self._snaplen)
+                recorded = Recorded(replace(source, snaplen=limit), number)
             else:
                 interface, cooked = describe(source, self._snaplen, facts)
                 recorded = Recorded(interface, number, cooked, source.stats)
@@ -269,7 +272,7 @@ class Writer:
         Raises:
             CaptureError: Not all could be written, and nobody has said so yet.
         """
-        await anyio.to_thread.run_sync(self._spool.wait_until_empty, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(self._spool.wait_until_written, abandon_on_cancel=True)
         self._tell()
 
     def stats(self) -> WriterStats:

@@ -1,4 +1,4 @@
-"""What it takes to watch for DHCP: imports and memory, beside a program that imports scapy."""
+"""What it takes to watch for DHCP: imports and memory, beside a program that uses scapy for it."""
 
 import statistics
 import subprocess

@@ -159,6 +159,13 @@ def test_program_longer_than_a_conditional_jump_is_right(count: int) -> None:
     assert program.run(bytes(12) + bytes([10, 0, 0, 0]) + bytes(4))
 
 
+def test_tests_in_a_row_longer_than_a_conditional_jump_are_right() -> None:
+    wanted = [number for number in range(256) if number != 77]
+    program = bpf.compile(bpf.icmp_type(*wanted, 255, 255, 255))
+
+    assert [number for number in range(256) if program.run(echo(1, number))] == wanted
+
+
 def test_same_calls_make_equal_matches() -> None:
     assert bpf.all_of(bpf.arp(), bpf.udp_port(5)) == bpf.all_of(bpf.arp(), bpf.udp_port(5))
     assert len({bpf.vlan(5), bpf.vlan(5), bpf.vlan()}) == 2
@@ -170,8 +177,8 @@ def test_same_calls_make_equal_matches() -> None:
     [
         lambda: bpf.udp_port(65536),
         lambda: bpf.tcp_port(True),
-        lambda: bpf.tcp_port("http"),
-        lambda: bpf.udp_port(53, "both"),
+        lambda: bpf.tcp_port("http"),  # type: ignore[arg-type]
+        lambda: bpf.udp_port(53, "both"),  # type: ignore[arg-type]
         lambda: bpf.ethertype(-1),
         lambda: bpf.vlan(4096),
         lambda: bpf.ip_protocol(256),
@@ -180,9 +187,9 @@ def test_same_calls_make_equal_matches() -> None:
         lambda: bpf.icmp_id(1 << 16),
         lambda: bpf.icmp_type(256),
         lambda: bpf.icmp6_types(256),
-        lambda: bpf.icmp6_types("echo"),
-        lambda: bpf.all_of("tcp"),
-        lambda: bpf.negate(bpf.drop_all),
+        lambda: bpf.icmp6_types("echo"),  # type: ignore[arg-type]
+        lambda: bpf.all_of("tcp"),  # type: ignore[arg-type]
+        lambda: bpf.negate(bpf.drop_all),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_what_cannot_be_matched_is_refused(call: Any) -> None:

@@ -128,6 +128,7 @@ packets = st.binary(min_size=LONG, max_size=LONG) | st.binary(max_size=80)
 @example(bpf.Program([(0x01, 0, 0, 0), (0x3C, 0, 0, 0), *FOLD]), [bytes(LONG)])  # div x, X = 0
 @example(bpf.Program([(0x01, 0, 0, 0), (0x9C, 0, 0, 0), *FOLD]), [bytes(LONG)])  # mod x, X = 0
 @example(bpf.Program([(0x00, 0, 0, 7), (0x01, 0, 0, 35), (0x6C, 0, 0, 0), *FOLD]), [bytes(LONG)])
+@example(bpf.Program([(0x00, 0, 0, 99), (0x01, 0, 0, 33), (0x7C, 0, 0, 0), *FOLD]), [bytes(LONG)])
 @example(bpf.Program([(0x00, 0, 0, 9), (0x20, 0, 0, bpf.Extension.IFINDEX), *FOLD]), [bytes(LONG)])
 @example(bpf.Program([(0x01, 0, 0, 4), (0x50, 0, 0, 0xFFFFFFFF), *FOLD]), [bytes(range(200)) * 2])
 def test_program_does_what_the_kernel_does(

@@ -117,6 +117,13 @@ def test_expression_without_vlan_needs_no_other_program() -> None:
     assert bpf.compile("tcp port 80", live=True) == bpf.compile("tcp port 80")
 
 
+def test_vlan_of_a_packet_inside_another_is_in_the_data() -> None:
+    expression = "geneve and vlan 5"
+
+    assert bpf.compile(expression, live=True) == bpf.compile(expression)
+    assert bpf.compile("vlan 5 and geneve", live=True) != bpf.compile("vlan 5 and geneve")
+
+
 def test_words_that_look_like_vlan_are_left_alone() -> None:
     for expression in ("port vlan-x", "vlan.example", "\\vlan"):
         with pytest.raises(FilterError):

@@ -258,6 +258,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.realroot  # tcpdump sets its groups, which a user namespace does not allow
 async def test_tcpdump_reads_what_was_written(tmp_path: Path) -> None:
     require("tcpdump")
     for name in ("a.pcap", "a.pcapng"):

@@ -17,7 +17,7 @@ from .plot import bars, human, human_bytes
 from .source import ETHERNET, Source
 from .tally import Tally, protocols
 
-__all__ = ("Talkers", "Top")
+__all__ = ("Pair", "Talkers", "Top")
 
 _IPV4: Final = 0x0800
 _WINDOW: Final = 5  # refreshs that the present rate is of
@@ -26,18 +26,18 @@ _MOST_PAIRS: Final = 50_000
 _HEAD: Final = 6  # lines that are not of the table's body
 
 # Source and destination, and what they are counted by.
-_Pair = tuple[str, str]
+Pair = tuple[str, str]
 
 
 class Talkers:
     """Packets and bytes of each pair of addresses, now and in all, in bounded memory."""
 
     def __init__(self) -> None:
-        self.packets: Counter[_Pair] = Counter()
-        self.bytes: Counter[_Pair] = Counter()
+        self.packets: Counter[Pair] = Counter()
+        self.bytes: Counter[Pair] = Counter()
         self.forgotten = 0
-        self._names: dict[int, _Pair] = {}
-        self._recent: deque[Counter[_Pair]] = deque([Counter()], maxlen=_WINDOW)
+        self._names: dict[int, Pair] = {}
+        self._recent: deque[Counter[Pair]] = deque([Counter()], maxlen=_WINDOW)
 
     def add(self, source: Source, batch: aioprocket.Batch) -> None:
         """Count a batch: of IPv4 over Ethernet by columns, of others by each packet."""
@@ -65,7 +65,7 @@ class Talkers:
             self._count(self._name(pair), count, size)
         return rest
 
-    def _name(self, pair: int) -> _Pair:
+    def _name(self, pair: int) -> Pair:
         name = self._names.get(pair)
         if name is None:
             raw = pair.to_bytes(8)
@@ -74,7 +74,7 @@ class Talkers:
             name = self._names[pair] = (ipv4(raw[:4]), ipv4(raw[4:]))
         return name
 
-    def _count(self, pair: _Pair, count: int, size: int) -> None:
+    def _count(self, pair: Pair, count: int, size: int) -> None:
         self.packets[pair] += count
         self.bytes[pair] += size
         recent = self._recent[-1]
@@ -94,9 +94,9 @@ class Talkers:
         """One refresh more."""
         self._recent.append(Counter())
 
-    def rows(self, count: int) -> list[tuple[_Pair, int, int, float]]:
+    def rows(self, count: int) -> list[tuple[Pair, int, int, float]]:
         """The busiest now, then the largest: pair, packets, bytes, and bytes of a refresh."""
-        now: Counter[_Pair] = Counter()
+        now: Counter[Pair] = Counter()
         for each in self._recent:
             now.update(each)
         pairs = [pair for pair, _ in now.most_common(count)]
