@@ -85,7 +85,7 @@ class TextLines:
         if self._detail is not None:
             text += self._detail(bytes(packet), origin.linktype)
         if self._hexdump:
-            text += _hexdump(bytes(packet))
+            text += hexdump(bytes(packet))
         return text
 
     def _time(self, timestamp_ns: int) -> str:
@@ -101,7 +101,7 @@ def _length(packet: aioprocket.Packet) -> str:
     return f"({packet.wire_len})"
 
 
-def _hexdump(data: bytes) -> str:
+def hexdump(data: bytes) -> str:
     """Rows of 16 bytes, and their characters."""
     rows = []
     for at in range(0, len(data), _BYTES_IN_A_ROW):
