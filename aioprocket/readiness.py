@@ -18,9 +18,9 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from .errors import BusyError
 
@@ -57,8 +57,8 @@ class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid", "_tick",
-        "_trio_waits", "_unpollable", "_waiter",
+        "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid", "_resolved",
+        "_tick", "_trio_waits", "_unpollable", "_waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -74,7 +74,8 @@ class _Gate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._callback: Callable[[], None] | None = None
         self._tick: asyncio.Handle | None = None
-        self._waiter: asyncio.Future[int] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._resolved = False  # a wait, and nothing was heard since
         self._trio_waits = False
         self._idle = 0
 
@@ -102,22 +103,22 @@ class _Gate:
         found = [(self._fd, self._mask)] if epoll is None else epoll.poll(0)
         return found[0][1] if found else 0
 
-    async def wait(self) -> int:
+    async def wait(self) -> None:
         epoll = self._open()
         if self._waiter is not None or self._trio_waits:
             raise BusyError(f"another task is already {self._doing} this channel")
         if epoll is None:
             await checkpoint()
-            return self._mask
+            return
         loop = _asyncio_loop()
         if loop is None:
             await self._wait_trio(epoll)
-            return self.events() if self._fd >= 0 else 0
+            return
         self._arm(loop)
-        waiter: asyncio.Future[int] = loop.create_future()
+        waiter: asyncio.Future[None] = loop.create_future()
         self._waiter = waiter
         try:
-            return await waiter
+            await waiter
         finally:
             self._waiter = None
 
@@ -166,10 +167,17 @@ class _Gate:
         if self._callback is not None:
             self._callback()
         elif self._waiter is not None:
-            # This call may be older than the wait, and what it is about may have been read.
-            if not self._waiter.done() and (events := self.events()):
-                self._waiter.set_result(events)
+            if self._waiter.done():
+                return
+            # asyncio looks at its descriptors once more before the task of the last wait goes on:
+            # what this call is about may have been read by it. To ask is a system call.
+            if self._resolved and not self.events():
+                self._resolved = False
+                return
+            self._resolved = True
+            self._waiter.set_result(None)
         else:
+            self._resolved = False
             self._idle += 1
             if self._idle >= _IDLE_FIRES:
                 self._disarm()
@@ -184,7 +192,7 @@ class _Gate:
         if os.getpid() != self._pid:
             return
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(0)
+            self._waiter.set_result(None)
         if self._trio_waits and self._epoll is not None:
             _trio().lowlevel.notify_closing(self._epoll.fileno())
 
@@ -217,21 +225,17 @@ class Readiness:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
         return self._read.events()
 
-    async def wait_readable(self) -> int:
-        """Wait for something to read; `BusyError` if another task does.
+    def wait_readable(self) -> Coroutine[Any, Any, None]:
+        """Wait for something to read; `BusyError` if another task does."""
+        return self._read.wait()
 
-        Returns:
-            What held then, as `events`; 0 after `wake`.
-        """
-        return await self._read.wait()
-
-    async def wait_writable(self) -> None:
+    def wait_writable(self) -> Coroutine[Any, Any, None]:
         """Wait for room to write. It does not help with ``ENOBUFS``: POLLOUT stays set then."""
-        await self._write.wait()
+        return self._write.wait()
 
-    async def wait_error(self) -> None:
+    def wait_error(self) -> Coroutine[Any, Any, None]:
         """Wait for an error, or something in the error queue; `BusyError` if another task does."""
-        await self._error.wait()
+        return self._error.wait()
 
     def wake_error(self) -> None:
         """Let `wait_error` return: somebody else read what it waits for."""
