@@ -18,6 +18,7 @@ from . import (
     capture,
     datagrams,
     descriptors,
+    drained,
     figures,
     growth,
     latency,
@@ -41,6 +42,7 @@ def _read(rig: Rig) -> None:
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": _read,
+    "drained": drained.run,
     "capture": capture.run,
     "latency": latency.run,
     "growth": growth.run,
