@@ -5,7 +5,7 @@ read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `
 session with the privileged program that opens many descriptors.
 """
 
-from . import bpf
+from . import bpf, pcapng
 from .channels import (
     Channel,
     DeviceChannel,
@@ -34,6 +34,7 @@ from .errors import (
     ActiveModeError,
     AioprocketError,
     BusyError,
+    CaptureError,
     ChannelError,
     ClosedError,
     FilterError,
@@ -43,6 +44,7 @@ from .errors import (
     HelperProtocolError,
     HelperTimeoutError,
     LinkDownError,
+    MissingLibraryError,
     NotPermittedError,
     OpenError,
     ReportedError,
@@ -51,20 +53,40 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
+from .neighbours import Neighbour, Scan, arp, ndp, scan, vendor
 from .opening import Door
 from .packet import Batch, Packet
+from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
 from .spec import Fanout
+from .tracer import (
+    Answer,
+    Hop,
+    HopStatistics,
+    MtuLimit,
+    PathMtu,
+    PathWatch,
+    Snapshot,
+    Trace,
+    mtr,
+    path_mtu,
+    traceroute,
+)
+from .wire.icmp_extensions import MplsLabel
 
 __all__ = (
     "ActiveModeError",
     "AioprocketError",
+    "Answer",
     "Batch",
     "BusyError",
+    "CaptureError",
     "Channel",
     "ChannelError",
     "ClosedError",
     "DeviceChannel",
     "Door",
+    "Echo",
+    "EchoError",
     "Fanout",
     "FilterError",
     "Helper",
@@ -73,32 +95,57 @@ __all__ = (
     "HelperNotFoundError",
     "HelperProtocolError",
     "HelperTimeoutError",
+    "Hop",
+    "HopStatistics",
+    "HostWindow",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
+    "MissingLibraryError",
+    "Monitor",
+    "MplsLabel",
+    "MtuLimit",
+    "Neighbour",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
     "Packet",
     "PacketChannel",
+    "PathMtu",
+    "PathWatch",
+    "PingResult",
+    "Pinger",
+    "PingerStats",
     "RawProtocol",
     "RawTransport",
     "ReportedError",
     "ResolutionError",
+    "Scan",
     "Sent",
+    "Snapshot",
     "SpecError",
     "Stamp",
     "StampInfo",
     "Stats",
+    "Trace",
     "TunChannel",
     "WireError",
+    "arp",
     "bpf",
     "create_endpoint",
     "helper_path",
+    "mtr",
+    "ndp",
     "open",
     "open_device",
     "open_icmp",
     "open_packet",
     "open_tun",
+    "pcapng",
+    "path_mtu",
+    "ping",
     "prometheus",
+    "scan",
+    "traceroute",
+    "vendor",
 )

@@ -18,7 +18,8 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from types import ModuleType
 from typing import Any, Final
 
@@ -53,12 +54,71 @@ async def checkpoint() -> None:
         await _trio().lowlevel.checkpoint()
 
 
+class _Wakeup:
+    """What a task of asyncio awaits: as a future, but the task can go on within `fire`.
+
+    A future would have the loop ask for events once more before it goes on with the task; both
+    cost more than what is then done with a packet. That asyncio awaits any object that has these
+    methods is what `asyncio.isfuture` is about.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_step")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._step: Callable[[_Wakeup], object] | None = None  # of the task; None: it goes on
+        self._context: Context | None = None
+        self._cancelled: asyncio.CancelledError | None = None
+
+    def __await__(self) -> Generator["_Wakeup", None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def fire(self) -> None:
+        """Let the task go on, now: called by the loop, and never by another task."""
+        step, self._step = self._step, None
+        if step is not None and self._context is not None:
+            self._context.run(step, self)
+
+    def wake(self) -> None:
+        """Let the task go on in the loop's next turn."""
+        step, self._step = self._step, None
+        if step is not None:
+            self._loop.call_soon(step, self, context=self._context)
+
+    # What a task calls, and anyio of what a task waits for.
+
+    def done(self) -> bool:
+        return self._step is None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(
+        self, step: Callable[["_Wakeup"], object], *, context: Context | None = None
+    ) -> None:
+        self._step = step
+        self._context = context
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._step is None:
+            return False
+        self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self.wake()
+        return True
+
+    def result(self) -> None:
+        if self._cancelled is not None:
+            raise self._cancelled
+
+
 class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid", "_resolved",
-        "_tick", "_trio_waits", "_unpollable", "_waiter",
+        "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid", "_tick",
+        "_trio_waits", "_unpollable", "_waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -74,8 +134,7 @@ class _Gate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._callback: Callable[[], None] | None = None
         self._tick: asyncio.Handle | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._resolved = False  # a wait, and nothing was heard since
+        self._waiter: _Wakeup | None = None
         self._trio_waits = False
         self._idle = 0
 
@@ -115,10 +174,9 @@ class _Gate:
             await self._wait_trio(epoll)
             return
         self._arm(loop)
-        waiter: asyncio.Future[None] = loop.create_future()
-        self._waiter = waiter
+        self._waiter = _Wakeup(loop)
         try:
-            await waiter
+            await self._waiter
         finally:
             self._waiter = None
 
@@ -167,17 +225,9 @@ class _Gate:
         if self._callback is not None:
             self._callback()
         elif self._waiter is not None:
-            if self._waiter.done():
-                return
-            # asyncio looks at its descriptors once more before the task of the last wait goes on:
-            # what this call is about may have been read by it. To ask is a system call.
-            if self._resolved and not self.events():
-                self._resolved = False
-                return
-            self._resolved = True
-            self._waiter.set_result(None)
+            # What this is about may have been read since. To ask costs more than to look in vain.
+            self._waiter.fire()
         else:
-            self._resolved = False
             self._idle += 1
             if self._idle >= _IDLE_FIRES:
                 self._disarm()
@@ -191,8 +241,8 @@ class _Gate:
     def wake(self) -> None:
         if os.getpid() != self._pid:
             return
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            self._waiter.wake()
         if self._trio_waits and self._epoll is not None:
             _trio().lowlevel.notify_closing(self._epoll.fileno())
 
@@ -210,8 +260,9 @@ class Readiness:
     """Waits for one descriptor, which stays its owner's; `close` before that one is closed.
 
     One task may wait per direction; a second gets `BusyError`. A wait returns when the descriptor
-    is ready, in error, hung up, or when `wake` was called: look again, and wait again if need be.
-    A device that cannot be polled (/dev/zero, a regular file) is always ready.
+    is ready, in error, hung up, when `wake` was called, and now and then for nothing: look again,
+    and wait again if need be. A device that cannot be polled (/dev/zero, a regular file) is always
+    ready.
     """
 
     __slots__ = ("_error", "_read", "_write")
