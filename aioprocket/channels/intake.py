@@ -249,22 +249,19 @@ class Intake:
         self._tell(link_error(error, "receive", link) or error)
         self.check_link()
 
-    def wake(self, events: int) -> None:
-        """The loop said that something is there: ``events`` is the mask of epoll."""
-        self.wakeups += 1
-        if events & select.EPOLLERR:
-            self.drain_errors()
+    def wake(self, events: Callable[[], int]) -> None:
+        """The loop said that something is there; ``events`` gives the mask of epoll.
 
-    def wake_unseen(self, events: Callable[[], int]) -> None:
-        """As `wake`, where the mask has to be asked for: not while packets come, or seldom."""
+        It is not asked for while packets come, or seldom: that is a system call.
+        """
+        self.wakeups += 1
         self._unlooked += 1
-        if self._found and self._unlooked < _UNLOOKED:
-            self._found = False
-            self.wakeups += 1
-            return
-        self._unlooked = 0
+        looked = not self._found or self._unlooked >= _UNLOOKED
         self._found = False
-        self.wake(events())
+        if looked:
+            self._unlooked = 0
+            if events() & select.EPOLLERR:
+                self.drain_errors()
 
     def drain_errors(self) -> bool:
         """Empty the error queue, without which every wait would return at once.

@@ -59,7 +59,9 @@ class Port(ABC):
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
-        timed: A turn of reading is bounded by time alone, and not by a number of packets.
+        timed: An active channel's turn of reading is bounded by time alone, and not by a number of
+            packets.
+        turn_ns: What a task that receives may take of the loop before others get their turn.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
@@ -75,6 +77,7 @@ class Port(ABC):
     stream: bool
     closes_slowly: bool
     timed: bool = False
+    turn_ns: int = 500_000
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
     @abstractmethod

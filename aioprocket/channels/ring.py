@@ -13,6 +13,7 @@ from ..errors import SpecError
 from ..packet import Packet
 from ..spec import Instruction
 from .port import Message, SocketPort
+from .serve import TURN_SECONDS
 
 __all__ = ("RingPort", "cut_by_filter")
 
@@ -42,6 +43,7 @@ class RingPort(SocketPort):
     """A socket whose ring was made as ``geometry`` says, and which is not bound yet."""
 
     timed = True
+    turn_ns = int(TURN_SECONDS * 1e9)
 
     def __init__(self, sock: socket.socket, geometry: Geometry, *, snaplen: int) -> None:
         super().__init__(sock)

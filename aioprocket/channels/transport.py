@@ -173,7 +173,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._writer.begin()
         try:
             if woken:
-                self._intake.wake_unseen(self._readiness.events)
+                self._intake.wake(self._readiness.events)
             self._dispatch.turn(self._intake)
         except anyio.EndOfStream:
             self._end(None)

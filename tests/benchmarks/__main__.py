@@ -19,6 +19,7 @@ from . import (
     capturefile,
     datagrams,
     descriptors,
+    drained,
     figures,
     growth,
     latency,
@@ -45,6 +46,7 @@ def _read(rig: Rig) -> None:
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": _read,
+    "drained": drained.run,
     "capture": capture.run,
     "latency": latency.run,
     "growth": growth.run,
