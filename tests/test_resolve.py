@@ -3,7 +3,6 @@
 import ipaddress
 from typing import Literal
 
-import anyio
 import pytest
 
 from aioprocket import ResolutionError
