@@ -5,7 +5,7 @@ read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `
 session with the privileged program that opens many descriptors.
 """
 
-from . import bpf
+from . import bpf, pcapng
 from .channels import (
     Channel,
     DeviceChannel,
@@ -34,6 +34,7 @@ from .errors import (
     ActiveModeError,
     AioprocketError,
     BusyError,
+    CaptureError,
     ChannelError,
     ClosedError,
     FilterError,
@@ -43,6 +44,7 @@ from .errors import (
     HelperProtocolError,
     HelperTimeoutError,
     LinkDownError,
+    MissingLibraryError,
     NotPermittedError,
     OpenError,
     ReportedError,
@@ -51,16 +53,43 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
+from .neighbours import (
+    HostTime,
+    Neighbour,
+    Scan,
+    address_mask,
+    arp,
+    icmp_timestamp,
+    ndp,
+    scan,
+    vendor,
+)
 from .opening import Door
 from .packet import Batch, Packet
 from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
 from .spec import Fanout
+from .tracer import (
+    Answer,
+    Hop,
+    HopStatistics,
+    MtuLimit,
+    PathMtu,
+    PathWatch,
+    Snapshot,
+    Trace,
+    mtr,
+    path_mtu,
+    traceroute,
+)
+from .wire.icmp_extensions import MplsLabel
 
 __all__ = (
     "ActiveModeError",
     "AioprocketError",
+    "Answer",
     "Batch",
     "BusyError",
+    "CaptureError",
     "Channel",
     "ChannelError",
     "ClosedError",
@@ -76,16 +105,25 @@ __all__ = (
     "HelperNotFoundError",
     "HelperProtocolError",
     "HelperTimeoutError",
+    "Hop",
+    "HopStatistics",
+    "HostTime",
     "HostWindow",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
+    "MissingLibraryError",
     "Monitor",
+    "MplsLabel",
+    "MtuLimit",
+    "Neighbour",
     "NetlinkChannel",
     "NotPermittedError",
     "OpenError",
     "Packet",
     "PacketChannel",
+    "PathMtu",
+    "PathWatch",
     "PingResult",
     "Pinger",
     "PingerStats",
@@ -93,21 +131,34 @@ __all__ = (
     "RawTransport",
     "ReportedError",
     "ResolutionError",
+    "Scan",
     "Sent",
+    "Snapshot",
     "SpecError",
     "Stamp",
     "StampInfo",
     "Stats",
+    "Trace",
     "TunChannel",
     "WireError",
+    "address_mask",
+    "arp",
     "bpf",
     "create_endpoint",
     "helper_path",
+    "icmp_timestamp",
+    "mtr",
+    "ndp",
     "open",
     "open_device",
     "open_icmp",
     "open_packet",
     "open_tun",
+    "path_mtu",
+    "pcapng",
     "ping",
     "prometheus",
+    "scan",
+    "traceroute",
+    "vendor",
 )

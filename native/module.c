@@ -8,6 +8,7 @@
 
 #include "backlog.h"
 #include "batch_type.h"
+#include "capture.h"
 #include "coroutine.h"
 #include "delivery.h"
 #include "echo_table.h"
@@ -74,6 +75,8 @@ PyDoc_STRVAR(read_block_doc,
 	     "What does not lie within data ends it: nothing else is read.");
 
 static PyMethodDef module_methods[] = {
+	{"capture_read", capture_read, METH_VARARGS, capture_read_doc},
+	{"capture_write", capture_write, METH_VARARGS, capture_write_doc},
 	{"read_block", batch_read_block, METH_VARARGS, read_block_doc},
 	{"receive_passed", (PyCFunction)(void (*)(void))passing_receive,
 	 METH_FASTCALL, passing_receive_doc},

@@ -13,6 +13,7 @@ from aioprocket import errors
 # Each error: how it is made, which builtins (and anyio errors) it also is, and its errno.
 MADE: dict[type[errors.AioprocketError], tuple[dict[str, Any], tuple[type, ...], int | None]] = {
     errors.SpecError: ({}, (ValueError,), None),
+    errors.MissingLibraryError: ({"name": "netaddr"}, (ImportError,), None),
     errors.HelperError: ({}, (), None),
     errors.HelperNotFoundError: ({}, (errors.HelperError, FileNotFoundError), errno.ENOENT),
     errors.HelperTimeoutError: ({}, (errors.HelperError, TimeoutError), errno.ETIMEDOUT),
@@ -22,6 +23,7 @@ MADE: dict[type[errors.AioprocketError], tuple[dict[str, Any], tuple[type, ...],
     errors.OpenError: ({"errno": errno.ENODEV, "step": "bind"}, (OSError,), errno.ENODEV),
     errors.FilterError: ({}, (ValueError,), None),
     errors.WireError: ({}, (ValueError,), None),
+    errors.CaptureError: ({}, (OSError,), errno.EIO),
     errors.ChannelError: ({}, (OSError,), errno.EIO),
     errors.ReportedError: (
         {"errno": errno.EHOSTUNREACH, "reporter": "ICMP", "addr": ("192.0.2.1", 9)},

@@ -337,4 +337,21 @@ class EchoTable:
 def receive_passed(fd: int, size: int, wait_ms: int, /) -> tuple[bytes, int, bool] | None: ...
 def settle() -> None: ...
 def read_block(data: Buffer, snaplen: int = ..., /) -> Batch: ...
+def capture_read(
+    data: Buffer, at: int, count: int, layout: int, interfaces: Buffer, first_ifindex: int, /
+) -> tuple[list[Packet], int, int, int, int]: ...
+def capture_write(
+    buffer: Buffer,
+    at: int,
+    end: int,
+    packets: Batch | list[Packet],
+    start: int,
+    stop: int,
+    layout: int,
+    interface: int,
+    snaplen: int,
+    tag_at: int,
+    dropped: int,
+    /,
+) -> tuple[int, int]: ...
 def socket_kind(fd: int, /) -> tuple[int, int, int]: ...

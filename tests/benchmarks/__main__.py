@@ -16,6 +16,7 @@ from sandbox.namespaces import Forbidden, enter_private
 
 from . import (
     capture,
+    capturefile,
     datagrams,
     descriptors,
     figures,
@@ -25,8 +26,10 @@ from . import (
     plot,
     reading,
     sending,
+    trace,
     tun,
     udp,
+    watching,
 )
 from .peers import compile_peers
 from .rig import Rig
@@ -48,7 +51,10 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
     "ping": ping.run,
     "tun": lambda rig: tun.run(),
+    "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
+    "watching": lambda rig: watching.run(),
+    "trace": lambda rig: trace.run(),
 }
 
 
