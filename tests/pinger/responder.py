@@ -17,11 +17,13 @@ import aioprocket
 from aioprocket.channels import TunChannel
 from aioprocket.wire.checksum import checksum, pseudo_header
 
-__all__ = ("NETWORKS", "Request", "Responder", "running")
+__all__ = ("NETWORKS", "PATIENT", "Request", "Responder", "host", "reached", "running")
 
 # Networks for documentation and benchmarks (RFC 5737, RFC 2544, RFC 3849): the device has the first
 # address of each.
 NETWORKS = {4: "198.18.0.1/16", 6: "2001:db8:77::1/64"}
+PREFIX = {4: "198.18.0.", 6: "2001:db8:77::"}
+PATIENT = 30.0  # seconds: a reply is on its way, however slow the machine
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -107,6 +109,20 @@ class Responder:
                 if request.is_echo:
                     self.requests[request.number] += 1
                     group.start_soon(self._answer, self, request)
+
+
+def host(version: int, number: int) -> str:
+    """The address of one of the hosts."""
+    return f"{PREFIX[version]}{number if version == 4 else f'{number:x}'}"
+
+
+async def reached(
+    pinger: aioprocket.Pinger, version: int, counter: str, count: int
+) -> aioprocket.PingerStats:
+    """What was counted, once that is there: the kernel may be slow to hand over what it has."""
+    while getattr(pinger.stats(), counter) < count:
+        await pinger.ping("127.0.0.1" if version == 4 else "::1", count=1, timeout=PATIENT)
+    return pinger.stats()
 
 
 async def _usable() -> None:
