@@ -5,7 +5,7 @@ read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `
 session with the privileged program that opens many descriptors.
 """
 
-from . import bpf
+from . import bpf, pcapng
 from .channels import (
     Channel,
     DeviceChannel,
@@ -34,6 +34,7 @@ from .errors import (
     ActiveModeError,
     AioprocketError,
     BusyError,
+    CaptureError,
     ChannelError,
     ClosedError,
     FilterError,
@@ -65,6 +66,7 @@ from .neighbours import (
 )
 from .opening import Door
 from .packet import Batch, Packet
+from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
 from .spec import Fanout
 from .tracer import (
     Answer,
@@ -87,11 +89,14 @@ __all__ = (
     "Answer",
     "Batch",
     "BusyError",
+    "CaptureError",
     "Channel",
     "ChannelError",
     "ClosedError",
     "DeviceChannel",
     "Door",
+    "Echo",
+    "EchoError",
     "Fanout",
     "FilterError",
     "Helper",
@@ -103,10 +108,12 @@ __all__ = (
     "Hop",
     "HopStatistics",
     "HostTime",
+    "HostWindow",
     "IcmpChannel",
     "InetChannel",
     "LinkDownError",
     "MissingLibraryError",
+    "Monitor",
     "MplsLabel",
     "MtuLimit",
     "Neighbour",
@@ -117,6 +124,9 @@ __all__ = (
     "PacketChannel",
     "PathMtu",
     "PathWatch",
+    "PingResult",
+    "Pinger",
+    "PingerStats",
     "RawProtocol",
     "RawTransport",
     "ReportedError",
@@ -145,6 +155,8 @@ __all__ = (
     "open_packet",
     "open_tun",
     "path_mtu",
+    "pcapng",
+    "ping",
     "prometheus",
     "scan",
     "traceroute",

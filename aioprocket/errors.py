@@ -15,6 +15,7 @@ __all__ = (
     "ActiveModeError",
     "AioprocketError",
     "BusyError",
+    "CaptureError",
     "ChannelError",
     "ClosedError",
     "FilterError",
@@ -196,6 +197,13 @@ class ChannelError(_SystemError):
     """The kernel refused what was asked of an open channel; ``errno`` is its reason.
 
     Where the errno has a builtin of its own, such as ``BrokenPipeError``, it is that as well.
+    """
+
+
+class CaptureError(_SystemError):
+    """The system refused what was asked of a capture file; ``errno`` is its reason.
+
+    Where the errno has a builtin of its own, such as ``FileExistsError``, it is that as well.
     """
 
 

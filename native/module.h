@@ -14,6 +14,9 @@ struct module_state {
 	PyTypeObject *receiver_type;
 	PyTypeObject *sender_type;
 	PyTypeObject *gatherer_type;
+	PyTypeObject *echo_type;
+	PyTypeObject *echo_group_type;
+	PyTypeObject *echo_table_type;
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;

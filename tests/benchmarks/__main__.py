@@ -16,17 +16,20 @@ from sandbox.namespaces import Forbidden, enter_private
 
 from . import (
     capture,
+    capturefile,
     datagrams,
     descriptors,
     figures,
     growth,
     latency,
+    ping,
     plot,
     reading,
     sending,
     trace,
     tun,
     udp,
+    watching,
 )
 from .peers import compile_peers
 from .rig import Rig
@@ -46,8 +49,11 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "latency": latency.run,
     "growth": growth.run,
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
+    "ping": ping.run,
     "tun": lambda rig: tun.run(),
+    "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
+    "watching": lambda rig: watching.run(),
     "trace": lambda rig: trace.run(),
 }
 
