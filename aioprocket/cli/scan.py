@@ -12,6 +12,7 @@ import aioprocket
 
 from ..errors import MissingLibraryError
 from .ping.options import HelperCommand, IPv4, IPv6, Json, Namespace, family_of
+from .ping.output import Output
 from .ping.run import guarded
 from .ping.text import milliseconds
 from .signals import until_signalled
@@ -66,7 +67,7 @@ def scan(
 async def _run(
     interface: str | None, network: str | None, request: dict[str, Any], as_json: bool
 ) -> int:
-    out = Console(highlight=False, soft_wrap=True)
+    out = Output(highlight=False, soft_wrap=True)
     err = Console(stderr=True, highlight=False, soft_wrap=True)
     found = 0
 
@@ -82,7 +83,7 @@ async def _run(
     return 0 if found else 1
 
 
-def _show(neighbour: aioprocket.Neighbour, out: Console, as_json: bool) -> None:
+def _show(neighbour: aioprocket.Neighbour, out: Output, as_json: bool) -> None:
     try:
         vendor = neighbour.vendor
     except MissingLibraryError:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import traffic
 from lab.chain import Chain, chain
 from lab.commands import aioprocket, at_terminal, interrupted
 from sandbox import links
@@ -113,8 +112,6 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
             links.set_address("far", "02:00:00:00:00:77")
             links.add_address("far", "198.51.100.2/29")
             links.set_up("far")
-            traffic.settle(("far",))
-        traffic.settle(("near",))
 
         done = aioprocket("scan", "--json", "-W", "3", "near")
         text = aioprocket("scan", "-W", "3", "near", "198.51.100.2/32")

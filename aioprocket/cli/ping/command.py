@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
-from rich.console import Console
 
 from . import options
 from .figure import Figure
 from .graph import LiveGraph
+from .output import Output
 from .records import CsvRows, JsonLines, Metrics
 from .run import View, Wanted, guarded, run
 from .tally import Tally
@@ -102,9 +102,9 @@ def ping(
         raise typer.BadParameter("-C says how many already: no -c")
 
     def view(tallies: Sequence[Tally]) -> View:
-        out = Console(highlight=False, soft_wrap=True)
+        out = Output(highlight=False, soft_wrap=True)
         if live:
-            return LiveGraph(Console(highlight=False), tallies)
+            return LiveGraph(Output(highlight=False), tallies)
         if json:
             return JsonLines(sys.stdout, quiet=quiet)
         if csv:

@@ -42,7 +42,7 @@ Pattern = Annotated[
     str | None, typer.Option("-p", "--pattern", metavar="HEX", help="what fills the probes")
 ]
 Broadcast = Annotated[bool, typer.Option("-b", "--broadcast", help="allow addresses of many hosts")]
-Mark = Annotated[int | None, typer.Option("-m", "--mark", help="for routing and firewalls")]
+Mark = Annotated[int | None, typer.Option("--mark", help="for routing and firewalls")]
 Namespace = Annotated[
     str | None, typer.Option(metavar="NETNS", help="a name of ip netns, a path, or pid:NUMBER")
 ]

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 
 import anyio
 import typer
-from rich.console import Console
 
 import aioprocket
 
 from ..ping.options import Bound, HelperCommand, IPv4, IPv6, Json, Mark, Namespace, SocketType
+from ..ping.output import Output
 from ..ping.run import guarded
 from ..ping.text import milliseconds
 from ..signals import until_signalled
@@ -65,7 +65,7 @@ def trace(
 
 
 async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
-    out = Console(highlight=False, soft_wrap=True)
+    out = Output(highlight=False, soft_wrap=True)
     reached = False
 
     async def work() -> None:
@@ -83,7 +83,7 @@ async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
     return 0 if reached else 1
 
 
-def _show(hop: aioprocket.Hop, out: Console, as_json: bool) -> None:
+def _show(hop: aioprocket.Hop, out: Output, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json_module.dumps(_record(hop), separators=(",", ":")) + "\n")
         sys.stdout.flush()

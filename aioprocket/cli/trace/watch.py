@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 
 import anyio
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,7 @@ from rich.text import Text
 import aioprocket
 
 from ..ping.options import Bound, HelperCommand, IPv4, IPv6, Json, Mark, Namespace, SocketType
+from ..ping.output import Output
 from ..ping.run import guarded
 from ..ping.text import milliseconds
 from ..signals import until_signalled
@@ -70,7 +70,7 @@ def mtr(
 
 
 async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
-    out = Console(highlight=False)
+    out = Output(highlight=False)
     snapshot = aioprocket.Snapshot(round=0, hops=())
 
     async def work() -> None:
