@@ -1,6 +1,7 @@
 """Probes to any number of hosts: a window of them is on its way, the rest waits in its iterator."""
 
 import errno
+import ipaddress
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,7 +15,7 @@ from .pace import Bucket
 from .settings import Settings, positive, whole
 from .single import PAUSES
 from .source import Source
-from .targets import Target
+from .targets import Target, check_version
 
 __all__ = ("Course", "Pace")
 
@@ -79,6 +80,7 @@ class Course:
     ) -> None:
         self._source = source
         self._pace = pace
+        self._settings = settings
         self._lane_of = lane_of
         self._new_group = new_group
         self._version: Literal[4, 6] = settings.version or 4  # of what was sent last
@@ -167,8 +169,8 @@ class Course:
         match item:
             case Echo(packed=packed) | Target(packed=packed):
                 version = _version_of(packed)
-            case bytes():
-                version = _version_of(item)
+            case bytes() as packed:
+                version = _version_of(packed)
                 if version == self._version:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, _MANY)
@@ -177,6 +179,7 @@ class Course:
                 items = await self._source.targets(self._items[self._at :])
                 self._items, self._at = items or [], 0
                 return
+        check_version(ipaddress.ip_address(packed), version, self._settings)
         self._version = version
 
     async def _enter(self, version: Literal[4, 6]) -> tuple[Lane, EchoGroup]:

@@ -24,7 +24,7 @@ NEAR, FAR = "10.201.0.1", "10.201.0.2"
 RANGE = "10.200.0.0/16"
 FIRST = "10.200.0.1"
 MANY, SOME = 60_000, 1_000
-ROUNDS = 5
+ROUNDS = 3
 WINDOW = 256
 C: Final = "C, sendmmsg and recvmmsg"
 
@@ -100,7 +100,7 @@ def _sweeps(rig: Rig, count: int, *, other: bool) -> None:
             runs["fping -i0, with its start"].append(_fping(fping, count))
     where = "on the other processor" if other else "on the pinger's processor"
     heading(f"{count:,} hosts once, answered {where}")
-    row("", "seconds", "of the best peer's", "of C's", "CPU/host, µs", "lost")
+    row("", "seconds", "of best peer's", "of C's", "CPU/host, µs", "lost")
     lossless = [
         _seconds(several)
         for name, several in runs.items()
