@@ -220,6 +220,33 @@ control_skim(struct msghdr *message, size_t wire_len, struct overflow *overflow)
 	return wire_len;
 }
 
+/* The messages that recvmsg(2) would have brought of a frame in a ring. */
+void
+control_write(struct msghdr *message, const struct tpacket2_hdr *header)
+{
+	struct tpacket_auxdata aux = {
+		.tp_status = header->tp_status,
+		.tp_len = header->tp_len,
+		.tp_vlan_tci = header->tp_vlan_tci,
+		.tp_vlan_tpid = header->tp_vlan_tpid,
+	};
+	int64_t time[2] = {header->tp_sec, header->tp_nsec};
+	struct cmsghdr *item = message->msg_control;
+
+	message->msg_controllen =
+		CMSG_SPACE(sizeof(time)) + CMSG_SPACE(sizeof(aux));
+	item->cmsg_level = SOL_SOCKET;
+	item->cmsg_type = TIMESTAMPNS_NEW;
+	item->cmsg_len = CMSG_LEN(sizeof(time));
+	memcpy(CMSG_DATA(item), time, sizeof(time));
+	item = (struct cmsghdr *)((unsigned char *)item +
+				  CMSG_SPACE(sizeof(time)));
+	item->cmsg_level = SOL_PACKET;
+	item->cmsg_type = PACKET_AUXDATA;
+	item->cmsg_len = CMSG_LEN(sizeof(aux));
+	memcpy(CMSG_DATA(item), &aux, sizeof(aux));
+}
+
 /*
  * Descriptors are in our table since the kernel wrote the message, whether
  * or not anybody gets to see it (unix(7), SCM_RIGHTS).

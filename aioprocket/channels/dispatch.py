@@ -84,11 +84,17 @@ class Dispatch:
             What `Intake.attempt` raises.
         """
         if self._method == "packets_received":
-            ended = self._deliver_whole(intake)
-        else:
-            self._deliver_each(intake)
-            ended = self._machine.ended()
-        if ended:
+            if self._deliver_whole(intake):
+                self.call("passive")
+            return
+        receive = getattr(self.protocol, self._method)
+        try:
+            intake.dispatch(receive, self.budget, self._method == "datagram_received")
+        except Exception as error:
+            if not self._machine.delivery.calling:
+                raise
+            self._blame(self._method, error)
+        if self._machine.ended():
             self.call("passive")
 
     def _deliver_whole(self, intake: Intake) -> bool:
@@ -110,15 +116,6 @@ class Dispatch:
                 break
             del batch  # before the next: a ring holds what somebody has
         return ended
-
-    def _deliver_each(self, intake: Intake) -> None:
-        receive = getattr(self.protocol, self._method)
-        try:
-            intake.dispatch(receive, self.budget, datagrams=self._method == "datagram_received")
-        except Exception as error:
-            if not self._machine.delivery.calling:
-                raise
-            self._blame(self._method, error)
 
 
 def _overrides(protocol: object, name: str) -> bool:

@@ -132,7 +132,7 @@ class Intake:
         if self.link_is_down and self._link is not None:
             self.link_is_down = not self._link.up()
 
-    def dispatch(self, callback: Callable[..., object], budget: int, *, datagrams: bool) -> None:
+    def dispatch(self, callback: Callable[..., object], budget: int, datagrams: bool) -> None:
         """Call back for each packet that the mode lets be delivered now; see `Receiver.dispatch`.
 
         Raises:
@@ -141,27 +141,22 @@ class Intake:
         """
         if self.gone:
             raise self._removed()
-        before = self._port.counters.packets
-        # Twice, because behind an error there may be packets.
-        if not self._dispatch(callback, budget, datagrams):
-            self._dispatch(callback, budget, datagrams)
-        if self._port.counters.packets != before:
+        port, delivery = self._port, self.machine.delivery
+        before = port.counters.packets
+        for _ in range(2):  # behind an error there may be packets
+            try:
+                port.dispatch(delivery, callback, budget, datagrams, _TURN_NS)
+                break
+            except OSError as error:
+                if delivery.calling:
+                    raise
+                self.note(error)
+            except EOFError:
+                if delivery.calling:
+                    raise
+                raise anyio.EndOfStream from None
+        if port.counters.packets != before:
             self._note_packets()
-
-    def _dispatch(self, callback: Callable[..., object], budget: int, datagrams: bool) -> bool:
-        delivery = self.machine.delivery
-        try:
-            self._port.dispatch(delivery, callback, budget, datagrams, _TURN_NS)
-        except OSError as error:
-            if delivery.calling:
-                raise
-            self.note(error)
-            return False
-        except EOFError:
-            if delivery.calling:
-                raise
-            raise anyio.EndOfStream from None
-        return True
 
     def forget(self) -> None:
         """Throw away what was read and not delivered, as if it had never been read."""
@@ -200,7 +195,9 @@ class Intake:
         return held
 
     def count(self, length: int, *, truncated: bool = False) -> None:
-        """One packet that did not come through the receiver."""
+        """One packet that did not come through the receiver, unless that counts all."""
+        if self._port.counts_all:
+            return
         self.extra_packets += 1
         self.extra_bytes += length
         self.extra_truncated += truncated

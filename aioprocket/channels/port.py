@@ -59,6 +59,7 @@ class Port(ABC):
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
+        counts_all: What is read by other ways than these two is in ``counters`` as well.
         timed: A turn of reading is bounded by time alone, and not by a number of packets.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
@@ -75,6 +76,7 @@ class Port(ABC):
     stream: bool
     closes_slowly: bool
     timed: bool = False
+    counts_all: bool = False
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
     @abstractmethod

@@ -137,7 +137,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             return  # the end of the delivery, or the start, does it once
         wanted = self.is_reading()
         if wanted and not self._subscribed:
-            self._readiness.subscribe(self._on_readable)
+            self._readiness.subscribe(self._read)
         elif self._subscribed and not wanted:
             self._readiness.unsubscribe()
         self._subscribed = wanted
@@ -147,15 +147,10 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         if wanted and self._intake.link_is_down and self._link_check is None:
             self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
 
-    def _on_readable(self) -> None:
-        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
-        if self._next_turn is None:
-            self._read(woken=True)
-
     def _on_next_turn(self) -> None:
         self._next_turn = None
         if self.is_reading() and self._machine.backlog:
-            self._read(woken=False)
+            self._read(False)
             if self._next_turn is None and not self._closing:
                 self._next_turn = self._loop.call_soon(self._on_next_turn)
 
@@ -168,13 +163,17 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 self._end(error)
             self._update()
 
-    def _read(self, *, woken: bool) -> None:
-        self._delivering = True
-        self._writer.begin()
+    def _read(self, woken: bool = True) -> None:
+        """The loop's callback. A wakeup costs more than a packet: nothing is asked for in vain."""
+        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
+        if woken and self._next_turn is not None:
+            return
+        intake, gatherer, delivery = self._intake, self._writer.gatherer, self._machine.delivery
+        self._delivering = gatherer.open = True
         try:
             if woken:
-                self._intake.wake_unseen(self._readiness.events)
-            self._dispatch.turn(self._intake)
+                intake.wake_unseen(self._readiness.events)
+            self._dispatch.turn(intake)
         except anyio.EndOfStream:
             self._end(None)
         except OSError as error:
@@ -182,10 +181,19 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         except Exception as error:
             self._fail("read", error)
         finally:
-            self._look_for_drops()
-            self._delivering = False
-            self._send_gathered()
-            self._update()
+            if intake.on_drop is not None:
+                self._look_for_drops()
+            self._delivering = gatherer.open = False
+            if gatherer:
+                self._send_gathered()
+            # Whatever changes the mode, pauses or closes interrupts.
+            if (
+                delivery.interrupted
+                or not delivery.credit
+                or delivery.backlog
+                or intake.link_is_down
+            ):
+                self._update()
 
     def _look_for_drops(self) -> None:
         try:
