@@ -57,8 +57,19 @@ class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_called", "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid",
-        "_tick", "_trio_waits", "_unpollable", "_waiter",
+        "_callback",
+        "_called",
+        "_doing",
+        "_epoll",
+        "_fd",
+        "_idle",
+        "_loop",
+        "_mask",
+        "_pid",
+        "_tick",
+        "_trio_waits",
+        "_unpollable",
+        "_waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:

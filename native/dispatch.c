@@ -236,6 +236,34 @@ deliver(struct turn *turn)
 	return 0;
 }
 
+int
+receiver_dispatch(struct receiver *receiver, struct delivery *delivery,
+		  PyObject *callback, Py_ssize_t budget, bool datagrams,
+		  int64_t nanoseconds)
+{
+	int64_t now = monotonic_ns();
+	struct turn turn = {
+		.receiver = receiver,
+		.delivery = delivery,
+		.callback = callback,
+		.datagrams = datagrams,
+		.left = budget,
+		.ends = now + nanoseconds,
+		.looked = now,
+		.stride = 1,
+		/* The first time after a packet, if there is any time. */
+		.until_look = nanoseconds > 0 ? 3 : 1,
+	};
+
+	if (delivery->flight != NULL) {
+		PyErr_SetString(PyExc_RuntimeError, "within a dispatch");
+		return -1;
+	}
+	delivery->interrupted = 0;
+	delivery->calling = 0;
+	return deliver(&turn);
+}
+
 const char dispatch_doc[] =
 "dispatch($self, delivery, callback, budget, datagrams, nanoseconds, /)\n"
 "--\n"
@@ -258,27 +286,17 @@ const char dispatch_doc[] =
 PyObject *
 dispatch(PyObject *op, PyObject *args)
 {
-	struct turn turn = {.receiver = (struct receiver *)op};
-	PyTypeObject *type = turn.receiver->state->delivery_type;
-	int datagrams, failed;
+	struct receiver *receiver = (struct receiver *)op;
+	PyObject *delivery, *callback;
+	Py_ssize_t budget;
+	int datagrams;
 	long long nanoseconds;
 
-	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch", type, &turn.delivery,
-			      &turn.callback, &turn.left, &datagrams,
-			      &nanoseconds))
-		return NULL;
-	if (turn.delivery->flight != NULL) {
-		PyErr_SetString(PyExc_RuntimeError, "within a dispatch");
-		return NULL;
-	}
-	turn.datagrams = datagrams != 0;
-	turn.looked = monotonic_ns();
-	turn.ends = turn.looked + nanoseconds;
-	turn.stride = 1;
-	turn.delivery->interrupted = 0;
-	turn.delivery->calling = 0;
-	failed = deliver(&turn);
-	if (failed < 0)
+	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch",
+			      receiver->state->delivery_type, &delivery,
+			      &callback, &budget, &datagrams, &nanoseconds) ||
+	    receiver_dispatch(receiver, (struct delivery *)delivery, callback,
+			      budget, datagrams != 0, nanoseconds) < 0)
 		return NULL;
 	Py_RETURN_NONE;
 }

@@ -14,6 +14,7 @@ struct module_state {
 	PyTypeObject *receiver_type;
 	PyTypeObject *sender_type;
 	PyTypeObject *gatherer_type;
+	PyTypeObject *wakeup_type;
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;

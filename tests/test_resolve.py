@@ -3,7 +3,6 @@
 import ipaddress
 from typing import Literal
 
-import anyio
 import pytest
 
 from aioprocket import ResolutionError
@@ -34,9 +33,7 @@ async def test_a_family_leaves_out_the_other() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("host", "family"), [("::1", 4), ("127.0.0.1", 6)])
-async def test_an_address_of_the_other_family_is_refused(
-    host: str, family: Literal[4, 6]
-) -> None:
+async def test_an_address_of_the_other_family_is_refused(host: str, family: Literal[4, 6]) -> None:
     with pytest.raises(ResolutionError, match="address of IPv") as caught:
         await resolve_host(host, family)
 

@@ -42,7 +42,9 @@ class PacketChannel(Channel):
 
     _kind = "packet"
 
-    def __init__(self, port: SocketPort, *, geometry: _Geometry | None = None, **facts: Any) -> None:
+    def __init__(
+        self, port: SocketPort, *, geometry: _Geometry | None = None, **facts: Any
+    ) -> None:
         self._protocol: int = port.sock.getsockname()[1]
         self._geometry = geometry
         super().__init__(port, **facts)
@@ -133,8 +135,7 @@ def _ring_error(error: OSError, spec: PacketSpec, geometry: _Geometry) -> OpenEr
             "ring=False"
         )
     return OpenError(
-        f"make a ring of {_parts(geometry)} for "
-        f"{describe(spec)}: {errno_text(number)}",
+        f"make a ring of {_parts(geometry)} for {describe(spec)}: {errno_text(number)}",
         errno=number,
         step="ring",
         hint=hint,
