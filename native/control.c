@@ -52,6 +52,18 @@ read_timestamp(struct cmsghdr *item, struct packet *packet)
 	return true;
 }
 
+/* A tag that the kernel took out of the frame, if it did. */
+void
+control_read_vlan(struct packet *packet, uint32_t status, uint16_t tci,
+		  uint16_t tpid)
+{
+	if ((status & TP_STATUS_VLAN_VALID) == 0)
+		return;
+	packet->vlan_tci = tci;
+	packet->vlan_tpid = (status & TP_STATUS_VLAN_TPID_VALID) ? tpid
+								 : ETH_P_8021Q;
+}
+
 static bool
 read_auxdata(struct cmsghdr *item, struct packet *packet)
 {
@@ -62,12 +74,8 @@ read_auxdata(struct cmsghdr *item, struct packet *packet)
 	/* Unlike MSG_TRUNC's length, it counts what a filter cut off, too. */
 	if (aux.tp_len > packet->wire_len)
 		packet->wire_len = aux.tp_len;
-	if (aux.tp_status & TP_STATUS_VLAN_VALID) {
-		packet->vlan_tci = aux.tp_vlan_tci;
-		packet->vlan_tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID
-					    ? aux.tp_vlan_tpid
-					    : ETH_P_8021Q;
-	}
+	control_read_vlan(packet, aux.tp_status, aux.tp_vlan_tci,
+			  aux.tp_vlan_tpid);
 	return true;
 }
 

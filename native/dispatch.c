@@ -10,6 +10,7 @@
 #include "batch.h"
 #include "delivery.h"
 #include "fill.h"
+#include "frames.h"
 #include "packet.h"
 #include "receiver.h"
 
@@ -188,6 +189,36 @@ count_slots(const struct turn *turn)
 	return wanted < SCRATCH_SLOTS ? (int)wanted : SCRATCH_SLOTS;
 }
 
+static bool
+are_frames_there(const struct turn *turn)
+{
+	const struct receiver *receiver = turn->receiver;
+
+	return receiver->frames != NULL && !turn->datagrams &&
+	       frames_next_is_whole(receiver->frames);
+}
+
+/*
+ * Out of shared memory, one by one: what is not delivered stays there.  As
+ * deliver_some().
+ */
+static int
+deliver_frames(struct turn *turn)
+{
+	struct receiver *receiver = turn->receiver;
+
+	while (may_go_on(turn)) {
+		if (call_with_packet(turn, frames_take(receiver)) < 0)
+			return -1;
+		/* A callback may close the channel. */
+		if (receiver->frames == NULL || !frames_is_next(receiver->frames))
+			return 0;
+		if (!are_frames_there(turn))
+			return 1;
+	}
+	return 1;
+}
+
 /* One system call: whether there may be more, -1 with an exception. */
 static int
 deliver_some(struct turn *turn)
@@ -225,7 +256,8 @@ deliver(struct turn *turn)
 	if (receiver->failure != NO_FAILURE && turn->left == budget)
 		return fill_settle(receiver) < 0 ? -1 : 0;
 	while (more > 0 && receiver->failure == NO_FAILURE && may_go_on(turn))
-		more = deliver_some(turn);
+		more = are_frames_there(turn) ? deliver_frames(turn)
+					      : deliver_some(turn);
 	if (more < 0)
 		return -1;
 	/* An error that packets came before is the next call's, as in receive(). */

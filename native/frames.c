@@ -10,6 +10,7 @@
  */
 #include "frames.h"
 
+#include "batch.h"
 #include "control.h"
 #include "fill.h"
 #include "lineage.h"
@@ -117,6 +118,38 @@ checked_length(const struct frames *frames, const struct tpacket2_hdr *header)
 	if (start > frames->frame_size || length > frames->frame_size - start)
 		return 0;
 	return length;
+}
+
+bool
+frames_is_next(const struct frames *frames)
+{
+	return is_there(next_header(frames));
+}
+
+/* Whether a packet is there, and all of it is in its frame, as a rule. */
+bool
+frames_next_is_whole(const struct frames *frames)
+{
+	const struct tpacket2_hdr *header = next_header(frames);
+
+	return is_there(header) && (header->tp_status & TP_STATUS_COPY) == 0 &&
+	       frames->process == lineage_here();
+}
+
+/* The next, which is whole; NULL with an exception: it is still there then. */
+PyObject *
+frames_take(struct receiver *self)
+{
+	struct frames *frames = self->frames;
+	struct tpacket2_hdr *header = next_header(frames);
+	PyObject *packet =
+		batch_frame(self, header,
+			    (void *)((unsigned char *)header + SENDER),
+			    checked_length(frames, header));
+
+	if (packet != NULL)
+		give_back(frames, header);
+	return packet;
 }
 
 static void

@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ struct frames {
 
 struct frames *frames_map(int fd, size_t frame_size, size_t count);
 void frames_unmap(struct frames *frames);
+bool frames_is_next(const struct frames *frames);
+bool frames_next_is_whole(const struct frames *frames);
+PyObject *frames_take(struct receiver *self);
 int frames_fill(struct receiver *self, struct scratch *scratch, int wanted);
 unsigned long long frames_queued(const struct frames *frames);
 void frames_forget(struct frames *frames);

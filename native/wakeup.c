@@ -255,7 +255,7 @@ static char wakeup_doc[] =
 "Args:\n"
 "    source: The Receiver or Ring to read.\n"
 "    otherwise: Called instead where there may be more to it: no packets came\n"
-"        the last time, delivery.wary, a backlog, every 16th time.\n"
+"        the last time, delivery.wary, a backlog, every 64th time.\n"
 "    settle: Called at the end, if there is more to do, with the exception\n"
 "        that ended it, or None. Else nothing is called.\n"
 "    budget: As dispatch(), and so nanoseconds.";

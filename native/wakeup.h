@@ -9,7 +9,7 @@
  * Wakeups that find packets before one of them looks for errors as well: to
  * ask takes a system call, and an error that comes alone is looked for at once.
  */
-enum { WAKEUP_UNLOOKED = 16 };
+enum { WAKEUP_UNLOOKED = 64 };
 
 extern PyType_Spec wakeup_spec;
 
