@@ -154,9 +154,10 @@ def open_packet(
         filter: As `open`.
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
-        ring: Receive through memory that the kernel shares (TPACKET_V3): no system call and no copy
-            for a packet. False, which goes with no ``latency="throughput"``: by system calls, up to 64 packets each. A forked child cannot read
-            its parent's ring (``EBADF``), and leaves it alone when it closes the channel.
+        ring: Receive through memory that the kernel shares: no system call for a packet, and no copy
+            (TPACKET_V3). False: by system calls, up to 64 packets each; there is no
+            ``latency="throughput"`` then. A forked child cannot read its parent's ring
+            (``EBADF``), and leaves it alone when it closes the channel.
         latency: How long a packet may wait for others to be handed over with. ``"balanced"``: 1
             ms, or until 1/64 of the ring is full; 8 MiB: some 800 packets of 64 bytes, or 80 of
             1500. ``"throughput"``: 10 ms, or 1/32; 32 MiB: 6,500 or 650. ``"low"``: not at all, in

@@ -291,7 +291,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         try:
             sock.listen(backlog)
         except OSError as error:
-            raise channel_error(error, "listen", self._place()) from error
+            hint = "only a stream or seqpacket socket listens" * (error.errno == errno.EOPNOTSUPP)
+            raise channel_error(error, "listen", self._place(), hint=hint) from error
 
     def _socket(self, call: str) -> socket.socket:
         if self._closed:
