@@ -154,8 +154,8 @@ def open_packet(
         filter: As `open`.
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
-        ring: Receive through memory that the kernel shares: no system call for a packet, and no copy
-            (TPACKET_V3). False: by system calls, up to 64 packets each; there is no
+        ring: Receive through memory that the kernel shares (TPACKET_V3): no system call and no copy
+            for a packet. False: by system calls, up to 64 packets each; there is no
             ``latency="throughput"`` then. A forked child cannot read its parent's ring
             (``EBADF``), and leaves it alone when it closes the channel.
         latency: How long a packet may wait for others to be handed over with. ``"balanced"``: 1

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 import anyio
 import pytest
 
-from aioprocket import Packet, SpecError, create_endpoint
+from aioprocket import Packet, PacketChannel, SpecError, create_endpoint
 from aioprocket._system.ring import frame_geometry
 from channels.rig import Cable, cable, frame, in_child, number, open_packet
 from contract import Line, Recorder, TransportContract
@@ -187,6 +187,7 @@ async def test_snaplen_makes_frames_small_and_many(veth: tuple[str, str]) -> Non
 async def test_received_and_dropped_are_what_was_sent(veth: tuple[str, str]) -> None:
     size = 64 << 10
     with cable(veth, ring=True, latency="low", receive_buffer=size) as wire, anyio.fail_after(20):
+        assert isinstance(wire.channel, PacketChannel)
         assert wire.channel.ring_size == size
         wire.send(*range(200))
 
