@@ -94,6 +94,11 @@ $(VENV)/.bench-libpcap: $(VENV)/.bench
 	  echo 'pypcap is left out: it does not build without libpcap (on Debian: apt install libpcap-dev)'
 	@touch $@
 
+# There is none for every Python; capture files are fuzzed by damage alone then.
+$(VENV)/.fuzz: $(VENV)/.test
+	@$(PY) -m pip install --quiet --group fuzz || echo 'atheris is left out: it does not install here'
+	@touch $@
+
 check: lint types c-gcc c-clang budget
 
 lint: $(VENV)/.lint
@@ -139,10 +144,10 @@ budget: $(VENV)/.package
 
 SECONDS ?= 60
 
-fuzz: $(VENV)/.test
+fuzz: $(VENV)/.test $(VENV)/.fuzz
 	PYTHONPATH=tests $(PY) -m fuzz --seconds $(SECONDS)
 
-DOCUMENTED := aioprocket aioprocket.errors aioprocket.spec aioprocket.bpf aioprocket.wire \
+DOCUMENTED := aioprocket aioprocket.errors aioprocket.spec aioprocket.bpf aioprocket.pcapng aioprocket.wire \
 	$(patsubst aioprocket/wire/%.py,aioprocket.wire.%,$(wildcard aioprocket/wire/[a-z]*.py))
 
 docs: $(VENV)/.demo

@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-from .bpf import Program, ProgramLike
+from .bpf import FilterLike, Program, View, program_for
 from .errors import SpecError
 from .names import family_number, protocol_number, type_number
 from .spec import (
@@ -45,13 +45,28 @@ _TYPES_OF_PROTOCOL: dict[int, tuple[str, tuple[int, ...]]] = {
 PLAIN = SocketSpec(family=socket.AF_INET, type=socket.SOCK_STREAM, protocol=socket.IPPROTO_TCP)
 
 
-def program(filter: ProgramLike | None) -> Program | None:
-    """The checked program that ``filter=`` means.
+def program(filter: FilterLike | None, family: int, type: int, protocol: int = 0) -> Program | None:
+    """The checked program that ``filter=`` means on such a socket.
 
     Raises:
-        FilterError: It is none.
+        FilterError: It is none, or can mean nothing there.
     """
-    return None if filter is None else Program.of(filter)
+    return None if filter is None else program_for(filter, _view(family, type, protocol))
+
+
+def _view(family: int, type: int, protocol: int) -> View:
+    if type == socket.SOCK_STREAM:
+        return View.STREAM
+    if family == socket.AF_PACKET:
+        return View.FRAME if type == socket.SOCK_RAW else View.NETWORK
+    if family not in _ICMP:
+        return View.FOREIGN
+    if family == socket.AF_INET:
+        return View.IPV4 if type == socket.SOCK_RAW else View.BEHIND_IPV4
+    if protocol == socket.IPPROTO_ICMPV6:
+        return View.ICMPV6
+    # A socket of UDP receives IPv4 as well, unless it is told not to.
+    return View.BEHIND_IPV6 if type == socket.SOCK_RAW else View.BEHIND_IP
 
 
 def fanout(group: Fanout | int | None) -> Fanout | None:
@@ -113,7 +128,7 @@ def any_socket(
     interface: str | None,
     namespace: str | None,
     backlog: int | None,
-    filter: ProgramLike | None,
+    filter: FilterLike | None,
     lock_filter: bool,
     mark: int | None,
     priority: int | None,
@@ -145,7 +160,7 @@ def any_socket(
             priority=priority,
             receive_buffer=receive_buffer,
             send_buffer=send_buffer,
-            filter=program(filter),
+            filter=program(filter, family, type, protocol),
             lock_filter=lock_filter,
             namespace=namespace,
         )
@@ -159,7 +174,7 @@ def any_socket(
         priority=priority,
         receive_buffer=receive_buffer,
         send_buffer=send_buffer,
-        filter=program(filter),
+        filter=program(filter, family, type),
         lock_filter=lock_filter,
         namespace=namespace,
     )
@@ -172,7 +187,7 @@ def icmp(
     ip: str | IpAddress | None,
     interface: str | None,
     namespace: str | None,
-    filter: ProgramLike | None,
+    filter: FilterLike | None,
     lock_filter: bool,
     mark: int | None,
     priority: int | None,
@@ -189,9 +204,10 @@ def icmp(
     if number not in _ICMP:
         raise SpecError(f"family {family!r} has no ICMP: 4 or 6")
     address, interface = _address(ip, interface)
+    kind = _type(type, number, _ICMP[number])
     return SocketSpec(
         family=number,
-        type=_type(type, number, _ICMP[number]),
+        type=kind,
         protocol=_ICMP[number],
         ip=address,
         interface=interface,
@@ -199,7 +215,7 @@ def icmp(
         priority=priority,
         receive_buffer=receive_buffer,
         send_buffer=send_buffer,
-        filter=program(filter),
+        filter=program(filter, number, kind, _ICMP[number]),
         lock_filter=lock_filter,
         namespace=namespace,
     )

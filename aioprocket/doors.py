@@ -51,7 +51,7 @@ def open(
     namespace: str | None = None,
     backlog: int | None = None,
     device: str | None = None,
-    filter: bpf.ProgramLike | None = None,
+    filter: bpf.FilterLike | None = None,
     lock_filter: bool = False,
     mark: int | None = None,
     priority: int | None = None,
@@ -74,7 +74,10 @@ def open(
         namespace: Network namespace: a name of ``ip netns``, a path, or ``"pid:N"``.
         backlog: Listen, with room for as many connections not accepted yet.
         device: A character device below /dev instead of a socket.
-        filter: Classic BPF, in force before the first packet can be read.
+        filter: In force before the first packet can be read: an expression of pcap-filter(7), what
+            `bpf.udp_port` and its like return, or a program of classic BPF. An expression is about
+            whole packets, also where the socket receives less of them; a program is about what the
+            kernel shows to it. Not for a stream.
         lock_filter: Nobody can change the filter any more, the receiver included.
         mark: SO_MARK, for routing and firewalls.
         priority: SO_PRIORITY.
@@ -89,7 +92,7 @@ def open(
 
     Raises:
         SpecError: The arguments contradict each other, or name what cannot exist.
-        FilterError: The filter is no program.
+        FilterError: The filter is no program, cannot be compiled, or means nothing here.
         NotPermittedError: No way is permitted; the message names each that was tried.
         OpenError: A system call failed; ``step`` says which.
         HelperError: The helper could not be reached, or failed.
@@ -126,7 +129,7 @@ def open_packet(
     protocol: int | str = "all",
     promiscuous: bool = False,
     allmulti: bool = False,
-    filter: bpf.ProgramLike | None = None,
+    filter: bpf.FilterLike | None = None,
     lock_filter: bool = False,
     ring: bool = True,
     latency: Latency = "balanced",
@@ -151,7 +154,7 @@ def open_packet(
             sends to ``"all"`` only; with another one it is received frames alone.
         promiscuous: Also receive frames for other stations, while the channel is open.
         allmulti: Also receive every multicast frame, while the channel is open.
-        filter: As `open`.
+        filter: As `open`. VLANs are matched by the tag that the kernel has taken out of the frame.
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
         ring: Receive through memory that the kernel shares (TPACKET_V3): no system call and no copy
@@ -177,13 +180,14 @@ def open_packet(
     Raises:
         What `open` raises.
     """
+    kind = type_number(type)
     spec = PacketSpec(
         interface=interface,
-        type=type_number(type),
+        type=kind,
         protocol=protocol_number(protocol, socket.AF_PACKET),
         promiscuous=promiscuous,
         allmulti=allmulti,
-        filter=arguments.program(filter),
+        filter=arguments.program(filter, socket.AF_PACKET, kind),
         lock_filter=lock_filter,
         snaplen=snaplen,
         ring=ring,
@@ -205,7 +209,7 @@ def open_icmp(
     type: int | str = "auto",
     ip: str | IpAddress | None = None,
     interface: str | None = None,
-    filter: bpf.ProgramLike | None = None,
+    filter: bpf.FilterLike | None = None,
     lock_filter: bool = False,
     namespace: str | None = None,
     mark: int | None = None,
@@ -225,6 +229,7 @@ def open_icmp(
         family: 4 or 6 (or ``"inet"``, ``"inet6"``).
         type: ``"dgram"``, the kernel's ping socket: echoes of its own only. ``"raw"``: every
             message. ``"auto"``: dgram if net.ipv4.ping_group_range lets this process, else raw.
+        filter: As `open`; or, for ICMPv6, `bpf.icmp6_types`.
         ip: As `open`, and so are the rest.
 
     Raises:

@@ -15,6 +15,7 @@ __all__ = (
     "ActiveModeError",
     "AioprocketError",
     "BusyError",
+    "CaptureError",
     "ChannelError",
     "ClosedError",
     "FilterError",
@@ -24,6 +25,7 @@ __all__ = (
     "HelperProtocolError",
     "HelperTimeoutError",
     "LinkDownError",
+    "MissingLibraryError",
     "NotPermittedError",
     "OpenError",
     "ReportedError",
@@ -94,6 +96,14 @@ class ResolutionError(_SystemError):
 
 class SpecError(AioprocketError, ValueError):
     """What was asked for contradicts itself or cannot exist; nothing was opened."""
+
+
+class MissingLibraryError(AioprocketError, ImportError):
+    """What was asked for takes a library that is not installed; ``name`` is the library's."""
+
+    def __init__(self, message: str, *, name: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class HelperError(AioprocketError):
@@ -187,6 +197,13 @@ class ChannelError(_SystemError):
     """The kernel refused what was asked of an open channel; ``errno`` is its reason.
 
     Where the errno has a builtin of its own, such as ``BrokenPipeError``, it is that as well.
+    """
+
+
+class CaptureError(_SystemError):
+    """The system refused what was asked of a capture file; ``errno`` is its reason.
+
+    Where the errno has a builtin of its own, such as ``FileExistsError``, it is that as well.
     """
 
 

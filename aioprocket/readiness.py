@@ -18,7 +18,8 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextvars import Context
 from types import ModuleType
 from typing import Final
 
@@ -53,23 +54,71 @@ async def checkpoint() -> None:
         await _trio().lowlevel.checkpoint()
 
 
+class _Wakeup:
+    """What a task of asyncio awaits: as a future, but the task can go on within `fire`.
+
+    A future would have the loop ask for events once more before it goes on with the task; both
+    cost more than what is then done with a packet. That asyncio awaits any object that has these
+    methods is what `asyncio.isfuture` is about.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_step")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._step: Callable[[_Wakeup], object] | None = None  # of the task; None: it goes on
+        self._context: Context | None = None
+        self._cancelled: asyncio.CancelledError | None = None
+
+    def __await__(self) -> Generator["_Wakeup", None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def fire(self) -> None:
+        """Let the task go on, now: called by the loop, and never by another task."""
+        step, self._step = self._step, None
+        if step is not None and self._context is not None:
+            self._context.run(step, self)
+
+    def wake(self) -> None:
+        """Let the task go on in the loop's next turn."""
+        step, self._step = self._step, None
+        if step is not None:
+            self._loop.call_soon(step, self, context=self._context)
+
+    # What a task calls, and anyio of what a task waits for.
+
+    def done(self) -> bool:
+        return self._step is None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(
+        self, step: Callable[["_Wakeup"], object], *, context: Context | None = None
+    ) -> None:
+        self._step = step
+        self._context = context
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._step is None:
+            return False
+        self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self.wake()
+        return True
+
+    def result(self) -> None:
+        if self._cancelled is not None:
+            raise self._cancelled
+
+
 class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback",
-        "_called",
-        "_doing",
-        "_epoll",
-        "_fd",
-        "_idle",
-        "_loop",
-        "_mask",
-        "_pid",
-        "_tick",
-        "_trio_waits",
-        "_unpollable",
-        "_waiter",
+        "_callback", "_called", "_doing", "_epoll", "_fd", "_found", "_idle", "_loop", "_mask",
+        "_pid", "_tick", "_trio_waits", "_unpollable", "_waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -86,8 +135,9 @@ class _Gate:
         self._callback: Callable[[], None] | None = None
         self._called: Callable[[], None] | None = None  # by the loop, of which this is a handler
         self._tick: asyncio.Handle | None = None
-        self._waiter: asyncio.Future[int] | None = None
+        self._waiter: _Wakeup | None = None
         self._trio_waits = False
+        self._found = 0  # what the last wait was ended by
         self._idle = 0
 
     def _open(self) -> select.epoll | None:
@@ -126,10 +176,11 @@ class _Gate:
             await self._wait_trio(epoll)
             return self.events() if self._fd >= 0 else 0
         self._arm(loop, self._fire)
-        waiter: asyncio.Future[int] = loop.create_future()
-        self._waiter = waiter
+        self._found = 0
+        self._waiter = _Wakeup(loop)
         try:
-            return await waiter
+            await self._waiter
+            return self._found
         finally:
             self._waiter = None
 
@@ -181,8 +232,9 @@ class _Gate:
             self._callback()
         elif self._waiter is not None:
             # This call may be older than the wait, and what it is about may have been read.
-            if not self._waiter.done() and (events := self.events()):
-                self._waiter.set_result(events)
+            self._found = self.events()
+            if self._found:
+                self._waiter.fire()
         else:
             self._idle += 1
             if self._idle >= _IDLE_FIRES:
@@ -197,8 +249,8 @@ class _Gate:
     def wake(self) -> None:
         if os.getpid() != self._pid:
             return
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(0)
+        if self._waiter is not None:
+            self._waiter.wake()
         if self._trio_waits and self._epoll is not None:
             _trio().lowlevel.notify_closing(self._epoll.fileno())
 

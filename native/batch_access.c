@@ -18,10 +18,8 @@ struct batch_iterator {
 static void
 look_up(const struct batch *self, Py_ssize_t at, struct frame *frame)
 {
-	const unsigned char *memory = self->slab->memory;
-
-	frame->header = (const void *)(memory + self->columns->headers[at]);
-	frame->bytes = memory + self->columns->offsets[at];
+	frame->header = batch_header(self, at);
+	frame->bytes = self->slab->memory + self->columns->offsets[at];
 	frame->length = self->columns->lens[at];
 }
 

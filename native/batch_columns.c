@@ -42,7 +42,45 @@ batch_bytes(struct batch *self)
 	return joined;
 }
 
-/* The columns of a list: 0, or -1 with an exception. */
+static int32_t
+vlan_tci(const struct tpacket3_hdr *header)
+{
+	if ((header->tp_status & TP_STATUS_VLAN_VALID) == 0)
+		return UNTAGGED;
+	return (int32_t)(header->hv1.tp_vlan_tci & UINT16_MAX);
+}
+
+/* Those of packets in a slab that are seldom asked for. */
+
+static uint32_t *
+wire_lens(struct batch *self)
+{
+	struct columns *columns = self->columns;
+
+	if (!columns->cut)
+		return columns->lens;
+	for (Py_ssize_t at = 0;
+	     !columns->wire_lens_filled && at < self->count; at++)
+		columns->wire_lens[at] = batch_header(self, at)->tp_len;
+	columns->wire_lens_filled = true;
+	return columns->wire_lens;
+}
+
+static int32_t *
+vlan_tcis(struct batch *self)
+{
+	struct columns *columns = self->columns;
+
+	for (Py_ssize_t at = 0;
+	     !columns->vlan_tcis_filled && at < self->count; at++)
+		columns->vlan_tcis[at] =
+			columns->tagged ? vlan_tci(batch_header(self, at))
+					: UNTAGGED;
+	columns->vlan_tcis_filled = true;
+	return columns->vlan_tcis;
+}
+
+/* All columns of a list: 0, or -1 with an exception. */
 int
 batch_fill_columns(struct batch *self)
 {
@@ -67,11 +105,14 @@ batch_fill_columns(struct batch *self)
 						 : UNTAGGED;
 		offset += (uint32_t)packet->length;
 	}
+	columns->cut = true;
+	columns->wire_lens_filled = true;
+	columns->vlan_tcis_filled = true;
 	self->columns = columns;
 	return 0;
 }
 
-#define COLUMN(name, format)                                            \
+#define COLUMN(name, items, format)                                     \
 	PyObject *batch_get_##name(PyObject *op, void *closure)         \
 	{                                                               \
 		struct batch *self = (struct batch *)op;                \
@@ -79,15 +120,15 @@ batch_fill_columns(struct batch *self)
 		(void)closure;                                          \
 		if (batch_fill_columns(self) < 0)                       \
 			return NULL;                                    \
-		return column_view(self->columns, self->columns->name, \
-				   self->count, format);                \
+		return column_view(self->columns, items, self->count,   \
+				   format);                             \
 	}
 
-COLUMN(timestamps_ns, "q")
-COLUMN(wire_lens, "I")
-COLUMN(lens, "I")
-COLUMN(offsets, "I")
-COLUMN(vlan_tcis, "i")
+COLUMN(timestamps_ns, self->columns->timestamps_ns, "q")
+COLUMN(wire_lens, wire_lens(self), "I")
+COLUMN(lens, self->columns->lens, "I")
+COLUMN(offsets, self->columns->offsets, "I")
+COLUMN(vlan_tcis, vlan_tcis(self), "i")
 
 PyObject *
 batch_get_buffer(PyObject *op, void *closure)
@@ -246,6 +287,7 @@ batch_read_block(PyObject *module, PyObject *args)
 	struct slab outside = {.kind = SLAB_RING, .names = names};
 	struct batch *batch = NULL;
 	struct slab *copy = NULL;
+	struct tally tally = {0};
 	struct walk walk;
 	Py_buffer data;
 
@@ -264,7 +306,7 @@ batch_read_block(PyObject *module, PyObject *args)
 		return NULL;
 	copy->pins++;
 	walk_begin(&walk, copy->memory, copy->used, snaplen);
-	batch = batch_take(state, copy, &walk, PY_SSIZE_T_MAX);
+	batch = batch_take(state, copy, &walk, PY_SSIZE_T_MAX, &tally);
 	copy->pins--;
 	slab_settle(copy);
 	return (PyObject *)batch;

@@ -7,6 +7,11 @@
 #include "batch_access.h"
 #include "packet.h"
 
+/*
+ * Headers are fetched so many packets ahead: a packet takes a tenth of the time
+ * that memory does.
+ */
+enum { AHEAD = 16 };
 
 static struct batch *
 new_batch(struct module_state *state)
@@ -76,53 +81,96 @@ batch_copy_out(struct batch *self)
 	return 0;
 }
 
+/* Where the headers are, if that is not the same way before all bytes. */
 static void
-fill(struct columns *columns, Py_ssize_t at, const struct walk *walk,
-     const struct frame *frame)
+fill_headers(struct columns *columns, struct walk walk, Py_ssize_t count)
 {
-	const struct tpacket3_hdr *header = frame->header;
+	struct frame frame;
 
-	columns->timestamps_ns[at] = frame_timestamp(header);
-	columns->wire_lens[at] = header->tp_len;
-	columns->lens[at] = frame->length;
-	columns->offsets[at] = (uint32_t)(frame->bytes - walk->memory);
-	columns->headers[at] =
-		(uint32_t)((const unsigned char *)header - walk->memory);
-	columns->vlan_tcis[at] =
-		header->tp_status & TP_STATUS_VLAN_VALID
-			? (int32_t)(header->hv1.tp_vlan_tci & UINT16_MAX)
-			: UNTAGGED;
+	for (Py_ssize_t at = 0; at < count && walk_next(&walk, &frame); at++)
+		columns->headers[at] = (uint32_t)(
+			(const unsigned char *)frame.header - walk.memory);
 }
 
 /*
- * Up to count packets that a walk finds next, fewer at its end: a batch,
+ * One pass over up to count packets, for it waits for memory, and keeps no more
+ * of them than it must: how many there were.  Copies of both structures,
+ * because as far as the compiler knows a column could be a part of them.
+ */
+static Py_ssize_t
+fill(struct columns *into, struct walk *from, Py_ssize_t count)
+{
+	const struct columns columns = *into;
+	struct walk walk = *from;
+	struct frame frame;
+	uint32_t cut = 0, uneven = 0, status = 0;
+	Py_ssize_t at = 0;
+
+	for (; at < count && walk_next(&walk, &frame); at++) {
+		const struct tpacket3_hdr *header = frame.header;
+
+		walk_fetch(&walk, &frame, AHEAD, 0);
+		columns.timestamps_ns[at] = frame_timestamp(header);
+		columns.lens[at] = frame.length;
+		columns.offsets[at] = (uint32_t)(frame.bytes - walk.memory);
+		cut |= header->tp_len ^ frame.length;
+		status |= header->tp_status;
+		if (at == 0)
+			into->before = header->tp_mac;
+		uneven |= header->tp_mac ^ into->before;
+	}
+	into->cut = cut != 0;
+	into->tagged = (status & TP_STATUS_VLAN_VALID) != 0;
+	if (uneven != 0) {
+		fill_headers(into, *from, at);
+		into->before = 0;
+	}
+	*from = walk;
+	return at;
+}
+
+static void
+count(const struct batch *self, struct tally *tally)
+{
+	const struct columns *columns = self->columns;
+	uint64_t bytes = 0;
+
+	for (Py_ssize_t at = 0; at < self->count; at++)
+		bytes += columns->lens[at];
+	tally->bytes += bytes;
+	for (Py_ssize_t at = 0; columns->cut && at < self->count; at++)
+		tally->truncated +=
+			batch_header(self, at)->tp_len > columns->lens[at];
+}
+
+/*
+ * Up to wanted packets that a walk finds next, fewer at its end: a batch,
  * also of none, or NULL with an exception and nothing taken.
  */
 struct batch *
 batch_take(struct module_state *state, struct slab *slab, struct walk *walk,
-	   Py_ssize_t count)
+	   Py_ssize_t wanted, struct tally *tally)
 {
 	struct batch *self = new_batch(state);
+	/* More do not fit in, whatever the block says. */
 	Py_ssize_t most = (Py_ssize_t)(walk->size / FRAME_HEADER);
-	struct frame frame;
 
 	if (self == NULL)
 		return NULL;
-	/* More do not fit in, whatever the block says. */
-	if (count > (Py_ssize_t)walk->left)
-		count = (Py_ssize_t)walk->left;
-	if (count > most)
-		count = most;
-	self->columns = columns_new(state, count);
+	if (most > (Py_ssize_t)walk->left)
+		most = (Py_ssize_t)walk->left;
+	if (most > wanted)
+		most = wanted;
+	self->columns = columns_new(state, most);
 	if (self->columns == NULL) {
 		Py_DECREF(self);
 		return NULL;
 	}
-	while (self->count < count && walk_next(walk, &frame))
-		fill(self->columns, self->count++, walk, &frame);
+	self->count = fill(self->columns, walk, most);
 	self->serial = state->serial + 1;
 	state->serial += (uint64_t)self->count;
 	enter(self, slab);
+	count(self, tally);
 	return self;
 }
 
@@ -133,9 +181,7 @@ batch_name(struct batch *self)
 	int known = 0;
 
 	for (Py_ssize_t at = 0; at < self->count; at++) {
-		const struct tpacket3_hdr *header = (const void *)(
-			self->slab->memory + self->columns->headers[at]);
-		int ifindex = frame_sender(header)->sll_ifindex;
+		int ifindex = frame_sender(batch_header(self, at))->sll_ifindex;
 		PyObject *ifname;
 
 		if (ifindex == known)

@@ -26,8 +26,27 @@ struct batch {
 	uint64_t serial;	/* of the first packet; they are numbered */
 };
 
+/* Of the packets of a batch, but for their number. */
+struct tally {
+	uint64_t bytes;
+	uint64_t truncated;
+};
+
 struct batch *batch_take(struct module_state *state, struct slab *slab,
-			 struct walk *walk, Py_ssize_t count);
+			 struct walk *walk, Py_ssize_t count,
+			 struct tally *tally);
+/* The kernel's header of one that lies in a slab. */
+static inline const struct tpacket3_hdr *
+batch_header(const struct batch *self, Py_ssize_t at)
+{
+	const struct columns *columns = self->columns;
+	uint32_t place = columns->before > 0
+				 ? columns->offsets[at] - columns->before
+				 : columns->headers[at];
+
+	return (const void *)(self->slab->memory + place);
+}
+
 int batch_name(struct batch *batch);
 int batch_copy_out(struct batch *batch);
 void batch_move(struct batch *batch, struct slab *slab);

@@ -60,10 +60,10 @@ allocate(struct module_state *state, Py_ssize_t capacity)
 		free(columns);
 		return NULL;
 	}
-	columns->wire_lens = (uint32_t *)(columns->timestamps_ns + count);
-	columns->lens = columns->wire_lens + count;
+	columns->lens = (uint32_t *)(columns->timestamps_ns + count);
 	columns->offsets = columns->lens + count;
-	columns->headers = columns->offsets + count;
+	columns->wire_lens = columns->offsets + count;
+	columns->headers = columns->wire_lens + count;
 	columns->vlan_tcis = (int32_t *)(columns->headers + count);
 	columns->capacity = capacity;
 	columns->state = state;
@@ -104,6 +104,8 @@ columns_new(struct module_state *state, Py_ssize_t count)
 		return NULL;
 	}
 	columns->users = 1;
+	columns->wire_lens_filled = false;
+	columns->vlan_tcis_filled = false;
 	return columns;
 }
 

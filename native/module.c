@@ -8,8 +8,10 @@
 
 #include "backlog.h"
 #include "batch_type.h"
+#include "capture.h"
 #include "coroutine.h"
 #include "delivery.h"
+#include "echo_table.h"
 #include "gatherer.h"
 #include "iterator.h"
 #include "packet.h"
@@ -74,6 +76,8 @@ PyDoc_STRVAR(read_block_doc,
 	     "What does not lie within data ends it: nothing else is read.");
 
 static PyMethodDef module_methods[] = {
+	{"capture_read", capture_read, METH_VARARGS, capture_read_doc},
+	{"capture_write", capture_write, METH_VARARGS, capture_write_doc},
 	{"read_block", batch_read_block, METH_VARARGS, read_block_doc},
 	{"receive_passed", (PyCFunction)(void (*)(void))passing_receive,
 	 METH_FASTCALL, passing_receive_doc},
@@ -110,6 +114,9 @@ module_exec(PyObject *module)
 	    add_type(module, &sender_spec, true, &state->sender_type) < 0 ||
 	    add_type(module, &gatherer_spec, true, &state->gatherer_type) < 0 ||
 	    add_type(module, &wakeup_spec, true, &state->wakeup_type) < 0 ||
+	    add_type(module, &echo_spec, true, &state->echo_type) < 0 ||
+	    add_type(module, &echo_group_spec, true, &state->echo_group_type) < 0 ||
+	    add_type(module, &echo_table_spec, true, &state->echo_table_type) < 0 ||
 	    add_type(module, &coroutine_spec, false,
 		     &state->coroutine_type) < 0 ||
 	    add_type(module, &iterator_spec, false, &state->iterator_type) < 0 ||
@@ -151,6 +158,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->sender_type);
 	Py_VISIT(state->gatherer_type);
 	Py_VISIT(state->wakeup_type);
+	Py_VISIT(state->echo_type);
+	Py_VISIT(state->echo_group_type);
+	Py_VISIT(state->echo_table_type);
 	Py_VISIT(state->reader_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
@@ -173,6 +183,9 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->sender_type);
 	Py_CLEAR(state->gatherer_type);
 	Py_CLEAR(state->wakeup_type);
+	Py_CLEAR(state->echo_type);
+	Py_CLEAR(state->echo_group_type);
+	Py_CLEAR(state->echo_table_type);
 	Py_CLEAR(state->reader_type);
 	Py_CLEAR(state->coroutine_type);
 	Py_CLEAR(state->iterator_type);

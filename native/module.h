@@ -15,6 +15,9 @@ struct module_state {
 	PyTypeObject *sender_type;
 	PyTypeObject *gatherer_type;
 	PyTypeObject *wakeup_type;
+	PyTypeObject *echo_type;
+	PyTypeObject *echo_group_type;
+	PyTypeObject *echo_table_type;
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;

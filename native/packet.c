@@ -54,6 +54,7 @@ packet_new(PyTypeObject *type, PyObject *data)
 	self->vlan_tpid = 0;
 	self->direction = DIRECTION_IN;
 	self->truncated = 0;
+	self->undirected = false;
 	self->address.family = AF_UNSPEC;
 	return self;
 }

@@ -55,6 +55,7 @@ struct packet {
 	uint8_t direction;
 	char truncated;
 	bool changed;			/* more than bytes and header is set */
+	bool undirected;		/* of a file that has no directions */
 	union address address;		/* family 0: no address */
 };
 

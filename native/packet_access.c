@@ -36,7 +36,12 @@ packet_subscript(PyObject *op, PyObject *key)
 
 	if (PySlice_Check(key))
 		return slice(self, key);
-	at = PyNumber_AsSsize_t(key, PyExc_IndexError);
+	/* The way of most, and where it does not lead, that of all. */
+	at = Py_IS_TYPE(key, &PyLong_Type) ? PyLong_AsSsize_t(key) : -1;
+	if (at == -1) {
+		PyErr_Clear();
+		at = PyNumber_AsSsize_t(key, PyExc_IndexError);
+	}
 	if (at == -1 && PyErr_Occurred())
 		return NULL;
 	if (at < 0)

@@ -43,7 +43,21 @@ Py_ssize_t ring_filling(const struct ring *ring);
 void ring_forget(struct ring *ring);
 int ring_open_block(struct ring *ring, bool tell);
 void ring_leave_block(struct ring *ring);
-bool ring_next_frame(struct ring *ring, struct frame *frame);
+
+/* The next packet of ring->current, counted; false at its end. */
+static inline bool
+ring_next_frame(struct ring *ring, struct frame *frame)
+{
+	if (!walk_next(&ring->walk, frame)) {
+		ring->damaged += ring->walk.left;
+		ring->walk.left = 0;
+		return false;
+	}
+	ring->packets++;
+	ring->bytes += frame->length;
+	ring->truncated += frame->header->tp_len > frame->length;
+	return true;
+}
 
 /* ring_read.c */
 PyObject *ring_receive(struct ring *ring, Py_ssize_t count);

@@ -13,6 +13,9 @@
 /* Up to so many packets between two looks at the clock, if they are quick. */
 enum { MOST_UNTIMED = 16, QUICK_NS = 50000 };
 
+/* Packets ahead: a callback takes longer than memory. Bytes that come at once. */
+enum { FETCH = 1, LINE = 64 };
+
 /*
  * In the stable ABI since Python 3.12, and exported by 3.11, whose limited
  * API does not declare it.
@@ -131,6 +134,21 @@ deliver_backlog(struct turn *turn)
 	return 0;
 }
 
+/*
+ * Of the packet after the next: its header and the first of its bytes; all of
+ * them, if the callback asked for those of the one before.
+ */
+static void
+fetch_next(const struct walk *walk, const struct frame *frame, bool whole)
+{
+	size_t start = frame->header->tp_mac;
+	size_t end = start + (whole ? frame->length : 1);
+
+	walk_fetch(walk, frame, FETCH, 0);
+	for (size_t at = start; at < end; at += LINE)
+		walk_fetch(walk, frame, FETCH, at);
+}
+
 /* What is left of ring->current, as far as one may go: 0 or -1. */
 static int
 deliver_block(struct turn *turn)
@@ -144,6 +162,8 @@ deliver_block(struct turn *turn)
 	/* A callback may read, forget or close: the block may be over by that. */
 	while (failed == 0 && ring->current == slab && may_go_on(turn) &&
 	       ring_next_frame(ring, &frame)) {
+		fetch_next(&ring->walk, &frame,
+			   packet != NULL && packet->data != NULL);
 		if (packet != NULL && packet_is_ours(packet, slab)) {
 			packet_replace(packet, &frame, 0);
 		} else {

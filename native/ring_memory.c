@@ -352,21 +352,6 @@ ring_open_block(struct ring *ring, bool tell)
 	return 1;
 }
 
-/* The next packet of ring->current, counted; false at its end. */
-bool
-ring_next_frame(struct ring *ring, struct frame *frame)
-{
-	if (!walk_next(&ring->walk, frame)) {
-		ring->damaged += ring->walk.left;
-		ring->walk.left = 0;
-		return false;
-	}
-	ring->packets++;
-	ring->bytes += frame->length;
-	ring->truncated += frame->header->tp_len > frame->length;
-	return true;
-}
-
 /*
  * Throw away all that has come until now.  Nothing may come meanwhile: a
  * filter has to see to that.  What the kernel has put into the block that it

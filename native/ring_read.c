@@ -32,25 +32,11 @@ ring_receive(struct ring *ring, Py_ssize_t count)
 	return packets;
 }
 
-static void
-count_batch(struct ring *ring, const struct batch *batch)
-{
-	const struct columns *columns = batch->columns;
-	uint64_t bytes = 0, truncated = 0;
-
-	for (Py_ssize_t at = 0; at < batch->count; at++) {
-		bytes += columns->lens[at];
-		truncated += columns->wire_lens[at] > columns->lens[at];
-	}
-	ring->packets += (uint64_t)batch->count;
-	ring->bytes += bytes;
-	ring->truncated += truncated;
-}
-
 /* What is left of a block, or count of that: a Batch, or None for nothing. */
 PyObject *
 ring_take(struct ring *ring, Py_ssize_t count)
 {
+	struct tally tally = {0};
 	struct batch *batch;
 
 	for (;;) {
@@ -61,10 +47,10 @@ ring_take(struct ring *ring, Py_ssize_t count)
 		if (found == 0)
 			Py_RETURN_NONE;
 		batch = batch_take(ring->state, ring->current, &ring->walk,
-				   count);
+				   count, &tally);
 		if (batch == NULL)
 			return NULL;
-		count_batch(ring, batch);
+		ring->packets += (uint64_t)batch->count;
 		if (batch->count < count && ring->walk.left > 0) {
 			ring->damaged += ring->walk.left;
 			ring->walk.left = 0;
@@ -75,6 +61,8 @@ ring_take(struct ring *ring, Py_ssize_t count)
 			break;
 		Py_DECREF(batch);
 	}
+	ring->bytes += tally.bytes;
+	ring->truncated += tally.truncated;
 #ifdef Py_GIL_DISABLED
 	/* Nothing in the ring may be seen beside it. */
 	if (batch_copy_out(batch) < 0)

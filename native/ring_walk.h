@@ -3,6 +3,7 @@
 #define AIOPROCKET_RING_WALK_H
 
 #include <linux/if_packet.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,7 +33,48 @@ enum {
 
 void walk_begin(struct walk *walk, const unsigned char *memory, size_t size,
 		uint32_t snaplen);
-bool walk_next(struct walk *walk, struct frame *frame);
+
+/*
+ * False at the end, and where what comes next does not lie in the block:
+ * then walk->left says how many the block should have had.
+ */
+static inline bool
+walk_next(struct walk *walk, struct frame *frame)
+{
+	const struct tpacket3_hdr *header;
+	size_t room = walk->size - walk->at, next;
+
+	if (walk->left == 0 || walk->at > walk->size || room < FRAME_HEADER ||
+	    walk->at % alignof(struct tpacket3_hdr) != 0)
+		return false;
+	header = (const void *)(walk->memory + walk->at);
+	if (header->tp_mac < FRAME_HEADER ||
+	    (size_t)header->tp_mac + header->tp_snaplen > room)
+		return false;
+	frame->header = header;
+	frame->bytes = walk->memory + walk->at + header->tp_mac;
+	frame->length = header->tp_snaplen < walk->snaplen ? header->tp_snaplen
+							   : walk->snaplen;
+	walk->left--;
+	/* Neither beyond the block, nor the header that was just read. */
+	next = header->tp_next_offset;
+	walk->at += next >= FRAME_HEADER && next < room ? next : room;
+	return true;
+}
+
+/*
+ * Fetch the header so many packets ahead, and what lies so far behind it, if
+ * all are of one size: memory takes longer to come than a packet takes.
+ */
+static inline void
+walk_fetch(const struct walk *walk, const struct frame *frame, size_t packets,
+	   size_t behind)
+{
+	size_t ahead = packets * frame->header->tp_next_offset + behind;
+
+	if (ahead < walk->size - walk->at)
+		__builtin_prefetch(walk->memory + walk->at + ahead);
+}
 
 static inline const struct sockaddr_ll *
 frame_sender(const struct tpacket3_hdr *header)

@@ -25,8 +25,21 @@ GRANTS = re.findall(r"^\*\*([^*]+)\.\*\*[^`]*?```console\n(.*?)^```$", README, r
 
 # What each program prints once it works, in the order in which they stand; and whether it goes on
 # until it is interrupted.
-SHOWN = [" 64 ", "reply from 127.0.0.1 b'hello'", "", "that was ten", "1000 frames", "lost",
-         "aioprocket_rx_packets_total{", "<"]  # fmt: skip
+SHOWN = [
+    " 64 ",
+    "reply from 127.0.0.1 b'hello'",
+    "",
+    "that was ten",
+    "it matches: True",
+    "1000 frames",
+    "lost",
+    "aioprocket_rx_packets_total{",
+    "packets were kept, 0 lost",
+    "<",
+    "PingerStats(",
+    "path MTU 65535",
+    "that was everybody",
+]
 ENDLESS = {0, 2}
 
 
@@ -60,6 +73,7 @@ def test_program_of_readme_runs_as_it_stands(
         subprocess.Popen(
             [sys.executable, str(program)],
             env=environment,
+            cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -22,6 +22,7 @@ MADE: dict[type[errors.AioprocketError], tuple[dict[str, Any], tuple[type, ...],
     errors.OpenError: ({"errno": errno.ENODEV, "step": "bind"}, (OSError,), errno.ENODEV),
     errors.FilterError: ({}, (ValueError,), None),
     errors.WireError: ({}, (ValueError,), None),
+    errors.CaptureError: ({}, (OSError,), errno.EIO),
     errors.ChannelError: ({}, (OSError,), errno.EIO),
     errors.ReportedError: (
         {"errno": errno.EHOSTUNREACH, "reporter": "ICMP", "addr": ("192.0.2.1", 9)},

@@ -1,6 +1,7 @@
 """Every example does what its first line says, run as a user without privilege."""
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import golden
+from aioprocket.pcapng import Reader
 from aioprocket.wire.icmp import Echo
 from aioprocket.wire.ip import IPv4Header
 from lab.programs import PROJECT, Program, run_program
@@ -68,10 +71,15 @@ def test_every_example_is_tested() -> None:
         ("message_echo", []),
         ("ping", ["127.0.0.1"]),
         ("ping6", ["::1"]),
+        ("record", ["lo", "/nowhere/a.pcapng"]),
         ("sniff", ["lo"]),
         ("sniff_active", ["lo"]),
         ("sniff_namespaces", ["/proc/self/ns/net:lo", "/proc/self/ns/net:lo"]),
+        ("sweep", ["127.0.0.1/32"]),
         ("tun_responder", []),
+        ("dhcp_watch", ["lo"]),
+        ("arp_watch", ["lo"]),
+        ("top_talkers", ["lo"]),
     ],
 )
 def test_example_that_fails_says_why_and_no_more(
@@ -108,12 +116,14 @@ def test_argument_that_makes_no_sense_is_refused(
     assert said in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["echo_server", "sniff", "sniff_active"])
+@pytest.mark.parametrize(
+    "name", ["echo_server", "sniff", "sniff_active", "dhcp_watch", "arp_watch", "top_talkers"]
+)
 def test_interrupted_example_ends_quietly(
     name: str, example: Runner, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with example(name, "lo") as program:
-        program.expect("listening|echo on port")
+        program.expect("listening|echo on port|watching|counting")
         os.kill(program.pid, signal.SIGINT)
         assert program.finish() == 130
 
@@ -145,6 +155,30 @@ def test_ping6(example: Runner, far: Namespace) -> None:
     assert program.lines == [f"{FAR6}: sequence {number}, answered" for number in range(2)]
 
 
+def test_sweep(example: Runner, far: Namespace) -> None:
+    with example("sweep", "10.5.0.2/31", "--timeout=0.5") as program:
+        assert program.finish() == 0
+
+    assert program.lines[0].startswith(f"{FAR}: ")
+    assert program.lines[-1] == "1 of 2 answered"
+
+
+def test_trace(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--wait=20") as program:
+        assert program.finish() == 0
+
+    hop, way = program.lines
+    assert re.fullmatch(rf" 1  {FAR}  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms  \d+\.\d{{3}} ms", hop)
+    assert way == "by icmp, raw socket"
+
+
+def test_trace_measures(example: Runner, far: Namespace) -> None:
+    with example("trace", FAR, "--mtu", "--wait=20") as program:
+        assert program.finish() == 0
+
+    assert program.lines == ["path MTU 1500"]
+
+
 def test_sniff(example: Runner, far: Namespace) -> None:
     with example("sniff", "near", "--count=1") as program:
         program.expect("listening on near")
@@ -154,6 +188,85 @@ def test_sniff(example: Runner, far: Namespace) -> None:
 
     assert seen
     assert program.lines[-1] == "0 dropped by the kernel"
+
+
+def test_dhcp_watch(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    asked = golden.load("dissect", "dhcp-discover").data
+    # Fields of the same length: another device, and then one of its names.
+    other = asked.replace(bytes.fromhex("020000000001"), bytes.fromhex("020000000009"))
+    with example("dhcp_watch", receiver, "--count=2") as program:
+        program.expect("watching")
+        for name in ("dhcp-ack", "arp-who-has", "dns-query"):
+            _send_frame(sender, golden.load("dissect", name).data)
+        for frame in (asked, asked, asked.replace(b"lamp-kitchen", b"lamp-balcony"), other):
+            _send_frame(sender, frame)
+        assert program.finish() == 0
+
+    assert program.lines[1:] == [
+        "02:00:00:00:00:01 lamp-kitchen wants 192.0.2.77",
+        "02:00:00:00:00:01 lamp-balcony wants 192.0.2.77",
+        "02:00:00:00:00:09 lamp-kitchen wants 192.0.2.77",
+    ]
+
+
+def test_arp_watch(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    known = golden.load("dissect", "arp-who-has").data
+    with example("arp_watch", receiver, "--count=2") as program:
+        program.expect("watching")
+        _send_frame(sender, golden.load("dissect", "udp").data)
+        for frame in (known, known, known.replace(b"\2\0\0\0\0\1", b"\2\0\0\0\0\7")):
+            _send_frame(sender, frame)
+        assert program.finish() == 0
+
+    assert program.lines[1:] == [
+        "192.0.2.1 is 02:00:00:00:00:01",
+        "192.0.2.1: 02:00:00:00:00:01 became 02:00:00:00:00:07",
+    ]
+
+
+def test_top_talkers(example: Runner, veth: tuple[str, str]) -> None:
+    sender, receiver = veth
+    frame = golden.load("dissect", "udp").data
+    other = frame.replace(bytes([192, 0, 2, 1]), bytes([192, 0, 2, 7]))
+    assert len(frame) == len(other) == 75
+    with example("top_talkers", receiver, "--packets=50") as program:
+        program.expect("counting")
+        for _ in range(10):
+            for each in (other, other, other, frame, frame):
+                _send_frame(sender, each)
+            _send_frame(sender, golden.load("dissect", "arp-is-at").data)
+        assert program.finish() == 0
+
+    assert [line.split() for line in program.lines[1:]] == [
+        ["192.0.2.7", "2,250", "bytes"],
+        ["192.0.2.1", "1,500", "bytes"],
+        ["50", "packets,", "0", "dropped", "by", "the", "kernel"],
+    ]
+
+
+def test_record(example: Runner, veth: tuple[str, str], stage: Path) -> None:
+    sender, receiver = veth
+    folder = stage / "record"
+    folder.mkdir()
+    folder.chmod(0o777)
+    limits = "--megabytes=0.0006", "--files=2", "--count=20"
+    with example("record", receiver, str(folder / "a.pcapng"), *limits) as program:
+        program.expect(f"recording {receiver}")
+        for _ in range(20):
+            _send_frame(sender)
+        assert program.finish() == 0
+
+    said = re.fullmatch(
+        "20 packets in ([0-9]+) files, 0 lost by the kernel, 0 by the disk", program.lines[-1]
+    )
+    assert said
+    last = int(said[1])
+    assert last > 2
+    kept = sorted(folder.iterdir())
+    assert [path.name[:8] for path in kept] == [f"a_{n:05}_" for n in (last - 1, last)]
+    assert all(1 <= len(list(Reader(path))) <= 6 for path in kept)
 
 
 def test_sniff_active(example: Runner, veth: tuple[str, str]) -> None:
@@ -273,8 +386,10 @@ def _send_from_port_zero(address: str) -> None:
         sender.sendto(struct.pack("!HHHH", 0, 7, 9, 0) + b"x", (address, 0))
 
 
-def _send_frame(ifname: str) -> None:
-    frame = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
+FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
+
+
+def _send_frame(ifname: str, frame: bytes = FRAME) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
         sender.bind((ifname, 0))
         sender.send(frame)

@@ -41,7 +41,7 @@ _INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter, linux/filter
 # Of a block that are no bytes of packets: struct tpacket_block_desc, and of a packet: struct
 # tpacket3_hdr, the sender, and room for a link header and alignment.
 _OVERHEAD: Final = 256
-_LARGEST_BLOCK: Final = 1 << 20
+_LARGEST_BLOCK: Final = 2 << 20
 # Any that divides all block sizes: a packet of TPACKET_V3 takes what it needs, and no frame.
 _FRAME: Final = 2048
 

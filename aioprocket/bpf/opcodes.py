@@ -6,59 +6,101 @@ net/core/filter.c
 
 from typing import Final
 
+# fmt: off
 __all__ = (
+    "ABS",
+    "ADD",
+    "ALU",
+    "AND",
     "CONDITIONAL_JUMPS",
+    "DIV",
     "DIVISIONS",
     "EXTENSIONS",
     "EXTENSION_BASE",
+    "IMM",
+    "IND",
+    "JA",
+    "JEQ",
+    "JGE",
+    "JGT",
+    "JMP",
+    "JSET",
     "JUMP",
+    "LD",
+    "LDX",
+    "LEN",
+    "LINK_BASE",
+    "LSH",
+    "MEM",
     "MEMORY_LOADS",
     "MEMORY_STORES",
     "MEMORY_WORDS",
+    "MISC",
+    "MOD",
+    "MSH",
+    "MUL",
+    "NEG",
+    "NETWORK_BASE",
     "OPCODES",
+    "OR",
     "PACKET_LOADS",
+    "RET",
     "RETURNS",
+    "RSH",
     "SHIFTS",
+    "ST",
+    "STX",
+    "SUB",
+    "TAX",
+    "TXA",
+    "XOR",
+    "A",
+    "B",
+    "H",
+    "K",
+    "W",
+    "X",
 )
+# fmt: on
 
 # Classes.
-_LD, _LDX, _ST, _STX, _ALU, _JMP, _RET, _MISC = range(8)
+LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 # Sizes and modes of loads.
-_W, _H, _B = 0x00, 0x08, 0x10
-_IMM, _ABS, _IND, _MEM, _LEN, _MSH = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
+W, H, B = 0x00, 0x08, 0x10
+IMM, ABS, IND, MEM, LEN, MSH = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
 # Operators.
-_ADD, _SUB, _MUL, _DIV, _OR, _AND, _LSH, _RSH, _NEG, _MOD, _XOR = range(0x00, 0xB0, 0x10)
-_JA, _JEQ, _JGT, _JGE, _JSET = range(0x00, 0x50, 0x10)
+ADD, SUB, MUL, DIV, OR, AND, LSH, RSH, NEG, MOD, XOR = range(0x00, 0xB0, 0x10)
+JA, JEQ, JGT, JGE, JSET = range(0x00, 0x50, 0x10)
 # Operands: the constant k, X, or (of RET) A.
-_K, _X, _A = 0x00, 0x08, 0x10
-_TAX, _TXA = 0x00, 0x80
+K, X, A = 0x00, 0x08, 0x10
+TAX, TXA = 0x00, 0x80
 
 MEMORY_WORDS: Final = 16  # BPF_MEMWORDS
-MEMORY_LOADS: Final = frozenset({_LD | _MEM, _LDX | _MEM})
-MEMORY_STORES: Final = frozenset({_ST, _STX})
-PACKET_LOADS: Final = frozenset(_LD | _ABS | size for size in (_W, _H, _B))
+MEMORY_LOADS: Final = frozenset({LD | MEM, LDX | MEM})
+MEMORY_STORES: Final = frozenset({ST, STX})
+PACKET_LOADS: Final = frozenset(LD | ABS | size for size in (W, H, B))
 
-DIVISIONS: Final = frozenset({_ALU | _DIV | _K, _ALU | _MOD | _K})
-SHIFTS: Final = frozenset({_ALU | _LSH | _K, _ALU | _RSH | _K})
+DIVISIONS: Final = frozenset({ALU | DIV | K, ALU | MOD | K})
+SHIFTS: Final = frozenset({ALU | LSH | K, ALU | RSH | K})
 
-JUMP: Final = _JMP | _JA
+JUMP: Final = JMP | JA
 CONDITIONAL_JUMPS: Final = frozenset(
-    _JMP | test | operand for test in (_JEQ, _JGT, _JGE, _JSET) for operand in (_K, _X)
+    JMP | test | operand for test in (JEQ, JGT, JGE, JSET) for operand in (K, X)
 )
-RETURNS: Final = frozenset({_RET | _K, _RET | _A})
+RETURNS: Final = frozenset({RET | K, RET | A})
 
 OPCODES: Final = (
     PACKET_LOADS
-    | {_LD | _IND | size for size in (_W, _H, _B)}
-    | {_LD | _IMM, _LD | _W | _LEN, _LDX | _IMM, _LDX | _W | _LEN, _LDX | _B | _MSH}
+    | {LD | IND | size for size in (W, H, B)}
+    | {LD | IMM, LD | W | LEN, LDX | IMM, LDX | W | LEN, LDX | B | MSH}
     | MEMORY_LOADS
     | MEMORY_STORES
     | {
-        _ALU | operator | operand
-        for operator in (_ADD, _SUB, _MUL, _DIV, _OR, _AND, _LSH, _RSH, _MOD, _XOR)
-        for operand in (_K, _X)
+        ALU | operator | operand
+        for operator in (ADD, SUB, MUL, DIV, OR, AND, LSH, RSH, MOD, XOR)
+        for operand in (K, X)
     }
-    | {_ALU | _NEG, JUMP, _MISC | _TAX, _MISC | _TXA}
+    | {ALU | NEG, JUMP, MISC | TAX, MISC | TXA}
     | CONDITIONAL_JUMPS
     | RETURNS
 )
@@ -67,3 +109,8 @@ OPCODES: Final = (
 EXTENSION_BASE: Final = 0xFFFFF000
 # SKF_AD_PROTOCOL to SKF_AD_VLAN_TPID; 0x0C is SKF_AD_NLATTR, every fourth number is taken.
 EXTENSIONS: Final = frozenset(EXTENSION_BASE + offset for offset in range(0, 64, 4))
+
+# Offsets from here on count from the network header, and from the link header: SKF_NET_OFF,
+# SKF_LL_OFF. What a socket's filter sees need not begin with either.
+NETWORK_BASE: Final = 0xFFF00000
+LINK_BASE: Final = 0xFFE00000

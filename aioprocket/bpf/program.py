@@ -6,6 +6,8 @@ from typing import Final, NoReturn, Self, TypeAlias
 
 from ..errors import FilterError
 from ..spec import Instruction, filter_instructions
+from .ancillary import Ancillary, Received
+from .interpreter import Machine
 from .opcodes import (
     CONDITIONAL_JUMPS,
     DIVISIONS,
@@ -24,6 +26,7 @@ from .opcodes import (
 __all__ = ("Program", "ProgramLike", "accept_all", "drop_all")
 
 _SOCK_FILTER: Final = struct.Struct("=HBBI")  # linux/filter.h
+_ETHERNET: Final = 14  # ETH_HLEN, linux/if_ether.h
 _ALL_CELLS: Final = (1 << MEMORY_WORDS) - 1
 
 # What every `filter=` takes: a Program, which is such a sequence itself, or bare instructions.
@@ -66,6 +69,46 @@ class Program(tuple[Instruction, ...]):
     def pack(self) -> bytes:
         """An array of ``struct sock_filter``, in this machine's order of bytes."""
         return b"".join(_SOCK_FILTER.pack(*instruction) for instruction in self)
+
+    def run(
+        self,
+        packet: bytes | bytearray | memoryview | Received,
+        *,
+        wire_len: int | None = None,
+        start: int = 0,
+        network: int | None = None,
+        link: int | None = 0,
+        ancillary: Ancillary | None = None,
+    ) -> int:
+        """What the kernel would make of a packet: how many bytes it would keep; 0: dropped.
+
+        Args:
+            packet: Bytes, or an `aioprocket.Packet`, which brings its ``wire_len`` and what it
+                knows of ``ancillary``.
+            wire_len: The length of a packet of which ``packet`` is only the beginning.
+            start: Where in ``packet`` that begins which the filter sees: behind the IP header on a
+                socket of UDP.
+            network: Where in ``packet`` the network header begins; None: behind 14 bytes of
+                Ethernet. ``start``, ``network`` and ``link`` matter to a program that counts from
+                them (SKF_NET_OFF, SKF_LL_OFF).
+            link: Where the link header begins; None: there is none.
+            ancillary: What the kernel knows beside the bytes.
+        """
+        if isinstance(packet, bytes | bytearray | memoryview):
+            data = bytes(packet)
+        else:
+            data = packet.data
+            wire_len = packet.wire_len if wire_len is None else wire_len
+            ancillary = Ancillary.of(packet) if ancillary is None else ancillary
+        machine = Machine(
+            data,
+            length=(len(data) if wire_len is None else wire_len) - start,
+            start=start,
+            network=_ETHERNET if network is None else network,
+            link=link,
+            ancillary=Ancillary() if ancillary is None else ancillary,
+        )
+        return machine.run(self)
 
 
 def _refuse(position: int, instruction: Instruction, why: str, hint: str = "") -> NoReturn:

@@ -5,7 +5,6 @@ owner and an end. What is special to a kind of descriptor is in the subclass of 
 """
 
 import asyncio.trsock
-import errno
 import socket
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,14 +14,14 @@ from typing import Any, ClassVar, Self
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
 from .. import bpf
-from .._system import options
 from .._system.descriptor import Origin
-from ..errors import ClosedError, FilterError, NotPermittedError, SpecError, errno_text
+from ..errors import ClosedError, SpecError
 from ..packet import Packet
 from ..readiness import Readiness
 from ..spec import Instruction, Spec, describe
 from .ending import close_elsewhere
 from .explain import channel_error
+from .filtering import Filtering
 from .intake import Intake
 from .link import Link
 from .metrics import enlist
@@ -36,7 +35,7 @@ from .state import ChannelAttribute, StampInfo, Stats
 __all__ = ("Channel",)
 
 
-class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
+class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
     """Packets in and out of one descriptor, on asyncio with any loop, and on trio.
 
     It owns the descriptor until `close`, `detach` or `to_socket`. After a fork the child may close
@@ -59,7 +58,8 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         self._spec = spec
         self._origin = origin
         self._helper_pid = helper_pid
-        self._filter: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
+        told: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
+        self._filter = None if told is None else bpf.Program.of(told)
         # Packets that were read, and not delivered when the channel ended.
         self._lost = 0
         # Set by a transport: it ends with its channel.
@@ -133,11 +133,6 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
     def protocol(self) -> int | None:
         """The socket's protocol, of packet(7) in host order; None for a device."""
         return None if self._port.sock is None else self._port.sock.proto
-
-    @property
-    def filter(self) -> tuple[Instruction, ...] | None:
-        """The filter that this channel knows of: that it was opened with, or that was set."""
-        return self._filter
 
     @property
     def linktype(self) -> int | None:
@@ -242,45 +237,6 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
 
     # What can be done with the descriptor
 
-    def set_filter(self, filter: bpf.ProgramLike | None, lock: bool = False) -> None:
-        """Swap the filter. Nothing that came before it is received after it.
-
-        What waits in the kernel is thrown away, and counts neither as received nor as dropped.
-
-        Args:
-            filter: None takes the filter off.
-            lock: Nobody can change it any more.
-
-        Raises:
-            FilterError: It is no program; the filter from before is still in force.
-            NotPermittedError: The filter is locked.
-            ClosedError: The channel is closed.
-        """
-        program = None if filter is None else bpf.Program.of(filter)
-        if lock and program is None:
-            raise SpecError("lock needs a filter to lock")
-        sock = self._socket("set_filter")
-        try:
-            if program is not None:
-                # A program that the kernel refuses is refused here, where nothing has changed.
-                self._port.try_filter(program)
-            self._port.replace_filter(program)
-            if lock:
-                options.lock_filter(sock)
-        except OSError as error:
-            raise self._filter_error(error) from error
-        self._intake.forget()
-        self._settle(0)
-        self._filter = None if program is None else tuple(program)
-
-    def _filter_error(self, error: OSError) -> NotPermittedError | FilterError:
-        assert error.errno is not None
-        said = f"set a filter on {self._place()}: {errno_text(error.errno)}"
-        if error.errno == errno.EPERM:
-            hint = "it was locked for good when it was set; open another channel"
-            return NotPermittedError(said, errno=error.errno, step="filter", hint=hint)
-        return FilterError(said)
-
     def listen(self, backlog: int = 128) -> None:
         """Listen for connections; `to_socket` then gives what accepts them.
 
@@ -291,8 +247,7 @@ class Channel(Receiving, Sending, UnreliableObjectStream[Packet]):
         try:
             sock.listen(backlog)
         except OSError as error:
-            hint = "only a stream or seqpacket socket listens" * (error.errno == errno.EOPNOTSUPP)
-            raise channel_error(error, "listen", self._place(), hint=hint) from error
+            raise channel_error(error, "listen", self._place()) from error
 
     def _socket(self, call: str) -> socket.socket:
         if self._closed:

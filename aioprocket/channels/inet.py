@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from .._system import interfaces, options
 from .._system.descriptor import Opened, borrowed
-from ..spec import SocketSpec
+from ..bpf import Icmp6Filter, Program
+from ..spec import Instruction, SocketSpec
 from .channel import Channel
 from .explain import step_error
 from .link import Link
@@ -15,6 +16,8 @@ from .port import IcmpPort, SocketPort
 __all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
 
 _IP_RECVTTL: Final = 12  # linux/in.h
+_ICMP6_FILTER: Final = 1  # linux/icmpv6.h
+_PASS_ALL: Final = bytes(32)
 
 
 class InetChannel(Channel):
@@ -56,6 +59,12 @@ class IcmpChannel(InetChannel):
         """
         return self._identifier
 
+    def _swap(self, sock: socket.socket, program: Program | None) -> None:
+        # The wider of both first: what the new filter wants must not be missed in between.
+        _set_types(sock, None)
+        super()._swap(sock, program)
+        _set_types(sock, program)
+
 
 def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) -> InetChannel:
     """Make the channel of an inet socket that is bound, filtered and limited already."""
@@ -65,6 +74,7 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
                 options.enable_timestamps(sock)
             if icmp:
                 _set_up_icmp(sock)
+                _set_types(sock, spec.filter)
         except OSError as error:
             raise step_error("set up", "option", spec, error) from error
         link = bound_link(sock)
@@ -84,6 +94,13 @@ def _set_up_icmp(sock: socket.socket) -> None:
     if sock.type == socket.SOCK_DGRAM and sock.getsockname()[1] == 0:
         # Without it the kernel chooses the identifier at the first send.
         sock.bind((sock.getsockname()[0], 0))
+
+
+def _set_types(sock: socket.socket, program: tuple[Instruction, ...] | None) -> None:
+    """Have the kernel sort out types before it copies a message. The program alone decides."""
+    if (sock.type, sock.proto) == (socket.SOCK_RAW, socket.IPPROTO_ICMPV6):
+        passing = program.option if isinstance(program, Icmp6Filter) else _PASS_ALL
+        sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, passing)
 
 
 def bound_link(sock: socket.socket) -> Link | None:

@@ -3,11 +3,13 @@
 import sys
 
 import typer
-from rich.console import Console
 
-from ..errors import AioprocketError
-from . import helper, policy
+from ..errors import AioprocketError, FilterError
+from . import helper, ping, policy, scan, sweep, trace
 from .doctor import doctor
+from .failure import tell
+from .filter import filter_command
+from .sniff import EPILOG, sniff
 
 __all__ = ("app", "main")
 
@@ -20,15 +22,19 @@ app = typer.Typer(
 app.add_typer(helper.app, name="helper")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor)
+app.command(epilog=EPILOG)(sniff)
+app.command("filter")(filter_command)
+app.command(epilog=ping.EPILOG)(ping.ping)
+app.command(epilog=sweep.EPILOG)(sweep.sweep)
+app.command(epilog=trace.EPILOG)(trace.trace)
+app.command(epilog=trace.WATCH_EPILOG)(trace.mtr)
+app.command(epilog=scan.SCAN_EPILOG)(scan.scan)
 
 
 def main() -> None:
-    """Run the command of ``sys.argv``. Errors of ours end it with status 1, without traceback."""
+    """Run the command of ``sys.argv``. Errors of ours end it without traceback: status 1, or 2."""
     try:
         app()
     except AioprocketError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"aioprocket: {error}", markup=False)
-        if error.hint:
-            console.print(error.hint, markup=False)
-        sys.exit(1)
+        tell(error)
+        sys.exit(2 if isinstance(error, FilterError) else 1)

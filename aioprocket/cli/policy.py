@@ -49,6 +49,11 @@ _ENDS = (
     "those who had it. `aioprocket policy show --built-in` prints it as rules, to keep some."
 )
 
+_WORDS = (
+    "A rule names packet, icmp, icmp6, raw4, raw6, tcp, udp, tun, tap or device=; its conditions\n"
+    "are in the manual: man 5 aioprocket-policy"
+)
+
 
 @app.command()
 def add(who: _Who, what: _What) -> None:
@@ -176,7 +181,10 @@ def _checked(text: str) -> str:
     if fault is not None:
         lines = text.splitlines()
         line = lines[fault.line - 1] if 0 < fault.line <= len(lines) else ""
-        raise SpecError(f"that would make the policy invalid: {fault.words}: {line}")
+        raise SpecError(
+            f"that would make the policy invalid: {fault.words}: {line}",
+            hint=_WORDS if fault.words == "unknown word" else "",
+        )
     return text
 
 

@@ -16,16 +16,19 @@ from sandbox.namespaces import Forbidden, enter_private
 
 from . import (
     capture,
+    capturefile,
     datagrams,
     descriptors,
     figures,
     growth,
     latency,
+    ping,
     plot,
     reading,
     sending,
     tun,
     udp,
+    watching,
 )
 from .peers import compile_peers
 from .rig import Rig
@@ -45,8 +48,11 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "latency": latency.run,
     "growth": growth.run,
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
+    "ping": ping.run,
     "tun": lambda rig: tun.run(),
+    "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
+    "watching": lambda rig: watching.run(),
 }
 
 

@@ -73,7 +73,7 @@ async def test_a_waiting_receive_gets_the_first_packet_of_the_new_filter(
 
 
 @pytest.mark.parametrize(
-    "program", [[], [(0x00, 0, 0, 0)], "tcp", [(0x05, 0, 0, 99)]],
+    "program", [[], [(0x00, 0, 0, 0)], b"tcp", [(0x05, 0, 0, 99)]],
     ids=["empty", "no return", "text", "jump out"],
 )  # fmt: skip
 async def test_what_is_no_program_changes_nothing(veth: tuple[str, str], program: Any) -> None:

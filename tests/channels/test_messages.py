@@ -213,10 +213,3 @@ async def test_an_ip_address_is_none_of_a_packet_socket(veth: tuple[str, str]) -
         with pytest.raises(ChannelError, match="ENODEV") as raised:
             await wire.channel.sendto(frame(1), ("192.0.2.1", 80))
         assert "name of an interface" in raised.value.hint
-
-
-def test_a_packet_socket_does_not_listen(veth: tuple[str, str]) -> None:
-    with cable(veth) as wire:
-        with pytest.raises(ChannelError, match=r"listen .*not supported") as raised:
-            wire.channel.listen()
-        assert "stream" in raised.value.hint

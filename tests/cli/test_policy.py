@@ -379,6 +379,7 @@ def test_the_command_is_a_program(policy_file: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("aioprocket: that would make the policy invalid: unknown word")
+    assert "tcp, udp, tun, tap or device=" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -2,10 +2,12 @@
 
 The helper's decoder and its policy run under libFuzzer with the sanitizers, from the golden
 messages and from ``corpus/`` on. The parsers in Python get damaged golden bytes, and may raise
-`WireError` and nothing else.
+`WireError` and nothing else; the dissector raises nothing at all; that of assembly gets damaged
+text, and may raise `FilterError`.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -19,8 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import golden
-from aioprocket.errors import WireError
+from aioprocket import dissect
+from aioprocket.bpf import assemble
+from aioprocket.errors import FilterError, WireError
 from aioprocket.wire import arp, ethernet, icmp, ip, reply, request, udp
+from fuzz import captures
+from golden import filters
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -33,6 +39,21 @@ COUNTED = ("lines", "branches")
 PURE = ("request.c", "policy.c", "policy_parse.c", "confine.c")
 
 Parser = Callable[[bytes], object]
+
+
+def summarize(data: bytes) -> None:
+    for linktype in dissect.LINKTYPES:
+        try:
+            dissect.summarize(data, linktype)
+        except WireError as error:
+            raise AssertionError(f"linktype {linktype}") from error
+
+
+def assemble_damaged(text: bytes) -> object:
+    """Every byte is some character."""
+    return assemble(text.decode("latin-1"))
+
+
 PARSERS: dict[str, list[Parser]] = {
     "request": [request.decode_request],
     "reply": [reply.decode_reply],
@@ -44,7 +65,10 @@ PARSERS: dict[str, list[Parser]] = {
         ip.IPv4Header.parse,
         ip.IPv6Header.parse,
         udp.UdpHeader.parse,
+        summarize,
     ],
+    "dissect": [summarize],
+    "assembly": [assemble_damaged],
 }
 
 
@@ -57,7 +81,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
             status |= fuzz_helper(target, Path(folder), seconds)
     fuzz_parsers(seconds / 4)
-    return status
+    return status | fuzz_captures(seconds)
 
 
 def fuzz_helper(target: str, folder: Path, seconds: int) -> int:
@@ -133,6 +157,12 @@ def goldens(kind: str) -> list[golden.Golden]:
     return golden.good(kind) + golden.faulty(kind)
 
 
+def seeds_of(kind: str) -> list[bytes]:
+    if kind == "assembly":
+        return [program.text.encode() for program in filters.programs()]
+    return [message.data for message in goldens(kind)]
+
+
 def damaged(seeds: list[bytes], choice: random.Random) -> Iterator[bytes]:
     while True:
         data = bytearray(choice.choice(seeds))
@@ -146,7 +176,7 @@ def fuzz_parsers(seconds: float) -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"parsers in Python, random seed {seed}:")
     for kind, parsers in PARSERS.items():
-        inputs = damaged([message.data for message in goldens(kind)], random.Random(seed))
+        inputs = damaged(seeds_of(kind), random.Random(seed))
         until = time.monotonic() + seconds / len(PARSERS)
         tried = 0
         while time.monotonic() < until:
@@ -154,13 +184,40 @@ def fuzz_parsers(seconds: float) -> None:
             for parse in parsers:
                 try:
                     parse(data)
-                except WireError:
+                except (WireError, FilterError):
                     pass
                 except BaseException:
                     print(f"  {kind}: {parse.__qualname__} on {data.hex()}")
                     raise
             tried += 1
         print(f"  {kind}: {tried:,} damaged inputs")
+
+
+def fuzz_captures(seconds: float) -> int:
+    """By atheris, which follows what a file reaches; without it by damage alone."""
+    if importlib.util.find_spec("atheris") is None:
+        print("capture files, damaged only: atheris is not installed")
+        inputs = damaged(captures.seeds(), random.Random())
+        until = time.monotonic() + seconds / 4
+        while time.monotonic() < until:
+            captures.check(next(inputs))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="aioprocket-fuzz-") as folder:
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        for number, data in enumerate(captures.seeds()):
+            (corpus / str(number)).write_bytes(data)
+        limits = [f"-max_total_time={max(1, int(seconds / 4))}", "-max_len=4096", "-timeout=20"]
+        fuzzed = subprocess.run(
+            [sys.executable, HERE / "captures.py", corpus, *limits],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = fuzzed.stderr.splitlines()
+    print("capture files:", "\n".join(said[-40:] if fuzzed.returncode else said[-1:]))
+    return int(fuzzed.returncode != 0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Skips that cannot hide: what AIOPROCKET_MUST_TEST names has to be there.
 
-The variable is a comma-separated list of marks and tools (``netns,realroot,sudo,tcpdump,clang``),
-or ``all``. A test that cannot run for want of one of them fails then, instead of being skipped.
+The variable is a comma-separated list of marks and tools
+(``netns,realroot,sudo,tcpdump,tshark,clang``), or ``all``. A test that cannot run for want of one
+of them fails then, instead of being skipped.
 """
 
 import os

@@ -5,13 +5,23 @@ import contextlib
 import gc
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from aioprocket._system._native import Delivery, Gatherer, Packet, Reader, Receiver, Sender
+from aioprocket._system._native import (
+    Delivery,
+    Gatherer,
+    Packet,
+    Reader,
+    Receiver,
+    Sender,
+    capture_read,
+    capture_write,
+)
 from lab.leaks import descriptors
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h
@@ -62,6 +72,21 @@ def test_receiving_keeps_nothing(looped: socket.socket) -> None:
         list(packets[2])
 
     assert growth(receive_50, PACKETS // 50) < SLACK
+
+
+def test_capture_files_keep_nothing() -> None:
+    packets = [Packet(bytes(60), vlan_tci=5) for _ in range(50)]
+    room = bytearray(10_000)
+
+    def there_and_back() -> None:
+        end, _ = capture_write(room, 0, len(room), packets, 0, 50, 0, 0, 4096, 12, 3)
+        read, at, *_ = capture_read(room, 0, 60, 0, struct.pack("=qII", 0, 0, 9), 1)
+        assert (len(read), at) == (50, end)
+        assert read[49].data
+        with contextlib.suppress(TypeError):
+            capture_write(room, 0, len(room), [*packets, b""], 0, 51, 0, 0, 4096, 12, 0)  # type: ignore[list-item]
+
+    assert growth(there_and_back, PACKETS // 50) < SLACK
 
 
 @pytest.mark.parametrize("datagrams", [False, True])

@@ -1,0 +1,78 @@
+"""The filter of a channel: what is in force, and how it is swapped."""
+
+import errno
+import socket
+from abc import abstractmethod
+
+from .. import arguments, bpf
+from .._system import options
+from ..errors import FilterError, NotPermittedError, SpecError, errno_text
+from .intake import Intake
+from .port import Port
+
+__all__ = ("Filtering",)
+
+
+class Filtering:
+    """What a channel does about filters: its sockets', for a device has none."""
+
+    _port: Port
+    _intake: Intake
+    _filter: bpf.Program | None
+
+    @property
+    def filter(self) -> bpf.Program | None:
+        """The program that this channel knows of: that it was opened with, or that was set."""
+        return self._filter
+
+    def set_filter(self, filter: bpf.FilterLike | None, lock: bool = False) -> None:
+        """Swap the filter. Nothing that came before it is received after it.
+
+        What waits in the kernel is thrown away, and counts neither as received nor as dropped.
+
+        Args:
+            filter: As a door takes it. None takes the filter off.
+            lock: Nobody can change it any more.
+
+        Raises:
+            FilterError: It is no program, cannot be compiled, or means nothing on this socket; the
+                filter from before is still in force.
+            NotPermittedError: The filter is locked.
+            ClosedError: The channel is closed.
+        """
+        if lock and filter is None:
+            raise SpecError("lock needs a filter to lock")
+        sock = self._socket("set_filter")
+        program = arguments.program(filter, sock.family, sock.type, sock.proto)
+        try:
+            if program is not None:
+                # A program that the kernel refuses is refused here, where nothing has changed.
+                self._port.try_filter(program)
+            self._swap(sock, program)
+            if lock:
+                options.lock_filter(sock)
+        except OSError as error:
+            raise self._filter_error(error) from error
+        self._intake.forget()
+        self._settle(0)
+        self._filter = program
+
+    def _swap(self, sock: socket.socket, program: bpf.Program | None) -> None:
+        self._port.replace_filter(program)
+
+    def _filter_error(self, error: OSError) -> NotPermittedError | FilterError:
+        assert error.errno is not None
+        said = f"set a filter on {self._place()}: {errno_text(error.errno)}"
+        if error.errno == errno.EPERM:
+            hint = "it was locked for good when it was set; open another channel"
+            return NotPermittedError(said, errno=error.errno, step="filter", hint=hint)
+        return FilterError(said)
+
+    @abstractmethod
+    def _socket(self, call: str) -> socket.socket: ...
+
+    @abstractmethod
+    def _settle(self, unchecked: int) -> None: ...
+
+    @abstractmethod
+    def _place(self) -> str: ...

@@ -1,0 +1,134 @@
+"""From options to probes, and to ping's exit status."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+
+import aioprocket
+
+from ...resolve import resolve_host
+from ...spec import IpAddress
+from ..failure import tell
+from ..signals import until_signalled
+from .figure import Figure
+from .tally import Tally
+
+__all__ = ("ERROR", "View", "Wanted", "guarded", "run")
+
+ERROR = 2  # as ping(8): anything but a lost reply
+
+
+class View(Protocol):
+    """Shows echoes as they come, and sums at the end."""
+
+    def echo(self, tally: Tally, echo: aioprocket.Echo) -> None:
+        """Show one."""
+
+    def end(self, tallies: Sequence[Tally]) -> None:
+        """Show the sums."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes:
+        hosts: Names and addresses.
+        every: All addresses of a name, not its first alone.
+        settings: For `aioprocket.Pinger`.
+        plan: For its `echoes`.
+        view: Makes the view, of the tallies that there will be.
+        figure: What is drawn at the end.
+    """
+
+    hosts: Sequence[str]
+    every: bool
+    settings: dict[str, Any]
+    plan: dict[str, Any]
+    view: Callable[[Sequence[Tally]], View]
+    figure: Figure | None = None
+
+
+class _Run:
+    """One call of the command."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._tallies: list[Tally] = []
+        self._view: View | None = None
+        self._failures: list[Exception] = []
+
+    async def run(self) -> int:
+        wanted, tallies = self._wanted, self._tallies
+        await until_signalled(self._ping)
+        if self._view is not None:
+            self._view.end(tallies)
+        if wanted.figure is not None and any(tally.sent for tally in tallies):
+            wanted.figure.draw(tallies)
+        if self._failures:
+            raise self._failures[0]
+        return 0 if tallies and all(tally.received for tally in tallies) else 1
+
+    async def _ping(self) -> None:
+        wanted = self._wanted
+        self._tallies += await _tallies(wanted)
+        async with aioprocket.Pinger(**wanted.settings) as pinger:
+            self._view = wanted.view(self._tallies)
+            async with anyio.create_task_group() as group:
+                for tally in self._tallies:
+                    group.start_soon(self._watch, pinger, tally, self._view, group.cancel_scope)
+
+    async def _watch(
+        self, pinger: aioprocket.Pinger, tally: Tally, view: View, scope: anyio.CancelScope
+    ) -> None:
+        try:
+            async with aclosing(pinger.echoes(tally.address, **self._wanted.plan)) as echoes:
+                async for echo in echoes:
+                    tally.add(echo)
+                    view.echo(tally, echo)
+        except aioprocket.AioprocketError as error:
+            # The sums of the other hosts are worth having all the same.
+            self._failures.append(error)
+        except BrokenPipeError as error:
+            self._failures.append(error)
+            scope.cancel()
+
+
+async def _tallies(wanted: Wanted) -> list[Tally]:
+    """One for each address to ask: all names are looked up before anything is sent."""
+    found: list[Tally] = []
+    family = wanted.settings.get("family")
+    for host in wanted.hosts:
+        addresses: tuple[IpAddress, ...] = await resolve_host(host, family)
+        for address in addresses if wanted.every else addresses[:1]:
+            name = host if not wanted.every or host == str(address) else f"{host} ({address})"
+            found.append(Tally(name, address))
+    return found
+
+
+def guarded(main: Callable[[], int]) -> int:
+    """Run a command of this family: its errors end it with status 2, as ping's do."""
+    try:
+        return main()
+    except aioprocket.AioprocketError as error:
+        tell(error)
+        return ERROR
+    except BrokenPipeError:
+        # Nobody reads it any more. What is still buffered must not complain at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(wanted: Wanted) -> int:
+    """The exit status: 0: every host replied; 1: one did not.
+
+    Raises:
+        AioprocketError: It could not begin, or had to end for a host.
+        BrokenPipeError: Nobody reads its output any more.
+    """
+    return anyio.run(_Run(wanted).run)

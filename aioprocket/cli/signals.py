@@ -1,0 +1,36 @@
+"""Ctrl-C as the end of the work, not of the program: what was found so far is told after it."""
+
+import signal
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+__all__ = ("until_signalled",)
+
+
+async def until_signalled(work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work until it is done, or until the first SIGINT or SIGTERM cancels it.
+
+    What it raises is raised as it is, in no group.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            await group.start(_cancel_at_signals, scope)
+            try:
+                await work()
+            except Exception as error:
+                failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _cancel_at_signals(
+    scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]
+) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
+            return

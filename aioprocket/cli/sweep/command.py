@@ -1,0 +1,121 @@
+"""The command line of sweep."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from ...errors import SpecError
+from ..ping import options
+from ..ping.run import guarded
+from .lines import Format
+from .run import Wanted, run
+from .targets import STDIN, count_hosts, parse_targets
+
+__all__ = ("EPILOG", "sweep")
+
+_MOST: Final = 65536  # hosts, without --yes
+
+EPILOG: Final = """\
+[bold]Examples[/bold]
+
+  aioprocket sweep 192.0.2.0/24                 who answers, and how fast
+
+  aioprocket sweep --alive hosts.txt            their names alone, for another program
+
+  aioprocket sweep --rate 1000 10.0.0.0/8 --yes
+
+  generate-names | aioprocket sweep --json -
+"""
+
+
+def sweep(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...",
+            help="addresses, networks, names, files of these line by line; -: standard input",
+            show_default=False,
+        ),
+    ],
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", help="probes per second at most")
+    ] = None,
+    count: Annotated[int, typer.Option("-c", "--count", min=1, help="probes to each")] = 1,
+    timeout: Annotated[
+        float, typer.Option("-W", "--timeout", metavar="SECONDS", help="that each reply may take")
+    ] = 1.0,
+    window: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="probes on their way at most")
+    ] = None,
+    alive: Annotated[
+        bool, typer.Option("-a", "--alive", help="only who answers, without times")
+    ] = False,
+    silent: Annotated[
+        bool, typer.Option("-u", "--unreachable", help="only who does not answer")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="a line for each probe, whatever became of it")
+    ] = False,
+    json: options.Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="one row per probe")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="the sums, for Prometheus")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no bar and no sums")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help=f"also more than {_MOST:,} hosts")] = False,
+    size: options.Size = 56,
+    ttl: options.Ttl = None,
+    ipv4: options.IPv4 = False,
+    ipv6: options.IPv6 = False,
+    bound: options.Bound = None,
+    tos: options.Tos = None,
+    broadcast: options.Broadcast = False,
+    mark: options.Mark = None,
+    namespace: options.Namespace = None,
+    type: options.SocketType = "auto",
+    helper: options.HelperCommand = None,
+) -> None:
+    """Ask many hosts once, all by one socket, and say who answers.
+
+    Answers go to standard output as they come; a bar and the sums to standard error. A network is
+    asked address by address, those of the network itself and of its broadcast included, where
+    --broadcast allows the latter. Status 0: every one answered; 1: one did not; 2: an error; if it
+    is in an argument or a file, nothing was sent.
+    """
+    shown: dict[Format, bool] = {
+        "alive": alive, "silent": silent, "all": everything, "json": json, "csv": csv,
+    }  # fmt: skip
+    chosen = [name for name, wanted in shown.items() if wanted]
+    if len(chosen) + metrics > 1:
+        raise typer.BadParameter("one of --alive, --unreachable, --all, --json, --csv, --metrics")
+    if STDIN in targets and len(targets) > 1:
+        raise typer.BadParameter("- is standard input: then it is the only target")
+    settings: dict[str, Any] = {
+        "family": options.family_of(ipv4, ipv6),
+        "ttl": ttl,
+        "tos": tos,
+        "size": size,
+        "broadcast": broadcast,
+        "mark": mark,
+        "namespace": namespace,
+        "type": type,
+        "helper": helper,
+        **options.origin_of(bound),
+    }
+    plan = {"rate": rate, "count": count, "timeout": timeout, "window": window}
+
+    def main() -> int:
+        hosts = None if targets == [STDIN] else parse_targets(targets)
+        number = 0 if hosts is None else count_hosts(hosts)
+        if number > _MOST and not yes:
+            raise SpecError(f"that is {number:,} hosts", hint="--yes, if you mean it")
+        return run(
+            Wanted(
+                hosts=hosts,
+                settings=settings,
+                plan=plan,
+                shown=chosen[0] if chosen else "text",
+                metrics=metrics,
+                quiet=quiet,
+            )
+        )
+
+    raise typer.Exit(guarded(main))

@@ -1,0 +1,145 @@
+"""``aioprocket mtr``: the way to a host, watched."""
+
+import json as json_module
+import sys
+from contextlib import ExitStack, closing
+from typing import Annotated, Any, Final
+
+import anyio
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+import aioprocket
+
+from ..ping.options import Bound, HelperCommand, IPv4, IPv6, Json, Mark, Namespace, SocketType
+from ..ping.run import guarded
+from ..ping.text import milliseconds
+from ..signals import until_signalled
+from .command import labels_text
+from .options import FirstHop, Host, MaxHops, Method, Port, Timeout, settings
+
+__all__ = ("WATCH_EPILOG", "mtr")
+
+WATCH_EPILOG: Final = """\
+[bold]Examples[/bold]
+
+  aioprocket mtr example.org                    a live table, until Ctrl-C
+
+  aioprocket mtr -c 60 example.org > report     one table at the end, where it is no terminal
+
+  aioprocket mtr -c 10 --json example.org
+"""
+
+
+def mtr(
+    host: Host,
+    count: Annotated[
+        int | None, typer.Option("-c", "--count", min=1, help="end after so many rounds")
+    ] = None,
+    interval: Annotated[
+        float, typer.Option("-i", "--interval", metavar="SECONDS", help="from round to round")
+    ] = 1.0,
+    method: Method = None,
+    max_hops: MaxHops = 30,
+    first_hop: FirstHop = 1,
+    timeout: Timeout = 1.0,
+    port: Port = None,
+    ipv4: IPv4 = False,
+    ipv6: IPv6 = False,
+    bound: Bound = None,
+    mark: Mark = None,
+    namespace: Namespace = None,
+    type: SocketType = "auto",
+    helper: HelperCommand = None,
+    json: Json = False,
+) -> None:
+    """Watch the routers on the way to a host: their times, and what they lose.
+
+    On a terminal a live table; else one at the end. With --json an object for each round. Status 0:
+    the host was reached; 1: it was not; 2: an error.
+    """
+    request = settings(
+        method=method, port=port, ipv4=ipv4, ipv6=ipv6, bound=bound, rounds=count,
+        interval=interval, max_hops=max_hops, first_hop=first_hop, timeout=timeout, mark=mark,
+        namespace=namespace, type=type, helper=helper,
+    )  # fmt: skip
+    raise typer.Exit(guarded(lambda: anyio.run(_run, host, request, json)))
+
+
+async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
+    out = Console(highlight=False)
+    snapshot = aioprocket.Snapshot(round=0, hops=())
+
+    async def work() -> None:
+        nonlocal snapshot
+        with ExitStack() as stack:
+            live = None
+            if out.is_terminal and not as_json:
+                live = stack.enter_context(Live(console=out, transient=True, auto_refresh=False))
+            path = stack.enter_context(closing(aioprocket.mtr(host, **request)))
+            async for snapshot in path:
+                if as_json:
+                    sys.stdout.write(json_module.dumps(_record(snapshot)) + "\n")
+                    sys.stdout.flush()
+                elif live is not None:
+                    live.update(_table(host, snapshot), refresh=True)
+
+    await until_signalled(work)
+    if not as_json and snapshot.hops:
+        out.print(_table(host, snapshot))
+    return 0 if snapshot.reached else 1
+
+
+def _table(host: str, snapshot: aioprocket.Snapshot) -> Table:
+    table = Table(
+        "hop", "address", "loss", "sent", "last", "best", "avg", "worst", "stddev", "jitter",
+        title=Text(f"{host}, round {snapshot.round}; times in ms"), box=None, pad_edge=False,
+    )  # fmt: skip
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for hop in snapshot.hops:
+        others = len(hop.addresses) - 1
+        name = "*" if hop.address is None else f"{hop.address}{labels_text(hop.labels)}"
+        if others > 0:
+            name += f" and {others} more"
+        if hop.error:
+            name += f" ({hop.error})"
+        times = hop.last, hop.best, hop.average, hop.worst, hop.stddev, hop.jitter
+        table.add_row(
+            str(hop.ttl),
+            Text(name),
+            Text(f"{hop.loss:.1%}", style="red" if hop.loss else ""),
+            str(hop.sent),
+            *map(milliseconds, times),
+        )
+    return table
+
+
+def _record(snapshot: aioprocket.Snapshot) -> dict[str, Any]:
+    return {
+        "round": snapshot.round,
+        "reached": snapshot.reached,
+        "hops": [
+            {
+                "ttl": hop.ttl,
+                "address": None if hop.address is None else str(hop.address),
+                "addresses": [str(address) for address in hop.addresses],
+                "sent": hop.sent,
+                "received": hop.received,
+                "loss": hop.loss,
+                "last": hop.last,
+                "best": hop.best,
+                "avg": hop.average,
+                "worst": hop.worst,
+                "stddev": hop.stddev,
+                "jitter": hop.jitter,
+                "labels": [label.label for label in hop.labels],
+                "reached": hop.reached,
+                "error": hop.error,
+            }
+            for hop in snapshot.hops
+        ],
+    }

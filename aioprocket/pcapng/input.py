@@ -1,0 +1,115 @@
+"""The file that a capture is read from, decompressed. It can be driven with and without waiting."""
+
+import os
+import stat
+from typing import BinaryIO, Final
+
+from .compression import MAGIC_SIZE, Decompressor, decompressor
+from .failure import capture_error
+
+__all__ = ("CaptureSource", "Input")
+
+CaptureSource = str | os.PathLike[str] | BinaryIO
+
+_STDIN: Final = 0
+_STEP: Final = 1 << 20  # bytes that are read at once
+
+
+class Input:
+    """One open file.
+
+    Attributes:
+        name: For messages.
+        ended: Whether the file has no more bytes.
+        cut: Whether it ended within something compressed.
+    """
+
+    def __init__(self, source: CaptureSource) -> None:
+        self._source = source
+        self._fd = -1
+        self._stream: BinaryIO | None = None
+        self._head = b""
+        self._decompressor: Decompressor | None = None
+        self.ended = False
+        self.cut = False
+        self.name = os.fspath(source) if isinstance(source, str | os.PathLike) else "a stream"
+
+    def open(self) -> None:
+        """Open it; ``-`` is the standard input.
+
+        Raises:
+            CaptureError: That cannot be.
+        """
+        if not isinstance(self._source, str | os.PathLike):
+            self._stream = self._source
+            return
+        try:
+            if self.name == "-":
+                self._fd = os.dup(_STDIN)
+            else:
+                # A pipe with a name is open at once, whether or not somebody writes to it.
+                self._fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                os.set_blocking(self._fd, True)
+            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+                raise IsADirectoryError(21, "Is a directory")
+        except OSError as error:
+            self.close()
+            raise capture_error(error, "read", self.name) from error
+
+    @property
+    def pipe(self) -> int | None:
+        """The descriptor to be waited for before `read_now`; None: a file is always readable."""
+        if self._fd < 0:
+            return None
+        mode = os.fstat(self._fd).st_mode
+        waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._fd)
+        return self._fd if waits else None
+
+    def read(self) -> bytes:
+        """The next piece of the file; empty at its end.
+
+        Raises:
+            CaptureError: It cannot be read.
+            WireError: What is compressed is damaged.
+        """
+        while True:
+            piece = self.ready()
+            if piece or self.ended:
+                return piece
+            self.read_now()
+
+    def ready(self) -> bytes:
+        """What is there without reading; see `read`."""
+        return b"" if self._decompressor is None else self._decompressor.read()
+
+    def read_now(self) -> None:
+        """Read what the file has next.
+
+        Raises:
+            CaptureError: It cannot be read.
+        """
+        try:
+            if self._stream is not None:
+                data = self._stream.read(_STEP)
+            else:
+                data = os.read(self._fd, _STEP)
+        except OSError as error:
+            raise capture_error(error, "read", self.name) from error
+        self.ended = not data
+        if self._decompressor is None:
+            self._head += data
+            if len(self._head) < MAGIC_SIZE and data:
+                return
+            self._decompressor = decompressor(self._head[:MAGIC_SIZE])
+            data, self._head = self._head, b""
+        if data:
+            self._decompressor.feed(data)
+        if self.ended:
+            self.cut = not self._decompressor.whole
+
+    def close(self) -> None:
+        """Close what `open` has opened."""
+        fd, self._fd = self._fd, -1
+        self._stream = None
+        if fd >= 0:
+            os.close(fd)

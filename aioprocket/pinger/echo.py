@@ -1,0 +1,106 @@
+"""What became of probes: one echo each, and the sum of those to one host."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, NamedTuple, Self
+
+from .._system._native import Echo
+from ..spec import IpAddress
+
+__all__ = ("Clock", "Echo", "EchoError", "PingResult")
+
+# Which clocks an RTT was measured by. "kernel": both ends, when the packets left and came;
+# "receive": when the reply came, and the program's clock just before the request was sent;
+# "program": the program's monotonic clock for both, because the system's clock was set meanwhile.
+Clock = Literal["kernel", "receive", "program"]
+
+
+class EchoError(NamedTuple):
+    """Why a probe got no reply, as the network or this machine said.
+
+    Attributes:
+        kind: ``"host-unreachable" "net-unreachable" "no-route" "ttl-exceeded" "frag-needed"
+            "prohibited"``, …; ``"not-sent"``: this machine refused it, and ``errno`` says why.
+        router: Who said so; None: this machine.
+        type: Of the ICMP message; None: there was none.
+        code: Of the ICMP message.
+        mtu: With ``"frag-needed"``: bytes that the next hop takes, if it was said.
+        errno: Of the system call, or what the kernel made of the message; 0: neither.
+    """
+
+    kind: str
+    router: IpAddress | None = None
+    type: int | None = None
+    code: int | None = None
+    mtu: int | None = None
+    errno: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """All probes to one host. Times are in seconds, None where no reply came.
+
+    Attributes:
+        host: As it was asked for.
+        address: Which of its addresses was asked.
+        sent: Probes that left.
+        received: Replies, each probe's first alone.
+        duplicates: Further ones.
+        loss: The part of the probes without a reply, 0 to 1; 0 where none was sent.
+        min: The shortest round trip.
+        avg: Their mean.
+        median: Of them.
+        max: The longest.
+        stddev: Of all of them (of the population, as ping's mdev).
+        jitter: The mean difference from one reply to the next; 0 for a single one.
+        echoes: Each probe, in the order of sending.
+    """
+
+    host: str
+    address: IpAddress
+    sent: int
+    received: int
+    duplicates: int
+    loss: float
+    min: float | None
+    avg: float | None
+    median: float | None
+    max: float | None
+    stddev: float | None
+    jitter: float | None
+    echoes: tuple[Echo, ...] = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether any reply came."""
+        return self.received > 0
+
+    @classmethod
+    def of(cls, host: str, address: IpAddress, echoes: Sequence[Echo]) -> Self:
+        """Sum up what became of the probes to one host.
+
+        A probe that this machine refused to send is among ``echoes``, and counts as lost: as
+        ping's does.
+        """
+        rtts = [echo.rtt for echo in echoes if echo.rtt is not None]
+        sent, received = len(echoes), len(rtts)
+        avg = math.fsum(rtts) / received if rtts else None
+        steps = [abs(after - before) for before, after in pairwise(rtts)]
+        return cls(
+            host=host,
+            address=address,
+            sent=sent,
+            received=received,
+            duplicates=sum(echo.duplicates for echo in echoes),
+            loss=1 - received / sent if sent else 0.0,
+            min=min(rtts, default=None),
+            avg=avg,
+            median=statistics.median(rtts) if rtts else None,
+            max=max(rtts, default=None),
+            stddev=statistics.pstdev(rtts) if rtts else None,
+            jitter=None if not rtts else math.fsum(steps) / len(steps) if steps else 0.0,
+            echoes=tuple(echoes),
+        )

@@ -1,0 +1,195 @@
+"""One socket, its table of probes, and the tasks that wait for replies.
+
+There is no task in the background. Of those that wait one reads, for all: the others are woken when
+there is something of theirs, and one of them takes over when the reader is done. So a pinger can be
+closed, cancelled and left anywhere.
+"""
+
+import errno
+import os
+import socket
+import time
+from typing import Any, Final, Literal
+
+import anyio
+
+from .._system._native import EchoGroup, EchoTable
+from ..errors import ClosedError
+from ..readiness import Readiness
+from .reports import local_error, quoted_error, read_reports
+
+__all__ = ("READ", "Lane", "wait_for_any")
+
+READ: Final = 64  # messages that one `Lane.receive` judges at most
+_NO_ROOM: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+# Bytes of the receive buffer that a small packet takes: it lies in a page's part of its own.
+_TRUESIZE: Final = 1280
+_WINDOW: Final = 512
+_HEADER: Final = 8  # of ICMP
+# Seconds for which one lane's replies wait while another's are waited for.
+_OTHER: Final = 0.005
+
+
+class Lane:
+    """The probes of one version of IP."""
+
+    def __init__(
+        self, sock: socket.socket, version: Literal[4, 6], identifier: int, *, first: int = 0
+    ) -> None:
+        self.version: Literal[4, 6] = version
+        raw = sock.type == socket.SOCK_RAW
+        self._ping = not raw
+        self.table = EchoTable(
+            version, identifier, os.urandom(16), first=first, unchecked=raw and version == 4
+        )
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._readiness = Readiness(self._fd)
+        self._waiting: dict[EchoGroup, anyio.Event] = {}
+        self._reading = False
+        room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _TRUESIZE
+        # Probes whose replies the receive buffer has room for.
+        self.window = max(1, min(room, _WINDOW))
+
+    def close(self) -> None:
+        """Close the socket; who waits gets `ClosedError`."""
+        self._fd = -1
+        self._readiness.close()
+        self._sock.close()
+        for event in self._waiting.values():
+            event.set()
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` after the end."""
+        if self._fd < 0:
+            raise ClosedError("the pinger is closed")
+
+    # Sending
+
+    def send(self, group: EchoGroup, items: list[Any], start: int, sequence: int) -> int:
+        """Send probes to the items from ``start`` on; see `EchoTable.send`.
+
+        What this machine refuses to send has its end by that.
+
+        Returns:
+            The index of the first that was not sent: there is no room now, if ``blocked``, or it is
+            none that the table knows.
+        """
+        self.check_open()
+        table = self.table
+        while True:
+            start = table.send(self._fd, group, items, start, sequence)
+            number = table.failure
+            if start == len(items) or not number or number in _NO_ROOM:
+                return start
+            # A ping socket tells of an earlier probe's error at the next call, whichever it is.
+            if self._ping and self._read_reports():
+                continue
+            error = local_error(self._sock, number, self._text(items[start]), _HEADER + group.size)
+            table.refuse(group, items[start], sequence, error)
+            start += 1
+
+    def _text(self, item: Any) -> str:
+        """Where an item that the table takes goes, in words."""
+        packed = item if isinstance(item, bytes) else getattr(item, "packed", None)
+        return str(item) if packed is None else socket.inet_ntop(self._sock.family, packed)
+
+    def exchange(self, group: EchoGroup, item: Any, sequence: int, count: int, until: float) -> int:
+        """Probes back to back, as long as each reply is there at once; see `EchoTable.exchange`.
+
+        Returns:
+            How many were sent: none where the socket may have something else to say first.
+        """
+        self.check_open()
+        if self._ping or self._waiting:
+            return 0
+        return self.table.exchange(self._fd, group, item, sequence, count, int(until * 1e9))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the last `send` ended because there was no room."""
+        return self.table.failure in _NO_ROOM
+
+    # Receiving
+
+    def receive(self) -> int:
+        """Judge what has come, up to 64 messages; how many there were."""
+        table = self.table
+        if self._ping:
+            self._read_reports()
+        count = table.receive(self._fd)
+        if len(table):
+            for message, router, received_ns in table.take_odd():
+                found = quoted_error(self.version, message, router)
+                if found is not None:
+                    table.take_error(*found, received_ns)
+        if self._waiting:
+            self._tell()
+        return count
+
+    def _read_reports(self) -> int:
+        reports = read_reports(self._sock, self.version)
+        for target, quoted, error, received_ns in reports:
+            if error is not None:
+                self.table.take_error(target, quoted, error, received_ns)
+        return len(reports)
+
+    def _tell(self) -> None:
+        for group, event in self._waiting.items():
+            if len(group):
+                event.set()
+
+    # Waiting
+
+    async def wait(self, group: EchoGroup, until: float) -> None:
+        """Until the group may have something, or a moment of `time.monotonic` has come.
+
+        Raises:
+            ClosedError: The pinger was closed.
+        """
+        self.check_open()
+        patience = max(0.0, until - time.monotonic())
+        try:
+            if self._reading:
+                await self._follow(group, patience)
+            else:
+                await self._lead(patience)
+        finally:
+            if not self._reading and self._waiting:
+                next(iter(self._waiting.values())).set()
+        self.check_open()
+
+    async def _lead(self, patience: float) -> None:
+        self._reading = True
+        try:
+            with anyio.move_on_after(patience):
+                await self._readiness.wait_readable()
+            if self._fd >= 0:
+                self.receive()
+        finally:
+            self._reading = False
+
+    async def _follow(self, group: EchoGroup, patience: float) -> None:
+        self._waiting[group] = event = anyio.Event()
+        try:
+            with anyio.move_on_after(patience):
+                await event.wait()
+        finally:
+            del self._waiting[group]
+
+
+async def wait_for_any(lanes: list[tuple[Lane, EchoGroup]], until: float) -> None:
+    """Until one of the groups may have something, or has lost a probe, or ``until``.
+
+    Raises:
+        ClosedError: The pinger was closed.
+    """
+    flying = [(lane, group) for lane, group in lanes if group.in_flight]
+    for lane, group in flying:
+        lost_ns = lane.table.deadline(group)
+        assert lost_ns is not None
+        until = min(until, lost_ns / 1e9)
+    if len(flying) > 1:
+        until = min(until, time.monotonic() + _OTHER)
+    lane, group = (flying or lanes)[0]
+    await lane.wait(group, until)

@@ -1,0 +1,395 @@
+"""Ping one host, or any number of them, by one socket for each version of IP."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+from operator import attrgetter
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+import anyio
+
+from .._system._native import EchoGroup
+from ..errors import ClosedError
+from ..helper import HelperLike
+from ..spec import IpAddress
+from .echo import Echo, PingResult
+from .lane import Lane
+from .monitor import Monitor
+from .opening import open_socket
+from .settings import Probes, Settings, positive, source_address
+from .single import Plan, probe_one
+from .source import Source
+from .sweep import Course, Pace
+from .targets import Host, Hosts, Target, first_target
+
+__all__ = ("Pinger", "PingerStats", "ping")
+
+
+class PingerStats(NamedTuple):
+    """What came that was no plain reply, cumulative, and what is on its way.
+
+    Attributes:
+        foreign: Answers to somebody else's requests. The kernel's filter holds most of them back.
+        spoofed: Replies that do not know the cookie of the probe they claim to answer, or come
+            from another address.
+        duplicate: Further replies to a probe.
+        late: Replies to a probe that had been given up.
+        corrupted: Replies whose checksum or contents are damaged.
+        in_flight: Probes without an end yet.
+    """
+
+    foreign: int
+    spoofed: int
+    duplicate: int
+    late: int
+    corrupted: int
+    in_flight: int
+
+
+class Pinger:
+    """Sends echo requests to any number of hosts by one socket for each version of IP.
+
+    ``async with Pinger() as pinger``. Any number of tasks may use it at once.
+
+    Args:
+        type: ``"dgram"``: the kernel's ping socket. ``"raw"``: a raw socket, by own rights or the
+            helper's. ``"auto"``: a ping socket where net.ipv4.ping_group_range lets this process,
+            else raw.
+        family: 4 or 6: only addresses of that version; None: whatever a host has.
+        source: The address that probes come from.
+        interface: Send and receive by this interface only.
+        namespace: Network namespace, as `aioprocket.open`.
+        mark: SO_MARK, for routing and firewalls.
+        ttl: Time to live (hop limit) of the probes, 1 to 255.
+        tos: Type of service (traffic class), 0 to 255.
+        df: True: probes are never fragmented; one that is too large for a link has the error
+            ``"frag-needed"``. False: they may be. None: as the system does it.
+        size: Bytes behind the ICMP header. From 16 on a reply cannot be forged by who has not seen
+            its request; with 8, guessing succeeds once in 2^64.
+        pattern: What fills the bytes behind the first 16.
+        broadcast: Addresses of many hosts are allowed: the first reply is the answer, further ones
+            count as duplicates.
+        receive_buffer: Bytes that the kernel holds of replies.
+        helper: As `aioprocket.open`.
+        open_timeout: Seconds that the helper may take to answer.
+
+    Raises:
+        SpecError: The arguments cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        type: Literal["auto", "dgram", "raw"] = "auto",
+        family: Literal[4, 6] | None = None,
+        source: str | IpAddress | None = None,
+        interface: str | None = None,
+        namespace: str | None = None,
+        mark: int | None = None,
+        ttl: int | None = None,
+        tos: int | None = None,
+        df: bool | None = None,
+        size: int = 56,
+        pattern: bytes | None = None,
+        broadcast: bool = False,
+        receive_buffer: int | None = None,
+        helper: HelperLike = None,
+        open_timeout: float = 5.0,
+    ) -> None:
+        self._settings = Settings(
+            type=type,
+            family=family,
+            source=source_address(source),
+            interface=interface,
+            namespace=namespace,
+            mark=mark,
+            ttl=ttl,
+            tos=tos,
+            df=df,
+            broadcast=broadcast,
+            receive_buffer=receive_buffer,
+            helper=helper,
+        )
+        self._probes = Probes(size=size, pattern=pattern or b"")
+        self._open_timeout = positive("open_timeout", open_timeout)
+        self._lanes: dict[int, Lane] = {}
+        self._lock: anyio.Lock | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        """Open the socket, if the version of IP is known already; else with the first host.
+
+        Raises:
+            What `aioprocket.open_icmp` raises.
+        """
+        if self._settings.version is not None:
+            await self._lane(self._settings.version)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets; whoever waits gets `ClosedError`. Idempotent."""
+        self._closed = True
+        for lane in self._lanes.values():
+            lane.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        self.close()
+
+    def stats(self) -> PingerStats:
+        """What came so far; it stays readable after the end."""
+        tables = [lane.table for lane in self._lanes.values()]
+        return PingerStats(
+            *(sum(getattr(table, name) for table in tables) for name in PingerStats._fields)
+        )
+
+    async def ping(
+        self,
+        host: Host,
+        *,
+        count: int = 4,
+        interval: float = 1.0,
+        timeout: float = 1.0,
+        size: int | None = None,
+        pattern: bytes | None = None,
+        jitter: float = 0.0,
+        deadline: float | None = None,
+    ) -> PingResult:
+        """Send ``count`` probes to a host. Loss is data, and no exception.
+
+        Args:
+            host: A name, an address (with ``%interface`` where it is link-local), or an object
+                of `ipaddress`.
+            count: How many, from 1.
+            interval: Seconds from one to the next, whatever becomes of it; 0: back to back, as soon
+                as the one before has its end.
+            timeout: Seconds that each has.
+            size: As of the pinger, and so the pattern.
+            pattern: See there.
+            jitter: The part of the interval, 0 to 1, by which it is longer or shorter at random.
+            deadline: Seconds after which it returns, with what there is.
+
+        Raises:
+            SpecError: The arguments cannot be.
+            ResolutionError: The host has no such address; nothing was sent.
+            ClosedError: The pinger is closed.
+            And what `aioprocket.open_icmp` raises, if this is the first use.
+        """
+        plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
+        probes = self._probes_like(size, pattern, timeout)
+        target, lane, group = await self._prepare(host, probes)
+        try:
+            echoes = [echo async for echo in probe_one(lane, group, target, plan)]
+        finally:
+            lane.table.abandon(group)
+        echoes = [
+            echo.with_duplicates(more) if (more := group.repeats.get(echo.sequence)) else echo
+            for echo in sorted(echoes, key=attrgetter("sequence"))
+        ]
+        return PingResult.of(str(host), target.address, echoes)
+
+    def echoes(
+        self,
+        host: Host,
+        *,
+        count: int | None = None,
+        interval: float = 1.0,
+        timeout: float = 1.0,
+        size: int | None = None,
+        pattern: bytes | None = None,
+        jitter: float = 0.0,
+        deadline: float | None = None,
+    ) -> AsyncGenerator[Echo, None]:
+        """As `ping`, but each probe's end as it comes; without end where ``count`` is None.
+
+        Raises:
+            What `ping` raises.
+        """
+        plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
+        return self._echoes(host, plan, self._probes_like(size, pattern, timeout))
+
+    async def _echoes(self, host: Host, plan: Plan, probes: Probes) -> AsyncGenerator[Echo, None]:
+        target, lane, group = await self._prepare(host, probes)
+        try:
+            async with aclosing(probe_one(lane, group, target, plan)) as stream:
+                async for echo in stream:
+                    yield echo
+        finally:
+            lane.table.abandon(group)
+
+    def sweep(
+        self,
+        hosts: Hosts,
+        *,
+        rate: float | None = None,
+        count: int = 1,
+        timeout: float = 1.0,
+        window: int | None = None,
+        size: int | None = None,
+        pattern: bytes | None = None,
+    ) -> AsyncGenerator[Echo, None]:
+        """Ask any number of hosts, and yield each probe's end as it comes.
+
+        What is kept is in proportion to the probes on their way, never to the hosts.
+
+        Args:
+            hosts: Names, addresses, networks, also mixed; a network; or an asynchronous iterable.
+                All addresses of a network are asked, its own and its broadcast address included.
+                It may be endless.
+            rate: Probes per second at most; None: as fast as the replies come.
+            count: Probes to each host, one after another.
+            timeout: Seconds that each has.
+            window: Probes on their way at most; None: what the receive buffer has room for, up to
+                512.
+            size: As of the pinger, and so the pattern.
+            pattern: See there.
+
+        Raises:
+            SpecError: The arguments cannot be.
+            ResolutionError: A name has no address: when its turn has come.
+            ClosedError: The pinger is closed.
+        """
+        course = Course(
+            Source(hosts, self._settings),
+            Pace(rate, window, count),
+            self._settings,
+            self._lane,
+            self._groups(size, pattern, timeout),
+        )
+        return course.run()
+
+    def monitor(
+        self,
+        hosts: Hosts,
+        *,
+        interval: float = 1.0,
+        timeout: float = 1.0,
+        window: int = 100,
+        size: int | None = None,
+        pattern: bytes | None = None,
+    ) -> Monitor:
+        """Watch hosts: a probe to each per interval, until the iteration is left.
+
+        Args:
+            hosts: As `sweep`, but not endless.
+            interval: Seconds between two probes to one host.
+            timeout: Seconds that each has.
+            window: Probes to a host that its statistics are about.
+            size: As of the pinger, and so the pattern.
+            pattern: See there.
+
+        Raises:
+            SpecError: The arguments cannot be.
+        """
+        return Monitor(
+            Source(hosts, self._settings),
+            self._lane,
+            self._groups(size, pattern, timeout),
+            interval=interval,
+            window=window,
+        )
+
+    # What these share
+
+    async def _prepare(self, host: Host, probes: Probes) -> tuple[Target, Lane, EchoGroup]:
+        target = await first_target(host, self._settings)
+        lane = await self._lane(target.version)
+        return target, lane, self._group(probes, target)
+
+    def _probes_like(self, size: int | None, pattern: bytes | None, timeout: float) -> Probes:
+        return Probes(
+            size=self._probes.size if size is None else size,
+            pattern=self._probes.pattern if pattern is None else pattern,
+            timeout=timeout,
+        )
+
+    def _groups(
+        self, size: int | None, pattern: bytes | None, timeout: float
+    ) -> Callable[[], EchoGroup]:
+        return partial(self._group, self._probes_like(size, pattern, timeout), None)
+
+    def _group(self, probes: Probes, target: Target | None) -> EchoGroup:
+        anybody = self._settings.broadcast or (target is not None and not any(target.packed))
+        return EchoGroup(probes.size, probes.pattern, probes.timeout_ns, anybody)
+
+    async def _lane(self, version: Literal[4, 6]) -> Lane:
+        if self._closed:
+            raise ClosedError("the pinger is closed")
+        if version in self._lanes:
+            return self._lanes[version]
+        if self._lock is None:
+            self._lock = anyio.Lock()
+        async with self._lock:
+            if version not in self._lanes:
+                sock, identifier = await open_socket(version, self._settings, self._open_timeout)
+                if self._closed:
+                    sock.close()
+                    raise ClosedError("the pinger was closed while it was opened")
+                self._lanes[version] = Lane(sock, version, identifier)
+            return self._lanes[version]
+
+
+async def ping(
+    host: Host,
+    *,
+    count: int = 4,
+    interval: float = 1.0,
+    timeout: float = 1.0,
+    size: int = 56,
+    ttl: int | None = None,
+    family: Literal[4, 6] | None = None,
+    tos: int | None = None,
+    df: bool | None = None,
+    pattern: bytes | None = None,
+    source: str | IpAddress | None = None,
+    interface: str | None = None,
+    namespace: str | None = None,
+    mark: int | None = None,
+    type: Literal["auto", "dgram", "raw"] = "auto",
+    broadcast: bool = False,
+    helper: HelperLike = None,
+    jitter: float = 0.0,
+    deadline: float | None = None,
+) -> PingResult:
+    """Send ``count`` probes to one host, by a socket for them alone.
+
+    The arguments are those of `Pinger` and `Pinger.ping`. Loss is data, and no exception.
+
+    Raises:
+        SpecError: The arguments cannot be; nothing was opened.
+        ResolutionError: The host has no such address; nothing was sent.
+        And what `aioprocket.open_icmp` raises.
+    """
+    pinger = Pinger(
+        type=type,
+        family=family,
+        source=source,
+        interface=interface,
+        namespace=namespace,
+        mark=mark,
+        ttl=ttl,
+        tos=tos,
+        df=df,
+        size=size,
+        pattern=pattern,
+        broadcast=broadcast,
+        helper=helper,
+    )
+    async with pinger:
+        return await pinger.ping(
+            host,
+            count=count,
+            interval=interval,
+            timeout=timeout,
+            jitter=jitter,
+            deadline=deadline,
+        )

@@ -1,0 +1,198 @@
+"""Why a probe got no reply: what routers, hosts and this machine say about it."""
+
+import errno
+import ipaddress
+import socket
+import struct
+import time
+from contextlib import suppress
+from typing import Final, Literal, NamedTuple
+
+from .._system.numbers import IP_RECVERR, IPV6_RECVERR, SocketOption
+from .echo import EchoError
+
+__all__ = ("Report", "error_of", "local_error", "quoted_error", "read_reports")
+
+_HEADER: Final = 8  # of ICMP
+_ROOM: Final = 65536
+_CONTROL: Final = 512
+# ip(7), struct sock_extended_err: errno, origin, type, code, pad, info, data.
+_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
+_FROM_ICMP: Final = {2, 3}  # SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6
+_LEVELS: Final = {(socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)}
+_TIMESPEC: Final = struct.Struct("@2q" if struct.calcsize("@l") == 8 else "@2l")
+
+# Codes: https://www.iana.org/assignments/icmp-parameters and …/icmpv6-parameters
+_KINDS: Final = {
+    4: {
+        (3, 0): "net-unreachable",
+        (3, 1): "host-unreachable",
+        (3, 2): "protocol-unreachable",
+        (3, 3): "port-unreachable",
+        (3, 4): "frag-needed",
+        (3, 5): "source-route-failed",
+        (3, 6): "net-unknown",
+        (3, 7): "host-unknown",
+        (3, 9): "net-prohibited",
+        (3, 10): "host-prohibited",
+        (3, 11): "net-unreachable",
+        (3, 12): "host-unreachable",
+        (3, 13): "prohibited",
+        (11, 0): "ttl-exceeded",
+        (11, 1): "reassembly-exceeded",
+    },
+    6: {
+        (1, 0): "no-route",
+        (1, 1): "prohibited",
+        (1, 2): "beyond-scope",
+        (1, 3): "host-unreachable",
+        (1, 4): "port-unreachable",
+        (1, 5): "source-prohibited",
+        (1, 6): "route-rejected",
+        (3, 0): "ttl-exceeded",
+        (3, 1): "reassembly-exceeded",
+    },
+}
+_GENERAL: Final = {
+    4: {3: "unreachable", 11: "time-exceeded", 12: "parameter-problem"},
+    6: {1: "unreachable", 2: "frag-needed", 3: "time-exceeded", 4: "parameter-problem"},
+}
+_LOCAL: Final = {
+    errno.ENETUNREACH: "net-unreachable",
+    errno.EHOSTUNREACH: "host-unreachable",
+    errno.ENETDOWN: "link-down",
+    errno.ENODEV: "link-down",
+    errno.EADDRNOTAVAIL: "no-address",
+    errno.EMSGSIZE: "frag-needed",
+    errno.EACCES: "broadcast",
+}
+
+
+class Report(NamedTuple):
+    """What came of a probe, instead of a reply: what `EchoTable.take_error` takes.
+
+    Attributes:
+        target: The address that the probe went to.
+        quoted: The probe, from its ICMP header on, as far as it is known.
+        error: None: nothing that ends a probe.
+        received_ns: By the realtime clock.
+    """
+
+    target: bytes
+    quoted: bytes
+    error: EchoError | None
+    received_ns: int
+
+
+def error_of(
+    version: Literal[4, 6], type: int, code: int, rest: int, router: bytes
+) -> EchoError | None:
+    """What an ICMP message says; None for one that ends no probe, as a redirect.
+
+    Args:
+        version: Of IP.
+        type: Of the message.
+        code: Of it.
+        rest: What follows its checksum: an MTU, or nothing.
+        router: Who sent it.
+    """
+    general = _GENERAL[version].get(type)
+    if general is None:
+        return None
+    kind = _KINDS[version].get((type, code), general)
+    mtu = rest if version == 6 else rest & 0xFFFF
+    return EchoError(
+        kind=kind,
+        router=ipaddress.ip_address(router),
+        type=type,
+        code=code,
+        # Routers from before RFC 1191 leave 0.
+        mtu=(mtu or None) if kind == "frag-needed" else None,
+    )
+
+
+def quoted_error(
+    version: Literal[4, 6], message: bytes, router: bytes
+) -> tuple[bytes, bytes, EchoError] | None:
+    """Where the packet went that an ICMP error is about, what is quoted of it, and the error."""
+    quoted = message[_HEADER:]
+    length, protocol, target = (20, 9, slice(16, 20)) if version == 4 else (40, 6, slice(24, 40))
+    of_icmp = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
+    if len(quoted) < length or quoted[protocol] != of_icmp:
+        return None
+    rest = int.from_bytes(message[4:_HEADER], "big")
+    error = error_of(version, message[0], message[1], rest, router)
+    if error is None:
+        return None
+    header = (quoted[0] & 0x0F) * 4 if version == 4 else length
+    return quoted[target], quoted[header:], error
+
+
+def read_reports(sock: socket.socket, version: Literal[4, 6]) -> list[Report]:
+    """Empty the error queue of a ping socket."""
+    reports: list[Report] = []
+    while True:
+        try:
+            quoted, ancillary, _, address = sock.recvmsg(_ROOM, _CONTROL, socket.MSG_ERRQUEUE)
+        except OSError:
+            return reports  # EAGAIN: it is empty. All else an ordinary call will say, too.
+        report, received_ns = b"", 0
+        for level, kind, value in ancillary:
+            if (level, kind) in _LEVELS and len(value) >= _EXTENDED_ERROR.size:
+                report = value
+            elif (level, kind) == (socket.SOL_SOCKET, SocketOption.TIMESTAMPNS):
+                seconds, nanoseconds = _TIMESPEC.unpack(value)
+                received_ns = seconds * 10**9 + nanoseconds
+        if not report:
+            continue
+        target = socket.inet_pton(sock.family, address[0].partition("%")[0])
+        error = _reported(version, report)
+        reports.append(Report(target, quoted, error, received_ns or time.time_ns()))
+
+
+def _reported(version: Literal[4, 6], report: bytes) -> EchoError | None:
+    number, origin, type_, code, _, info, _ = _EXTENDED_ERROR.unpack_from(report)
+    if origin not in _FROM_ICMP:
+        return None
+    offender = report[_EXTENDED_ERROR.size :]  # a sockaddr
+    router = offender[4:8] if version == 4 else offender[8:24]
+    error = error_of(version, type_, code, info, router)
+    return None if error is None else error._replace(errno=number)
+
+
+def local_error(sock: socket.socket, number: int, address: str, size: int) -> EchoError:
+    """Why this machine refused to send a probe: the errno of the system call says so.
+
+    Args:
+        sock: By which it was sent.
+        number: The errno.
+        address: To where.
+        size: How many bytes the probe has.
+    """
+    mtu = _local_mtu(sock, address, size) if number == errno.EMSGSIZE else None
+    return EchoError(kind=_LOCAL.get(number, "not-sent"), mtu=mtu, errno=number)
+
+
+def _local_mtu(sock: socket.socket, address: str, size: int) -> int | None:
+    """What the way to an address takes, as the kernel says when it refuses a second time."""
+    level, option = (
+        (socket.IPPROTO_IPV6, IPV6_RECVERR)
+        if sock.family == socket.AF_INET6
+        else (socket.IPPROTO_IP, IP_RECVERR)
+    )
+    before = sock.getsockopt(level, option)
+    try:
+        sock.setsockopt(level, option, 1)
+        with suppress(OSError):
+            sock.sendto(bytes(size), (address, 0))
+        while True:
+            _, ancillary, _, _ = sock.recvmsg(0, _CONTROL, socket.MSG_ERRQUEUE)
+            for _, _, value in ancillary:
+                if len(value) >= _EXTENDED_ERROR.size:
+                    number, _, _, _, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
+                    if number == errno.EMSGSIZE:
+                        return int(info) or None
+    except OSError:
+        return None
+    finally:
+        sock.setsockopt(level, option, before)

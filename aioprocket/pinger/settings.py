@@ -1,0 +1,107 @@
+"""What a `Pinger` can be asked for, checked before anything is opened or sent."""
+
+import ipaddress
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..errors import SpecError
+from ..helper import HelperLike
+from ..spec import IpAddress
+
+__all__ = ("MAX_SIZE", "Probes", "Settings", "positive", "source_address", "whole")
+
+MAX_SIZE: Final = 65507  # what 65,535 leave beside the headers of IPv4 and ICMP
+_TYPES: Final = ("auto", "dgram", "raw")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a pinger's sockets are opened, and what all their probes have in common."""
+
+    type: Literal["auto", "dgram", "raw"] = "auto"
+    family: Literal[4, 6] | None = None
+    source: IpAddress | None = None
+    interface: str | None = None
+    namespace: str | None = None
+    mark: int | None = None
+    ttl: int | None = None
+    tos: int | None = None
+    df: bool | None = None
+    broadcast: bool = False
+    receive_buffer: int | None = None
+    helper: HelperLike = None
+
+    def __post_init__(self) -> None:
+        if self.type not in _TYPES:
+            raise SpecError(f"type {self.type!r} is none of {', '.join(_TYPES)}")
+        if self.family not in (None, 4, 6):
+            raise SpecError(f"family {self.family!r} is not 4, 6 or None")
+        if self.ttl is not None:
+            whole("ttl", self.ttl, 1, 255)
+        if self.tos is not None:
+            whole("tos", self.tos, 0, 255)
+        if self.source is not None and self.family not in (None, self.source.version):
+            raise SpecError(f"source {self.source} is no address of IPv{self.family}")
+
+    @property
+    def version(self) -> Literal[4, 6] | None:
+        """The one version of IP that is possible; None: both are."""
+        return self.family if self.source is None else self.source.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """What a probe carries, and how long it has."""
+
+    size: int = 56
+    pattern: bytes = b""
+    timeout: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole("size", self.size, 0, MAX_SIZE)
+        positive("timeout", self.timeout)
+
+    @property
+    def timeout_ns(self) -> int:
+        """In nanoseconds."""
+        return round(self.timeout * 1e9)
+
+
+def whole(name: str, value: int, least: int, most: int | None = None) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        SpecError: It is none.
+    """
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole and least <= value and (most is None or value <= most):
+        return value
+    bounds = f"from {least}" if most is None else f"from {least} to {most}"
+    raise SpecError(f"{name} {value!r} is not a whole number {bounds}")
+
+
+def positive(name: str, value: float, *, zero: bool = False) -> float:
+    """A finite number above 0.
+
+    Raises:
+        SpecError: It is none; 0 is fine with ``zero``.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and (value > 0 or (zero and value == 0)) and math.isfinite(value):
+        return value
+    raise SpecError(f"{name} {value!r} is not a number {'from' if zero else 'above'} 0")
+
+
+def source_address(source: str | IpAddress | None) -> IpAddress | None:
+    """The address that ``source=`` means.
+
+    Raises:
+        SpecError: It is none.
+    """
+    if source is None:
+        return None
+    try:
+        return ipaddress.ip_address(source)
+    except ValueError:
+        raise SpecError(f"source {source!r} is no address") from None

@@ -1,0 +1,179 @@
+"""The hosts of a sweep, a batch at a time."""
+
+import ipaddress
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import anyio
+
+from ..errors import AioprocketError, SpecError
+from .settings import Settings
+from .targets import Hosts, Network, Target, first_target
+
+__all__ = ("Source",)
+
+_LOOKUPS: Final = 32  # at once
+_NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+_ADDRESSES: Final = (ipaddress.IPv4Address, ipaddress.IPv6Address)
+
+
+class Source:
+    """Items that a table of probes takes, or that `targets` has to be made of.
+
+    Args:
+        hosts: As `Pinger.sweep` takes them.
+        settings: What the targets have to fit.
+
+    Raises:
+        SpecError: ``hosts`` is one host.
+    """
+
+    def __init__(self, hosts: Hosts, settings: Settings) -> None:
+        self._settings = settings
+        self._slow: AsyncIterator[Any] | None = None
+        self._sequence: Sequence[Any] | None = None
+        # The last is asked first.
+        self._iterators: list[Iterator[Any]] = []
+        if isinstance(hosts, AsyncIterable):
+            self._slow = aiter(hosts)
+        elif isinstance(hosts, _NETWORKS):
+            self.push_network(hosts)
+        elif isinstance(hosts, str | bytes | _ADDRESSES[0] | _ADDRESSES[1]):
+            raise SpecError(
+                f"hosts {hosts!r} is one host, not an iterable of them",
+                hint="say [host], or use ping()",
+            )
+        elif isinstance(hosts, list | tuple):
+            self._sequence = hosts
+        elif isinstance(hosts, Iterable):
+            self._iterators.append(iter(hosts))
+        else:
+            raise SpecError(f"hosts {hosts!r} is no iterable")
+
+    async def batch(self, count: int) -> list[Any]:
+        """The next items, ``count`` at most; none: there are no more.
+
+        Raises:
+            ResolutionError: A name of a list or tuple is not known; this is the first call then.
+            SpecError: One of them is an address of many hosts.
+        """
+        if self._sequence is not None:
+            sequence, self._sequence = self._sequence, None
+            self._iterators.append(iter(await self._with_addresses(sequence)))
+        while self._iterators:
+            items = list(islice(self._iterators[-1], count))
+            if items:
+                return items
+            self._iterators.pop()
+        if self._slow is not None:
+            return [host async for host in _first(self._slow)]
+        return []
+
+    def push(self, items: list[Any]) -> None:
+        """Give items back: they are the next ones."""
+        self._iterators.append(iter(items))
+
+    def push_network(self, network: Network) -> None:
+        """All addresses of a network come next."""
+        length = network.max_prefixlen // 8
+        first = int(network.network_address)
+        numbers = range(first, first + network.num_addresses)
+        self._iterators.append(number.to_bytes(length, "big") for number in numbers)
+
+    async def targets(self, items: list[Any]) -> list[Any] | None:
+        """The items from the first on that a table does not take, with a target in its place.
+
+        Returns:
+            None: it was a network, and all of it is what comes next.
+
+        Raises:
+            ResolutionError: A name is not known, or has no address of the version.
+            SpecError: It is no host.
+        """
+        first = items[0]
+        if isinstance(first, _NETWORKS):
+            self.push(items[1:])
+            self.push_network(first)
+            return None
+        if not isinstance(first, (str, *_ADDRESSES)):
+            raise SpecError(f"{first!r} is no host")
+        return [await first_target(first, self._settings), *map(_simple, items[1:])]
+
+    async def each(self) -> AsyncIterator[Target]:
+        """Every host as a target.
+
+        Raises:
+            What `batch` and `targets` raise.
+        """
+        while items := await self.batch(1):
+            item = items[0]
+            if isinstance(item, Target):
+                yield item
+            elif isinstance(item, bytes):
+                yield Target("", item)
+            elif (found := await self.targets(items)) is not None:
+                yield found[0]
+
+    async def _with_addresses(self, hosts: Sequence[Any]) -> Sequence[Any]:
+        """The same, with the names looked up: nothing is sent before it is known that they can."""
+        names = [
+            at for at, host in enumerate(hosts) if isinstance(host, str) and not _is_literal(host)
+        ] if not _are_literals(hosts) else []  # fmt: skip
+        if not names:
+            return hosts
+        found = list(hosts)
+        failures: list[AioprocketError] = []
+        limit = anyio.CapacityLimiter(_LOOKUPS)
+        async with anyio.create_task_group() as group:
+            for at in names:
+                group.start_soon(partial(self._look_up, found, at, limit, failures))
+        if failures:
+            raise failures[0]
+        return found
+
+    async def _look_up(
+        self,
+        hosts: list[Any],
+        at: int,
+        limit: anyio.CapacityLimiter,
+        failures: list[AioprocketError],
+    ) -> None:
+        async with limit:
+            if failures:
+                return
+            try:
+                hosts[at] = await first_target(hosts[at], self._settings)
+            except AioprocketError as error:
+                failures.append(error)
+
+
+async def _first(hosts: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    try:
+        yield await anext(hosts)
+    except StopAsyncIteration:
+        return
+
+
+def _are_literals(hosts: Sequence[Any]) -> bool:
+    """Whether these can only be addresses of IPv4: a look at all of them at once."""
+    try:
+        return "".join(hosts).replace(".", "").isdigit()
+    except TypeError:
+        return False
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _simple(item: Any) -> Any:
+    """An address without a scope as the bytes that a table takes."""
+    if isinstance(item, _ADDRESSES) and not getattr(item, "scope_id", None):
+        return item.packed
+    return item

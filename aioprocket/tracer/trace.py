@@ -1,0 +1,169 @@
+"""A trace as a program sees it: hops, one after the other, each as soon as it is known."""
+
+from typing import Literal, Self
+
+from ..errors import ClosedError
+from ..helper import HelperLike
+from ..readiness import checkpoint
+from ..resolve import resolve_host
+from ..spec import IpAddress
+from .flow import Method
+from .hop import Hop
+from .opening import open_prober
+from .path import Path
+from .request import Flavour, TraceRequest
+from .walk import Walk
+
+__all__ = ("Trace", "traceroute")
+
+
+def traceroute(
+    host: str | IpAddress,
+    *,
+    method: Method | None = None,
+    family: Literal[4, 6] | None = None,
+    max_hops: int = 30,
+    first_hop: int = 1,
+    probes: int = 3,
+    timeout: float = 1.0,
+    parallel: int | None = None,
+    port: int | None = None,
+    size: int | None = None,
+    interface: str | None = None,
+    source: str | IpAddress | None = None,
+    namespace: str | None = None,
+    mark: int | None = None,
+    helper: HelperLike = None,
+    type: Flavour = "auto",
+) -> "Trace":
+    """Follow the way to a host: ``async for hop in aioprocket.traceroute(host)``.
+
+    Nothing is looked up, opened or sent before the first hop is asked for. All probes of a trace
+    are one flow, so that routers that share load by flows send each the same way; but TCP without
+    privilege takes a port for each.
+
+    Args:
+        host: A name or an address; of a name's addresses, the first.
+        method: ``"icmp"``: echo requests. ``"udp"``: datagrams to a port that nobody serves.
+            ``"tcp"``: SYN segments; no connection is made. None: ICMP, or UDP where this process
+            may not.
+        family: 4 or 6; None: as the resolver prefers.
+        max_hops: Where to give up: 1 to 255.
+        first_hop: Where to begin.
+        probes: How many for each hop.
+        timeout: Seconds that an answer may take.
+        parallel: How many probes are out at a time; 1: one after the other. None: 48, and 18 of
+            UDP, since hosts limit how many errors they send.
+        port: Of the destination: 33434 for UDP, 80 for TCP.
+        size: Bytes of a whole packet, IP header included: 60, and 80 of IPv6. Not of TCP.
+        interface: Send by this interface.
+        source: Send from this address.
+        namespace: As `aioprocket.open`.
+        mark: As `aioprocket.open`.
+        helper: As `aioprocket.open`.
+        type: ``"raw"``: answers by a raw ICMP socket. ``"dgram"``: without privilege, by the
+            kernel's error queue; ICMP then takes a ping socket. ``"auto"``: raw if it is permitted.
+
+    Raises:
+        SpecError: At the call: an argument cannot be.
+        ResolutionError: With the first hop, and so are the rest: the host has no address.
+        NotPermittedError: No way to send such probes is permitted.
+        ChannelError: This machine does not send them: no route.
+        And what `aioprocket.open` raises.
+    """
+    return Trace(
+        TraceRequest(
+            host=host, method=method, family=family, max_hops=max_hops, first_hop=first_hop,
+            probes=probes, timeout=timeout, parallel=parallel, port=port, size=size,
+            interface=interface, source=source, namespace=namespace, mark=mark, helper=helper,
+            type=type,
+        )
+    )  # fmt: skip
+
+
+class Trace:
+    """An iterator over hops; each is given once, in the order of the way, to one task.
+
+    It sends and receives while a hop is asked for. The sockets are closed after the last hop, by
+    `close`, at the end of an ``async with``, and when nobody holds the trace any more.
+    """
+
+    def __init__(self, request: TraceRequest) -> None:
+        self._request = request
+        self._walk: Walk | None = None
+        self._path: Path | None = None
+        self._ended = False
+        self._address: IpAddress | None = None
+
+    @property
+    def address(self) -> IpAddress | None:
+        """Where the probes go; None before the first hop was asked for."""
+        return self._address
+
+    @property
+    def method(self) -> Method | None:
+        """What was sent; None: not decided yet."""
+        return self._request.method if self._walk is None else self._walk.prober.method
+
+    @property
+    def type(self) -> Literal["raw", "dgram"] | None:
+        """By which socket answers come; None: not opened yet."""
+        return None if self._walk is None else self._walk.prober.type
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Hop:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            walk, path = await self._start()
+            await checkpoint()
+            while True:
+                walk.gather()
+                hop = path.pop()
+                if hop is not None:
+                    return hop
+                if path.done:
+                    break
+                await walk.advance()
+        except Exception:  # not a cancellation: who gives up waiting may ask again
+            self.close()
+            raise
+        self.close()
+        raise StopAsyncIteration
+
+    async def _start(self) -> tuple[Walk, Path]:
+        if self._walk is None or self._path is None:
+            request = self._request
+            self._address = (await resolve_host(request.host, request.family))[0]
+            prober = await open_prober(request, self._address)
+            if self._ended:
+                prober.close()
+                raise ClosedError(f"trace to {request.host}: closed")
+            self._path = Path(
+                first_hop=request.first_hop,
+                max_hops=request.max_hops,
+                probes=request.probes,
+                parallel=request.parallel_of(prober.method),
+                timeout=request.timeout,
+            )
+            self._walk = Walk(prober, self._path)
+        return self._walk, self._path
+
+    def close(self) -> None:
+        """End the trace, whatever is out. Idempotent."""
+        self._ended = True
+        if self._walk is not None:
+            self._walk.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A loop that was left by break: there is nothing to wait for, so nothing to warn of.
+        if not getattr(self, "_ended", True):
+            self.close()

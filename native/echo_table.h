@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOPROCKET_ECHO_TABLE_H
+#define AIOPROCKET_ECHO_TABLE_H
+
+#include "echo.h"
+#include "echo_group.h"
+#include "module.h"
+
+enum {
+	ECHO_HEADER = 8,
+	ECHO_SEQUENCES = 1 << 16,
+	ECHO_MOST = ECHO_SEQUENCES / 2,	/* probes in flight */
+};
+
+enum echo_state { ECHO_FREE, ECHO_FLYING, ECHO_ANSWERED, ECHO_ENDED };
+
+/* Where a probe goes. */
+struct echo_target {
+	PyObject *host;		/* borrowed; NULL: by its address */
+	unsigned char address[ECHO_ADDRESS];
+	uint32_t scope;
+	uint32_t sequence;
+};
+
+struct echo_moment {
+	int64_t realtime_ns;
+	int64_t monotonic_ns;
+};
+
+/* A slot of the table: a probe, also for a while after its end. */
+struct echo_probe {
+	uint64_t serial;
+	int64_t sent_ns;
+	int64_t sent_monotonic;
+	PyObject *host;			/* while it flies */
+	struct echo_group *group;	/* until it is ended */
+	unsigned char address[ECHO_ADDRESS];
+	uint32_t scope;
+	uint32_t sequence;
+	int32_t older;			/* in its group, while it flies */
+	int32_t newer;
+	uint8_t state;
+	bool stamped;
+};
+
+/* What a message is to be judged by, besides its bytes. */
+struct echo_arrival {
+	const unsigned char *source;
+	int64_t received_ns;		/* 0: not known */
+	int64_t monotonic_ns;
+	int ttl;
+};
+
+struct echo_table {
+	PyObject_HEAD
+	struct module_state *state;
+	struct echo_probe *probes;	/* by the lower bits of the serial */
+	uint32_t capacity;		/* a power of two */
+	int32_t in_flight;
+	uint64_t first;
+	uint64_t next;
+	uint64_t key[2];
+	unsigned char *request;		/* the message being built */
+	size_t request_room;
+	uint64_t built_for;	/* the number of the group whose filling it has */
+	uint64_t groups;
+	uint16_t identifier;
+	uint8_t version;
+	bool unchecked;
+	int failure;			/* errno of the last system call */
+	size_t largest;			/* of the replies to expect */
+	PyObject *odd;			/* list of messages for Python */
+	unsigned long long foreign, spoofed, duplicate, late, corrupted;
+};
+
+static inline size_t
+echo_address_length(const struct echo_table *table)
+{
+	return table->version == 4 ? 4 : ECHO_ADDRESS;
+}
+
+struct echo_probe *echo_begin(struct echo_table *table,
+			      struct echo_group *group,
+			      const struct echo_target *target);
+struct echo_probe *echo_find(const struct echo_table *table, uint64_t serial);
+struct echo_probe *echo_find_sequence(const struct echo_table *table,
+				      uint16_t sequence);
+void echo_end(struct echo_table *table, struct echo_probe *probe,
+	      enum echo_state state);
+struct echo *echo_of(const struct echo_table *table,
+		     const struct echo_probe *probe);
+int echo_deliver(struct echo_group *group, struct echo *echo);
+int echo_expire(struct echo_table *table, struct echo_group *group,
+		int64_t monotonic_ns);
+void echo_table_clear(struct echo_table *table);
+
+void echo_cookie(const struct echo_table *table, uint64_t serial,
+		 const unsigned char *address, unsigned char *cookie);
+size_t echo_request(struct echo_table *table, const struct echo_probe *probe);
+
+int echo_judge(struct echo_table *table, const unsigned char *message,
+	       size_t length, const struct echo_arrival *arrival);
+int echo_judge_error(struct echo_table *table, const unsigned char *target,
+		     const unsigned char *quoted, size_t length,
+		     PyObject *error, int64_t received_ns);
+
+/* Methods of EchoTable that make system calls. */
+PyObject *echo_send(PyObject *op, PyObject *args);
+PyObject *echo_exchange(PyObject *op, PyObject *args);
+PyObject *echo_receive(PyObject *op, PyObject *argument);
+
+int echo_read_item(const struct echo_table *table,
+		   const struct echo_group *group, PyObject *item,
+		   struct echo_target *target);
+
+extern PyType_Spec echo_table_spec;
+extern const char echo_send_doc[];
+extern const char echo_exchange_doc[];
+extern const char echo_receive_doc[];
+
+#endif

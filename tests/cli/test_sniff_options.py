@@ -1,0 +1,71 @@
+"""What ``aioprocket sniff`` says to what it is asked for."""
+
+import re
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from aioprocket.cli import main
+from aioprocket.cli.sniff.options import complete_interface
+
+pytestmark = pytest.mark.netns
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process: its status, and all that it said, without frames."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["aioprocket", "sniff", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = "".join(capfd.readouterr())
+        return int(ended.value.code or 0), " ".join(re.sub(r"[│─╭╮╰╯]", " ", told).split())
+
+    return run
+
+
+def test_unknown_interface_is_refused_with_those_that_are_there(run: Run) -> None:
+    status, said = run("-i", "nowhere9")
+
+    assert status == 1
+    assert "nowhere9: No such device (ENODEV)" in said
+    assert "interfaces here: lo" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--top", "--json"], "--top shows no single packets"),
+        (["--dissect", "--json"], "--dissect is text"),
+        (["-c", "0"], "Input should be greater than or equal to 1"),
+        (["--duration", "0"], "--duration is above 0"),
+        (["-i", "lo", "-i", "lo"], "named twice"),
+        (["-i", "any", "-i", "lo"], "name no other"),
+        (["-p"], "--promiscuous is for interfaces that are named"),
+        (["--nonsense"], "No such option: --nonsense"),
+        (["-s", "99999"], "Input should be less than or equal to 65535"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(arguments: list[str], said: str, run: Run) -> None:
+    status, told = run(*arguments)
+
+    assert status == 2
+    assert said in told
+
+
+def test_help_teaches_by_examples(run: Run) -> None:
+    status, told = run("--help")
+
+    assert status == 0
+    assert "aioprocket sniff -i eth0 -c 10 tcp port 443" in told
+    assert "--json" in told
+
+
+def test_shell_completes_interfaces() -> None:
+    assert complete_interface("l") == ["lo"]
+    assert "any" in complete_interface("")

@@ -1,0 +1,202 @@
+"""Many hosts: iterables of every kind, names, rates, and what is refused."""
+
+import ipaddress
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import aioprocket
+from aioprocket import ClosedError, Pinger, ResolutionError, SpecError
+
+pytestmark = [pytest.mark.anyio, pytest.mark.netns]
+
+PATIENT = 30.0
+
+
+async def answered(pinger: Pinger, hosts: Any, **arguments: Any) -> list[str]:
+    return [
+        echo.host async for echo in pinger.sweep(hosts, timeout=PATIENT, **arguments) if echo.ok
+    ]
+
+
+async def test_network_is_asked_address_by_address() -> None:
+    network = ipaddress.ip_network("127.3.0.0/22")
+    async with Pinger(type="raw") as pinger:
+        found = await answered(pinger, network)
+
+    assert sorted(map(ipaddress.ip_address, found)) == list(network)
+
+
+async def test_hosts_of_all_kinds_in_one_sweep() -> None:
+    hosts = [
+        "127.0.0.1",
+        "::1",
+        ipaddress.ip_address("127.0.0.2"),
+        ipaddress.ip_network("127.0.0.8/30"),
+        "localhost",
+        "127.0.0.3",
+        ipaddress.ip_address("::1"),
+    ]
+    async with Pinger(type="raw") as pinger:
+        found = await answered(pinger, hosts)
+
+    assert sorted(found) == sorted(
+        ["127.0.0.1", "::1", "127.0.0.2", "localhost", "127.0.0.3", "::1"]
+        + [f"127.0.0.{number}" for number in range(8, 12)]
+    )
+
+
+async def test_endless_hosts_are_taken_as_they_are_needed() -> None:
+    taken = itertools.count()
+    hosts = (f"127.0.{number // 250 % 250}.{number % 250 + 1}" for number in taken)
+    async with Pinger(type="raw") as pinger:
+        sweep = pinger.sweep(hosts, window=16, timeout=PATIENT)
+        seen = [echo async for echo in _first(sweep, 1000)]
+        await sweep.aclose()
+
+    assert all(echo.ok for echo in seen)
+    assert next(taken) <= 1000 + 2 * 64
+
+
+async def _first(echoes: Any, count: int) -> AsyncIterator[Any]:
+    async for echo in echoes:
+        yield echo
+        count -= 1
+        if not count:
+            return
+
+
+async def test_asynchronous_hosts() -> None:
+    async def hosts() -> AsyncIterator[str]:
+        for number in range(1, 20):
+            yield f"127.0.0.{number}"
+            await anyio.lowlevel.checkpoint()
+
+    async with Pinger(type="raw") as pinger:
+        found = await answered(pinger, hosts())
+
+    assert len(set(found)) == 19
+
+
+async def test_each_host_gets_as_many_probes_as_asked_for() -> None:
+    async with Pinger(type="raw") as pinger:
+        hosts = [f"127.0.1.{number}" for number in range(100)]
+        seen = [
+            (echo.host, echo.sequence)
+            async for echo in pinger.sweep(hosts, count=3, timeout=PATIENT)
+            if echo.ok
+        ]
+
+    assert sorted(seen) == sorted(itertools.product(hosts, range(3)))
+
+
+async def test_rate_is_kept() -> None:
+    async with Pinger(type="raw") as pinger:
+        began = time.monotonic()
+        found = await answered(pinger, ["127.0.0.1"] * 41, rate=200)
+        took = time.monotonic() - began
+
+    assert len(found) == 41
+    # The first two have their tokens at once: a hundredth of a second's.
+    assert took >= 38 / 200
+
+
+async def test_name_in_a_list_is_looked_up_before_anything_is_sent() -> None:
+    async with Pinger(type="raw") as pinger:
+        sweep = pinger.sweep(["127.0.0.1", "no such host"])
+        with pytest.raises(ResolutionError, match="no such host"):
+            await anext(sweep)
+
+        assert pinger.stats() == (0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"rate": 0},
+        {"rate": -1.0},
+        {"rate": float("inf")},
+        {"count": 0},
+        {"window": 0},
+        {"window": 32769},
+        {"timeout": 0},
+        {"size": 65508},
+    ],
+)
+async def test_bad_arguments_are_refused_at_the_call(arguments: dict[str, Any]) -> None:
+    async with Pinger(type="raw") as pinger:
+        with pytest.raises(SpecError):
+            pinger.sweep(["127.0.0.1"], **arguments)
+
+
+@pytest.mark.parametrize("hosts", ["127.0.0.1", b"127.0.0.1", ipaddress.ip_address("::1"), 5])
+async def test_one_host_is_no_iterable_of_hosts(hosts: Any) -> None:
+    async with Pinger(type="raw") as pinger:
+        with pytest.raises(SpecError):
+            pinger.sweep(hosts)
+
+
+@pytest.mark.parametrize("host", ["224.0.0.1", "255.255.255.255", "ff02::1", 7, None])
+async def test_what_is_no_host_is_refused(host: Any) -> None:
+    async with Pinger(type="raw") as pinger:
+        with pytest.raises(SpecError):
+            await anext(pinger.sweep([host]))
+
+
+async def test_addresses_of_many_hosts_in_a_network_are_told_of() -> None:
+    async with Pinger(type="raw") as pinger:
+        network = ipaddress.ip_network("224.0.0.0/30")
+        echoes = [echo async for echo in pinger.sweep(network)]
+
+    assert [echo.error.kind for echo in echoes] == ["broadcast"] * 4
+
+
+async def test_sweep_of_nothing_is_over_at_once() -> None:
+    async with Pinger(type="raw") as pinger:
+        assert [echo async for echo in pinger.sweep([])] == []
+
+
+async def test_sweep_of_a_closed_pinger_says_so() -> None:
+    async with Pinger(type="raw") as pinger:
+        pass
+
+    with pytest.raises(ClosedError):
+        await anext(pinger.sweep(["127.0.0.1"]))
+
+
+async def test_monitor_keeps_a_window_of_each_host() -> None:
+    hosts = [f"127.0.0.{number}" for number in range(1, 101)]
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts, interval=0.05, window=3, timeout=PATIENT)
+        async with aclosing(aiter(monitor)) as echoes:
+            seen = [echo async for echo in _first(echoes, 500)]
+
+    assert len(seen) == 500
+    assert [window.host for window in monitor.windows()] == hosts
+    for window in monitor.windows():
+        assert window.received == window.sent >= 3
+        assert window.loss == 0.0
+        assert window.min is not None
+        assert window.avg is not None
+        assert window.max is not None
+        assert 0 < window.min <= window.avg <= window.max
+    with pytest.raises(KeyError):
+        monitor.window("127.0.0.101")
+
+
+async def test_monitor_reports_hosts_that_do_not_answer(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    async with aioprocket.Pinger(type="raw") as pinger:
+        monitor = pinger.monitor([address_without_host], interval=0.02, timeout=0.02)
+        async with aclosing(aiter(monitor)) as echoes:
+            lost = [echo async for echo in _first(echoes, 3)]
+
+    assert not any(echo.ok for echo in lost)
+    assert monitor.window(address_without_host).loss == 1.0
