@@ -18,10 +18,10 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from .errors import BusyError
 
@@ -117,8 +117,8 @@ class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback", "_called", "_doing", "_epoll", "_fd", "_found", "_idle", "_loop", "_mask",
-        "_pid", "_tick", "_trio_waits", "_unpollable", "_waiter",
+        "_callback", "_called", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid",
+        "_tick", "_trio_waits", "_unpollable", "_waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -137,7 +137,6 @@ class _Gate:
         self._tick: asyncio.Handle | None = None
         self._waiter: _Wakeup | None = None
         self._trio_waits = False
-        self._found = 0  # what the last wait was ended by
         self._idle = 0
 
     def _open(self) -> select.epoll | None:
@@ -164,23 +163,21 @@ class _Gate:
         found = [(self._fd, self._mask)] if epoll is None else epoll.poll(0)
         return found[0][1] if found else 0
 
-    async def wait(self) -> int:
+    async def wait(self) -> None:
         epoll = self._open()
         if self._waiter is not None or self._trio_waits:
             raise BusyError(f"another task is already {self._doing} this channel")
         if epoll is None:
             await checkpoint()
-            return self._mask
+            return
         loop = _asyncio_loop()
         if loop is None:
             await self._wait_trio(epoll)
-            return self.events() if self._fd >= 0 else 0
+            return
         self._arm(loop, self._fire)
-        self._found = 0
         self._waiter = _Wakeup(loop)
         try:
             await self._waiter
-            return self._found
         finally:
             self._waiter = None
 
@@ -231,10 +228,8 @@ class _Gate:
         if self._callback is not None:
             self._callback()
         elif self._waiter is not None:
-            # This call may be older than the wait, and what it is about may have been read.
-            self._found = self.events()
-            if self._found:
-                self._waiter.fire()
+            # What this is about may have been read since. To ask costs more than to look in vain.
+            self._waiter.fire()
         else:
             self._idle += 1
             if self._idle >= _IDLE_FIRES:
@@ -268,8 +263,9 @@ class Readiness:
     """Waits for one descriptor, which stays its owner's; `close` before that one is closed.
 
     One task may wait per direction; a second gets `BusyError`. A wait returns when the descriptor
-    is ready, in error, hung up, or when `wake` was called: look again, and wait again if need be.
-    A device that cannot be polled (/dev/zero, a regular file) is always ready.
+    is ready, in error, hung up, when `wake` was called, and now and then for nothing: look again,
+    and wait again if need be. A device that cannot be polled (/dev/zero, a regular file) is always
+    ready.
     """
 
     __slots__ = ("_error", "_read", "_write")
@@ -283,21 +279,17 @@ class Readiness:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
         return self._read.events()
 
-    async def wait_readable(self) -> int:
-        """Wait for something to read; `BusyError` if another task does.
+    def wait_readable(self) -> Coroutine[Any, Any, None]:
+        """Wait for something to read; `BusyError` if another task does."""
+        return self._read.wait()
 
-        Returns:
-            What held then, as `events`; 0 after `wake`.
-        """
-        return await self._read.wait()
-
-    async def wait_writable(self) -> None:
+    def wait_writable(self) -> Coroutine[Any, Any, None]:
         """Wait for room to write. It does not help with ``ENOBUFS``: POLLOUT stays set then."""
-        await self._write.wait()
+        return self._write.wait()
 
-    async def wait_error(self) -> None:
+    def wait_error(self) -> Coroutine[Any, Any, None]:
         """Wait for an error, or something in the error queue; `BusyError` if another task does."""
-        await self._error.wait()
+        return self._error.wait()
 
     def wake_error(self) -> None:
         """Let `wait_error` return: somebody else read what it waits for."""

@@ -82,24 +82,16 @@ record_of_frame(struct record *record, const struct batch *batch, Py_ssize_t at)
 {
 	const struct columns *columns = batch->columns;
 	const unsigned char *memory = batch->slab->memory;
-	const struct tpacket3_hdr *header =
-		(const void *)(memory + columns->headers[at]);
+	const struct tpacket3_hdr *header = batch_header(batch, at);
 
 	record->bytes = memory + columns->offsets[at];
 	record->length = columns->lens[at];
-	record->wire_len = columns->wire_lens[at];
+	record->wire_len = header->tp_len;
 	record->timestamp_ns = columns->timestamps_ns[at];
 	record->sender = frame_sender(header);
 	record->direction = packet_direction(record->sender->sll_pkttype);
 	record->undirected = false;
-	record->vlan_tci = 0;
-	record->vlan_tpid = 0;
-	if (columns->vlan_tcis[at] == UNTAGGED)
-		return;
-	record->vlan_tci = (uint16_t)columns->vlan_tcis[at];
-	record->vlan_tpid = header->tp_status & TP_STATUS_VLAN_TPID_VALID
-				    ? header->hv1.tp_vlan_tpid
-				    : ETH_P_8021Q;
+	frame_tag(header, &record->vlan_tci, &record->vlan_tpid);
 }
 
 static void

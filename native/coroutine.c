@@ -86,7 +86,7 @@ take_error(void)
 }
 
 static int
-go_on_slowly(struct coroutine *self)
+go_on_slowly(struct coroutine *self, bool tried)
 {
 	struct module_state *state = reader_state(self->reader);
 	PyObject *error = take_error();
@@ -95,24 +95,14 @@ go_on_slowly(struct coroutine *self)
 		return -1;
 	self->rest = PyObject_CallMethodObjArgs(
 		self->channel,
-		self->next ? state->next_slowly : state->receive_slowly, error,
-		NULL);
+		self->next ? state->next_slowly : state->receive_slowly,
+		tried ? Py_True : Py_False, error, NULL);
 	Py_DECREF(error);
 	if (self->rest == NULL)
 		return -1;
 	self->stage = WAITING;
 	PyObject_GC_Track((PyObject *)self);
 	return 0;
-}
-
-/* A packet, where there is one and nothing is in the way; as reader_take(). */
-static PyObject *
-take_at_once(struct reader *reader)
-{
-	if (reader->turns <= 0)
-		return NULL;
-	reader->turns--;
-	return reader_take(reader);
 }
 
 static PySendResult
@@ -128,11 +118,16 @@ coroutine_send(PyObject *op, PyObject *value, PyObject **result)
 		return PYGEN_ERROR;
 	}
 	if (self->stage == CREATED) {
+		bool is_free = reader_is_free(self->reader);
+
 		self->stage = CLOSED;
-		*result = take_at_once(self->reader);
+		if (is_free) {
+			self->reader->turns--;
+			*result = reader_take(self->reader);
+		}
 		if (*result != NULL)
 			return PYGEN_RETURN;
-		if (go_on_slowly(self) < 0)
+		if (go_on_slowly(self, is_free) < 0)
 			return PYGEN_ERROR;
 	}
 	self->running = 1;

@@ -91,7 +91,7 @@ make_room(struct echo_table *table, size_t length)
 	return 0;
 }
 
-/* The request of a probe that flies, into table->request: its length, 0 with an exception. */
+/* A probe's request, into table->request: its length; 0 with an exception. */
 size_t
 echo_request(struct echo_table *table, const struct echo_probe *probe)
 {
@@ -255,7 +255,7 @@ echo_judge(struct echo_table *table, const unsigned char *message,
 	return 0;
 }
 
-/* Whether it is the probe that is quoted, as far as its bytes cannot be guessed. */
+/* Whether it is the probe that is quoted: by bytes that nobody can guess. */
 static int
 quotes(struct echo_table *table, const struct echo_probe *probe,
        const unsigned char *quoted, size_t length)
@@ -300,14 +300,17 @@ echo_judge_error(struct echo_table *table, const unsigned char *target,
 		table->spoofed++;
 		return 0;
 	}
-	if (probe->state != ECHO_FLYING) {
-		table->late++;
-		return 0;
-	}
-	is_quoted = quotes(table, probe, quoted, length);
+	/* Without its group a probe cannot be built again. */
+	is_quoted = probe->group == NULL
+			    ? 1
+			    : quotes(table, probe, quoted, length);
 	if (is_quoted <= 0) {
 		table->spoofed += is_quoted == 0;
 		return is_quoted;
+	}
+	if (probe->state != ECHO_FLYING) {
+		table->late++;
+		return 0;
 	}
 	echo = echo_of(table, probe);
 	if (echo == NULL)

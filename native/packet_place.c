@@ -7,7 +7,6 @@
 #include "packet.h"
 #include "ring_walk.h"
 
-#include <linux/if_ether.h>
 #include <string.h>
 
 enum direction
@@ -121,14 +120,7 @@ packet_load(struct packet *self)
 	self->timestamp_ns = frame_timestamp(header);
 	self->wire_len = header->tp_len;
 	self->truncated = header->tp_len > self->length;
-	self->vlan_tci = 0;
-	self->vlan_tpid = 0;
-	if (header->tp_status & TP_STATUS_VLAN_VALID) {
-		self->vlan_tci = (uint16_t)header->hv1.tp_vlan_tci;
-		self->vlan_tpid = header->tp_status & TP_STATUS_VLAN_TPID_VALID
-					  ? header->hv1.tp_vlan_tpid
-					  : ETH_P_8021Q;
-	}
+	frame_tag(header, &self->vlan_tci, &self->vlan_tpid);
 	load_sender(self, header);
 }
 

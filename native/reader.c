@@ -13,14 +13,37 @@
 
 #include <stddef.h>
 #include <structmember.h>
+#include <time.h>
 
-/* Packets in a row that did not have to be waited for. */
-enum { STREAK = 8 };
+enum {
+	STREAK = 8,	/* packets in a row that did not have to be waited for */
+	STRETCH = 64,	/* packets between looks at the clock */
+};
 
 struct module_state *
 reader_state(struct reader *self)
 {
 	return PyType_GetModuleState(Py_TYPE((PyObject *)self));
+}
+
+/*
+ * Whether a receive may do without any check.  A look at the clock for each
+ * packet would cost as much as the rest that is done with it.
+ */
+bool
+reader_is_free(struct reader *self)
+{
+	struct timespec now;
+
+	if (self->turns > 0)
+		return true;
+	if (self->ends == 0)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec * 1000000000LL + now.tv_nsec >= self->ends)
+		return false;
+	self->turns = STRETCH;
+	return true;
 }
 
 /* Takes the first of packets and keeps the others. */
@@ -145,6 +168,13 @@ start_next(PyObject *op, PyObject *channel)
 }
 
 static PyObject *
+is_free(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(reader_is_free((struct reader *)op));
+}
+
+static PyObject *
 iterate(PyObject *op, PyObject *channel)
 {
 	return iterator_new((struct reader *)op, channel);
@@ -167,16 +197,22 @@ static char reader_doc[] =
 static PyMemberDef reader_members[] = {
 	{"turns", T_INT, offsetof(struct reader, turns), 0,
 	 "How many packets may be taken without looking at anything else; each "
-	 "counts one down."},
+	 "counts one down. After that it is 64 again until the turn ends."},
+	{"ends", T_LONGLONG, offsetof(struct reader, ends), 0,
+	 "When the turn ends, in nanoseconds of the monotonic clock; 0: with "
+	 "the packets that turns has left."},
 	{NULL, 0, 0, 0, NULL},
 };
 
 static PyMethodDef reader_methods[] = {
+	{"is_free", is_free, METH_NOARGS,
+	 "is_free($self, /)\n--\n\n"
+	 "Return whether packets may be taken without looking at anything else."},
 	{"receive", start_receive, METH_O,
 	 "receive($self, channel, /)\n--\n\n"
 	 "Return a coroutine for the next packet. Where there is none at once, "
-	 "it goes on as channel._receive_slowly(error), with what the attempt "
-	 "raised or None."},
+	 "it goes on as channel._receive_slowly(tried, error): whether it has "
+	 "looked for one, and what that raised or None."},
 	{"next", start_next, METH_O,
 	 "next($self, channel, /)\n--\n\nAs receive, by channel._next_slowly."},
 	{"iterate", iterate, METH_O,

@@ -2,6 +2,7 @@
 #ifndef AIOPROCKET_RING_WALK_H
 #define AIOPROCKET_RING_WALK_H
 
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <stdalign.h>
 #include <stdbool.h>
@@ -82,6 +83,20 @@ frame_sender(const struct tpacket3_hdr *header)
 	const unsigned char *start = (const unsigned char *)header;
 
 	return (const void *)(start + FRAME_SENDER);
+}
+
+/* The tag that the kernel took out of the frame; 0 and 0 where there was none. */
+static inline void
+frame_tag(const struct tpacket3_hdr *header, uint16_t *tci, uint16_t *tpid)
+{
+	*tci = 0;
+	*tpid = 0;
+	if ((header->tp_status & TP_STATUS_VLAN_VALID) == 0)
+		return;
+	*tci = (uint16_t)header->hv1.tp_vlan_tci;
+	*tpid = header->tp_status & TP_STATUS_VLAN_TPID_VALID
+			? header->hv1.tp_vlan_tpid
+			: ETH_P_8021Q;
 }
 
 static inline int64_t

@@ -13,6 +13,7 @@ from aioprocket import errors
 # Each error: how it is made, which builtins (and anyio errors) it also is, and its errno.
 MADE: dict[type[errors.AioprocketError], tuple[dict[str, Any], tuple[type, ...], int | None]] = {
     errors.SpecError: ({}, (ValueError,), None),
+    errors.MissingLibraryError: ({"name": "netaddr"}, (ImportError,), None),
     errors.HelperError: ({}, (), None),
     errors.HelperNotFoundError: ({}, (errors.HelperError, FileNotFoundError), errno.ENOENT),
     errors.HelperTimeoutError: ({}, (errors.HelperError, TimeoutError), errno.ETIMEDOUT),

@@ -15,6 +15,7 @@ import golden
 from aioprocket.pcapng import Reader
 from aioprocket.wire.icmp import Echo
 from aioprocket.wire.ip import IPv4Header
+from lab.chain import wait_for_answers
 from lab.programs import PROJECT, Program, run_program
 from sandbox import links
 from sandbox.namespaces import Namespace, new_network
@@ -164,6 +165,7 @@ def test_sweep(example: Runner, far: Namespace) -> None:
 
 
 def test_trace(example: Runner, far: Namespace) -> None:
+    wait_for_answers(FAR)
     with example("trace", FAR, "--wait=20") as program:
         assert program.finish() == 0
 
@@ -173,6 +175,7 @@ def test_trace(example: Runner, far: Namespace) -> None:
 
 
 def test_trace_measures(example: Runner, far: Namespace) -> None:
+    wait_for_answers(FAR)
     with example("trace", FAR, "--mtu", "--wait=20") as program:
         assert program.finish() == 0
 

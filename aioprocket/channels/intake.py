@@ -276,23 +276,20 @@ class Intake:
         self._tell(link_error(error, "receive", link) or error)
         self.check_link()
 
-    def wake(self, events: int) -> None:
-        """The loop said that something is there: ``events`` is the mask of epoll."""
-        self.machine.delivery.wakeups += 1
-        if events & select.EPOLLERR:
-            self.drain_errors()
+    def wake(self, events: Callable[[], int]) -> None:
+        """The loop said that something is there; ``events`` gives the mask of epoll.
 
-    def wake_unseen(self, events: Callable[[], int]) -> None:
-        """As `wake`, where the mask has to be asked for: not while packets come, or seldom."""
+        It is not asked for while packets come, or seldom: that is a system call.
+        """
         delivery = self.machine.delivery
+        delivery.wakeups += 1
         delivery.unlooked += 1
-        if delivery.found and delivery.unlooked < UNLOOKED:
-            delivery.found = False
-            delivery.wakeups += 1
-            return
-        delivery.unlooked = 0
+        looked = not delivery.found or delivery.unlooked >= UNLOOKED
         delivery.found = False
-        self.wake(events())
+        if looked:
+            delivery.unlooked = 0
+            if events() & select.EPOLLERR:
+                self.drain_errors()
 
     def drain_errors(self) -> bool:
         """Empty the error queue, without which every wait would return at once.

@@ -60,7 +60,9 @@ class Port(ABC):
             will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
         counts_all: What is read by other ways than these two is in ``counters`` as well.
-        timed: A turn of reading is bounded by time alone, and not by a number of packets.
+        timed: An active channel's turn of reading is bounded by time alone, and not by a number of
+            packets.
+        turn_ns: What a task that receives may take of the loop before others get their turn.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
         closes_slowly: close(2) takes the kernel tens of milliseconds.
@@ -77,6 +79,7 @@ class Port(ABC):
     closes_slowly: bool
     timed: bool = False
     counts_all: bool = False
+    turn_ns: int = 500_000
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
     @abstractmethod

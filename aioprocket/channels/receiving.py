@@ -4,9 +4,9 @@ The rule that everything here follows: await *readiness*, then do the system cal
 task. Nothing is awaited between the system call and the return, so a cancelled receive has read
 nothing that it does not leave to the next.
 
-A receive that finds its packet at once does not suspend. After `_TURN` of these in a row the other
-tasks get their turn, or a flood would stop the whole loop. That is also when packets are read
-ahead: see `Reader`.
+A receive that finds its packet at once does not suspend. After `Port.turn_ns` of these in a row the
+other tasks get their turn, or a flood would stop the whole loop. The clock is looked at after each
+`_STRETCH` of packets. That is also when packets are read ahead: see `Reader`.
 """
 
 import errno
@@ -27,11 +27,11 @@ from .batches import Batches
 from .intake import Intake
 from .modes import Mode
 from .port import MAX_PACKET, Message, Port
-from .serve import TURN_SECONDS, deliver
+from .serve import deliver
 
 __all__ = ("LINK_CHECK", "Receiving")
 
-_TURN: Final = 64  # packets
+_STRETCH: Final = 64  # packets between looks at the clock; as in Reader
 # Seconds between looks at a link that is down: of its removal the kernel says nothing any more.
 LINK_CHECK: Final = 0.5
 
@@ -53,12 +53,12 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._take = port.receive
         self._closed = False
         self._reading = False
-        # Its ``turns`` are the receives that may do without any check. They count down to the
-        # checkpoint, and are 0 while something is in the way: closed, active, another reader.
-        ahead = 1 if port.stream else min(_TURN, read_packets)
+        # While it is free, receives do without any check: until the turn ends, and not while
+        # something is in the way: closed, active, another reader.
+        ahead = 1 if port.stream else min(_STRETCH, read_packets)
         self._reader = Reader(self._machine.delivery, port.receive, ahead)
-        self._reader.turns = _TURN
-        self._turn_ends = 0.0  # of a port that is bounded by time: the moment of the checkpoint
+        self._reader.turns = _STRETCH
+        self._turn_ends = 0  # of the monotonic clock, ns
 
     def receive(self) -> Coroutine[Any, Any, Packet]:
         """Receive the next packet.
@@ -82,17 +82,21 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     def __anext__(self) -> Coroutine[Any, Any, Packet]:
         return self._reader.next(self)
 
-    async def _receive_slowly(self, error: OSError | EOFError | None) -> Packet:
-        """`receive` goes on here if no packet was there at once; ``error`` is what was instead."""
+    async def _receive_slowly(self, tried: bool, error: OSError | EOFError | None) -> Packet:
+        """`receive` goes on here if no packet was there at once.
+
+        ``tried``: it looked for one, and ``error`` is what was there instead.
+        """
         if isinstance(error, OSError):
             self._intake.note(error)
+            tried = False  # behind it there may be packets
         elif error is not None:
             raise anyio.EndOfStream
-        return (await self._read(self._one))[0]
+        return (await self._read(lambda: self._packets(1), tried=tried))[0]
 
-    async def _next_slowly(self, error: OSError | EOFError | None) -> Packet:
+    async def _next_slowly(self, tried: bool, error: OSError | EOFError | None) -> Packet:
         try:
-            return await self._receive_slowly(error)
+            return await self._receive_slowly(tried, error)
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
@@ -106,8 +110,8 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             And what `receive` raises.
         """
         _require(max, "max", 1)
-        reader = self._reader
-        if reader.turns and not self._machine.backlog:
+        tried = False
+        if self._reader.is_free() and not self._machine.backlog:
             try:
                 packets = self._take(max)
             except OSError as error:
@@ -116,10 +120,11 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 raise anyio.EndOfStream from None
             else:
                 if packets:
-                    reader.turns = self._left_after(len(packets))
+                    self._count(len(packets))
                     return packets
-        batch = await self._read(lambda: self._packets(max))
-        reader.turns = self._left_after(len(batch) - 1)  # the read has counted one
+                tried = True
+        batch = await self._read(lambda: self._packets(max), tried=tried)
+        self._count(len(batch) - 1)  # the read has counted one
         return batch
 
     def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
@@ -140,18 +145,19 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         return Batches(partial(self._receive_whole, max))
 
     async def _receive_whole(self, max: int | None) -> Batch:
-        reader = self._reader
-        if reader.turns and not self._machine.backlog:
+        tried = False
+        if self._reader.is_free() and not self._machine.backlog:
             try:
                 batch = self._port.take(max)
             except OSError as error:
                 self._intake.note(error)
             else:
                 if batch is not None:
-                    reader.turns = self._left_after(len(batch))
+                    self._count(len(batch))
                     return batch
-        batch = await self._read(lambda: self._whole(max))
-        reader.turns = self._left_after(len(batch) - 1)  # the read has counted one
+                tried = True
+        batch = await self._read(lambda: self._whole(max), tried=tried)
+        self._count(len(batch) - 1)  # the read has counted one
         return batch
 
     def receive_nowait(self) -> Packet:
@@ -262,7 +268,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             pass
         finally:
             self._machine.set(False)
-            self._settle(_TURN)
+            self._settle(_STRETCH)
 
     # What the calls above share.
 
@@ -286,7 +292,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         if self._reading and mode is not False:
             raise BusyError(f"set_active on {self._intake.place}: a receive waits on it")
         ended = self._machine.set(mode)
-        self._settle(_TURN)
+        self._settle(_STRETCH)
         return ended
 
     def _settle(self, unchecked: int) -> None:
@@ -294,33 +300,34 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         active = self._machine.active is not False
         obstacle = self._closed or self._reading or active or self._intake.gone
         self._reader.turns = 0 if obstacle else unchecked
+        self._reader.ends = 0 if obstacle else self._turn_ends
 
-    def _left_after(self, packets: int) -> int:
-        if self._port.timed:
-            return _TURN if time.monotonic() < self._turn_ends else 0
-        return max(0, self._reader.turns - packets)
+    def _count(self, packets: int) -> None:
+        self._reader.turns = max(0, self._reader.turns - packets)
 
     def _begin_turn(self) -> int:
-        self._turn_ends = time.monotonic() + TURN_SECONDS
-        return _TURN
+        self._turn_ends = time.monotonic_ns() + self._port.turn_ns
+        return _STRETCH
 
-    async def _read(self, attempt: Callable[[], _T | None]) -> _T:
-        """What ``attempt`` finds; wait while that is None."""
+    async def _read(self, attempt: Callable[[], _T | None], *, tried: bool = False) -> _T:
+        """What ``attempt`` finds; wait while that is None, as it just was if ``tried``."""
         self._check_may_receive()
-        turns, self._reader.turns = self._reader.turns, 0
+        reader = self._reader
+        turns = reader.turns if reader.is_free() else 0
+        reader.turns = reader.ends = 0
         self._reading = True
         try:
             if not turns:
-                if not self._port.timed or time.monotonic() >= self._turn_ends:
-                    self._intake.look_for_drops()
-                    await checkpoint()
-                    self._begin_turn()
-                turns = _TURN
+                self._intake.look_for_drops()
+                await checkpoint()
+                turns = self._begin_turn()
+                tried = False
             while True:
                 self._check_open()
-                found = attempt()
+                found = None if tried else attempt()
                 if found is not None:
                     return found
+                tried = False
                 await self._wait()
                 turns = self._begin_turn()
         finally:
@@ -331,18 +338,14 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         """Until there is something to read, or to see."""
         intake = self._intake
         intake.look_for_drops()
-        events = 0
         if intake.link_is_down:
             with anyio.move_on_after(LINK_CHECK):
-                events = await self._readiness.wait_readable()
+                await self._readiness.wait_readable()
             intake.check_link()
         else:
-            events = await self._readiness.wait_readable()
+            await self._readiness.wait_readable()
         if not self._closed:
-            intake.wake(events)
-
-    def _one(self) -> list[Packet] | None:
-        return self._packets(1)
+            intake.wake(self._readiness.events)
 
     def _packets(self, count: int) -> list[Packet] | None:
         backlog = self._machine.backlog

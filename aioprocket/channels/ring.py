@@ -16,6 +16,7 @@ from ..errors import SpecError
 from ..packet import Packet
 from ..spec import Instruction
 from .port import Message, SocketPort
+from .serve import TURN_SECONDS
 
 __all__ = ("FramePort", "RingPort", "cut_by_filter")
 
@@ -126,6 +127,7 @@ class RingPort(_MappedPort):
     """A socket whose ring of blocks was made as ``geometry`` says, and which is not bound yet."""
 
     timed = True
+    turn_ns = int(TURN_SECONDS * 1e9)
 
     def __init__(self, sock: socket.socket, geometry: Geometry, *, snaplen: int) -> None:
         self._ring = Ring(

@@ -177,7 +177,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _take_turn(self, woken: bool) -> None:
         if woken:
-            self._intake.wake_unseen(self._readiness.events)
+            self._intake.wake(self._readiness.events)
         self._dispatch.turn(self._intake)
 
     def _settle(self, error: BaseException | None) -> None:

@@ -3,16 +3,17 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any, Final, Literal
 
 from .. import arguments
+from .._system import options
 from ..channels import Channel, IcmpChannel
 from ..errors import ChannelError, HelperError, NotPermittedError, errno_text
 from ..helper import obtain_directly
 from ..opening import build_channel, open_channel
-from ..spec import Instruction, IpAddress, SocketSpec
+from ..spec import IpAddress, SocketSpec
 from .connect import ConnectProber
 from .flow import EchoFlow, Method, SynFlow, UdpFlow
 from .prober import EchoProber, Prober, RawEchoProber, RawSynProber, RawUdpProber, UdpProber
@@ -132,10 +133,10 @@ class _Opener:
                 source = _address(udp)
             reserved = await self._open(stack, protocol="tcp", ip=source)
             ports = reserved.getsockname()[1], port
-            raw = await self._open(
-                stack, protocol="tcp", type="raw", filter=_segments(self._version, *ports),
-                **self._source(),
-            )  # fmt: skip
+            raw = await self._open(stack, protocol="tcp", type="raw", ip=self._request.source)
+            # Not at the opening, where all that came before would be waited for and thrown away:
+            # whatever passes is looked at.
+            options.attach_filter(raw, _segments(self._version, *ports))
             flow = SynFlow(self._version, ports, self._cookie, source, self._destination)
             prober = RawSynProber(self._destination, icmp, raw, reserved, flow)
             stack.pop_all()
@@ -178,7 +179,6 @@ class _Opener:
         protocol: str,
         type: str | None = None,
         ip: str | IpAddress | None = None,
-        filter: Sequence[Instruction] | None = None,
     ) -> socket.socket:
         request = self._request
         spec = arguments.any_socket(
@@ -190,7 +190,7 @@ class _Opener:
             interface=request.interface,
             namespace=request.namespace,
             backlog=None,
-            filter=filter,
+            filter=None,
             lock_filter=False,
             mark=request.mark,
             priority=None,

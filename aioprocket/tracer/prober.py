@@ -27,7 +27,7 @@ class Prober(ABC):
 
     method: Method
     type: Literal["raw", "dgram"]
-    burst = 64  # probes that may be sent between two looks at what has come
+    burst = 15  # probes sent between two looks at what has come: near hosts answer meanwhile
 
     def __init__(self, destination: IpAddress) -> None:
         self._destination = destination

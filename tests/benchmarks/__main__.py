@@ -19,6 +19,7 @@ from . import (
     capturefile,
     datagrams,
     descriptors,
+    drained,
     figures,
     growth,
     latency,
@@ -26,6 +27,7 @@ from . import (
     plot,
     reading,
     sending,
+    trace,
     tun,
     udp,
     watching,
@@ -44,6 +46,7 @@ def _read(rig: Rig) -> None:
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": _read,
+    "drained": drained.run,
     "capture": capture.run,
     "latency": latency.run,
     "growth": growth.run,
@@ -53,6 +56,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
     "watching": lambda rig: watching.run(),
+    "trace": lambda rig: trace.run(),
 }
 
 

@@ -12,7 +12,7 @@ from .figures import at_least, heading, row, within
 from .plot import bars
 from .rig import Rig
 from .traffic import FLOOD, Traffic, kernel_traffic
-from .trials import Figures, Receiver, interleave, present
+from .trials import Figures, Receiver, measure, present
 
 ROUNDS = 5
 SECONDS = 0.8
@@ -28,14 +28,19 @@ RING = "C: bare TPACKET_V3 counter, 10 ms"
 CALLBACK = "packet_received, asyncio"
 CALLBACK_UVLOOP = "packet_received, uvloop"
 RINGLESS = "packet_received, asyncio, ring=False"
+CALLED = "floor: these columns in the loop's callback"
+CALLED_UVLOOP = "floor: the same, uvloop"
 COLUMNS = "batches(), timestamps_ns and lens"
+COLUMNS_UVLOOP = "batches(), the same, uvloop"
 FIELD = "batches(), these and field(26, 4)"
 NUMPY = "batches(), wire_lens summed by numpy"
 ITERATE = "batches(), for packet in batch"
 READ = "packet_received, time and bytes read"
 CYPCAP_READ = "cypcap dispatch, time and bytes read"
 
-OURS = (CALLBACK, CALLBACK_UVLOOP, RINGLESS, COLUMNS, FIELD, NUMPY, ITERATE, READ)
+OURS = (
+    CALLBACK, CALLBACK_UVLOOP, RINGLESS, COLUMNS, COLUMNS_UVLOOP, FIELD, NUMPY, ITERATE, READ,
+)  # fmt: skip
 
 CALLBACK_BOUNDS = {64: 0.5, 1500: 0.4}
 ITERATE_BOUND = 0.25
@@ -48,7 +53,9 @@ def run(rig: Rig) -> None:
     traffic = kernel_traffic(rig.peers, rig.pair, rig.cores[0])
     receivers = present(_receivers(rig))
     for size in SIZES:
-        figures = _measure(rig, traffic, receivers, size)
+        figures = measure(
+            rig, receivers, traffic, size=size, rate=FLOOD, rounds=ROUNDS, seconds=SECONDS
+        )
         figures |= _measure_scapy(rig, traffic, size)
         floors = _floors(rig)
         _show_callbacks(traffic, size, figures, floors)
@@ -75,7 +82,10 @@ def _receivers(rig: Rig) -> list[Receiver]:
             for name, program in programs.items()
             if program in rig.peers
         ),
+        Receiver.python(CALLED, "columns-called"),
+        Receiver.python(CALLED_UVLOOP, "columns-called", "uvloop"),
         Receiver.python(COLUMNS, "columns"),
+        Receiver.python(COLUMNS_UVLOOP, "columns", "uvloop"),
         Receiver.python(FIELD, "field"),
         Receiver.python(NUMPY, "numpy", needs="numpy"),
         Receiver.python(ITERATE, "iterate"),
@@ -84,34 +94,10 @@ def _receivers(rig: Rig) -> list[Receiver]:
     ]
 
 
-def _measure(
-    rig: Rig, traffic: Traffic, receivers: list[Receiver], size: int
-) -> dict[str, Figures]:
-    return interleave(
-        receivers,
-        rig.pair[1],
-        traffic,
-        core=rig.cores[1],
-        size=size,
-        rate=FLOOD,
-        rounds=1 if rig.brief else ROUNDS,
-        seconds=0.1 if rig.brief else SECONDS,
-    )
-
-
 def _measure_scapy(rig: Rig, traffic: Traffic, size: int) -> dict[str, Figures]:
     """Apart: most of what it is offered it drops, so that a short flood tells all."""
     sniffer = present([Receiver.python(SCAPY, "scapy", needs="scapy")])
-    return interleave(
-        sniffer,
-        rig.pair[1],
-        traffic,
-        core=rig.cores[1],
-        size=size,
-        rate=FLOOD,
-        rounds=1,
-        seconds=0.3,
-    )
+    return measure(rig, sniffer, traffic, size=size, rate=FLOOD, rounds=1, seconds=0.3)
 
 
 def _floors(rig: Rig) -> dict[str, float]:
@@ -170,7 +156,9 @@ def _show_batches(
     _title(traffic, size, figures, "Batches")
     for peer in (RING, PCAP_LOOP):
         _show(figures, peer)
-    for name in (COLUMNS, FIELD):
+    for floor in (CALLED, CALLED_UVLOOP):
+        _show(figures, floor, *_ratio(figures, floor, PCAP_LOOP, PCAP_LOOP_BOUND))
+    for name in (COLUMNS, COLUMNS_UVLOOP, FIELD):
         _show(figures, name, *_ratio(figures, name, PCAP_LOOP, PCAP_LOOP_BOUND))
         row("  against the bare C counter", "", "", "", *_ratio(figures, name, RING, RING_BOUND))
     _show(figures, NUMPY)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * datagram_counter udp|icmp PORT SECONDS BUFFER: receives what the generator
- * sends, up to 64 per system call, with the time that the kernel gives each,
- * and prints how many came and the processor's nanoseconds for all of them.
+ * datagram_counter udp|icmp PORT SECONDS BUFFER [wait]: receives what the
+ * generator sends, up to 64 per system call, with the time that the kernel
+ * gives each, and prints how many came and the processor's nanoseconds for all
+ * of them. With wait, it begins when there is a line on standard input.
  */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -75,15 +76,18 @@ int main(int argc, char **argv)
 {
 	struct pollfd readable = {.events = POLLIN};
 	long received = 0;
-	double ends;
+	double began, ends;
 
-	if (argc != 5)
+	if (argc != 5 && argc != 6)
 		return 2;
 	readable.fd = open_socket(strcmp(argv[1], "icmp") == 0, argv[2], atoi(argv[4]));
 	if (readable.fd < 0)
 		return 2;
 	puts("ready");
 	fflush(stdout);
+	if (argc == 6 && getchar() == EOF)
+		return 2;
+	began = cpu_ns();
 	ends = now() + atof(argv[3]);
 	while (now() < ends) {
 		if (poll(&readable, 1, 10) == 1) {
@@ -92,6 +96,6 @@ int main(int argc, char **argv)
 			received += came > 0 ? came : 0;
 		}
 	}
-	printf("%ld %.0f\n", received, cpu_ns());
+	printf("%ld %.0f\n", received, cpu_ns() - began);
 	return 0;
 }

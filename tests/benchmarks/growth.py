@@ -9,7 +9,7 @@ from . import plot
 from .figures import heading, row, within
 from .rig import Rig
 from .traffic import Traffic, kernel_traffic
-from .trials import Figures, Receiver, interleave, present
+from .trials import Figures, Receiver, measure, present
 
 ROUNDS = 3
 SECONDS = 0.8
@@ -36,15 +36,15 @@ def run(rig: Rig) -> None:
 def _measure(
     rig: Rig, receivers: list[Receiver], ifname: str, traffic: Traffic, rate: int
 ) -> dict[str, Figures]:
-    return interleave(
+    return measure(
+        rig,
         receivers,
-        ifname,
         traffic,
-        core=rig.cores[1],
         size=SIZE,
         rate=rate,
-        rounds=1 if rig.brief else ROUNDS,
-        seconds=0.1 if rig.brief else SECONDS,
+        rounds=ROUNDS,
+        seconds=SECONDS,
+        ifname=ifname,
     )
 
 

@@ -10,7 +10,7 @@ from .figures import heading, row, within
 from .plot import points
 from .rig import Rig
 from .traffic import Silence, Traffic
-from .trials import Figures, Receiver, interleave, present
+from .trials import Figures, Receiver, measure, present
 
 ROUNDS = 5
 SECONDS = 1.0
@@ -77,16 +77,7 @@ def _receivers(names: list[str], loops: tuple[str, ...], suffix: str = "") -> li
 def _measure(
     rig: Rig, traffic: Traffic, receivers: list[Receiver], rate: int
 ) -> dict[str, Figures]:
-    return interleave(
-        receivers,
-        rig.pair[1],
-        traffic,
-        core=rig.cores[1],
-        size=SIZE,
-        rate=rate,
-        rounds=1 if rig.brief else ROUNDS,
-        seconds=0.1 if rig.brief else SECONDS,
-    )
+    return measure(rig, receivers, traffic, size=SIZE, rate=rate, rounds=ROUNDS, seconds=SECONDS)
 
 
 _BOUNDS = {
@@ -133,16 +124,7 @@ def _idle(rig: Rig) -> None:
     seconds = 0.1 if rig.brief else IDLE_SECONDS
     quiet = Silence("silence", Path(), rig.pair[0], rig.cores[0])
     receivers = present(_receivers(list(_FUNCTIONS), ("asyncio",)))
-    idle = interleave(
-        receivers,
-        rig.pair[1],
-        quiet,
-        core=rig.cores[1],
-        size=SIZE,
-        rate=1,
-        rounds=1,
-        seconds=seconds,
-    )
+    idle = measure(rig, receivers, quiet, size=SIZE, rate=1, rounds=1, seconds=seconds)
     heading(f"Idle for {seconds:g} s")
     row("", "% CPU")
     for name, figures in idle.items():

@@ -13,9 +13,10 @@ from statistics import median
 from typing import Self
 
 from .figures import row
+from .rig import Rig
 from .traffic import Traffic
 
-__all__ = ("Figures", "Receiver", "Trial", "interleave", "present")
+__all__ = ("Figures", "Receiver", "Trial", "interleave", "measure", "present")
 
 DRAIN = 0.1  # seconds: ten times the longest timeout of a receiver
 
@@ -192,3 +193,27 @@ def interleave(
         for process in started.values():
             process.end()
     return {name: Figures(tuple(several), seconds) for name, several in trials.items()}
+
+
+def measure(
+    rig: Rig,
+    receivers: Iterable[Receiver],
+    traffic: Traffic,
+    *,
+    size: int,
+    rate: int,
+    rounds: int,
+    seconds: float,
+    ifname: str | None = None,
+) -> dict[str, Figures]:
+    """As `interleave` on a rig, by default at the end of its pair; briefly where the rig is."""
+    return interleave(
+        receivers,
+        ifname or rig.pair[1],
+        traffic,
+        core=rig.cores[1],
+        size=size,
+        rate=rate,
+        rounds=1 if rig.brief else rounds,
+        seconds=0.1 if rig.brief else seconds,
+    )

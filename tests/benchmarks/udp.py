@@ -23,9 +23,12 @@ SIZE = 64
 ROUNDS = 7
 
 C_SERVER = "C, recvmmsg and sendmmsg"
+C_WITH_TIMES = "floor: the same, asking for times as well"
 UVLOOP = "create_datagram_endpoint, uvloop"
-SERVERS: dict[str, tuple[str, str] | None] = {
-    C_SERVER: None,
+# What the C server, or the one in Python, is told beside the port.
+SERVERS: dict[str, tuple[str, ...]] = {
+    C_SERVER: (),
+    C_WITH_TIMES: ("times",),
     UVLOOP: ("endpoint", "uvloop"),
     "create_datagram_endpoint, asyncio": ("endpoint", "asyncio"),
     "datagram_received and sendto, uvloop": ("transport", "uvloop"),
@@ -52,10 +55,10 @@ def run(peers: dict[str, Path], *, window: int = WINDOW) -> None:
     _show(runs, window)
 
 
-def _one_run(peers: dict[str, Path], arguments: tuple[str, str] | None, window: int) -> Run:
+def _one_run(peers: dict[str, Path], arguments: tuple[str, ...], window: int) -> Run:
     client_core, server_core = CORES
-    if arguments is None:
-        command = [str(peers["udp_server"]), str(PORT)]
+    if len(arguments) < 2:
+        command = [str(peers["udp_server"]), str(PORT), *arguments]
     else:
         program = Path(__file__).with_name("udp_echo.py")
         command = [sys.executable, str(program), *arguments, str(PORT)]

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * udp_server PORT: sends datagrams back to where they came from, up to 64 per
- * system call, until it is killed.
+ * udp_server PORT [times]: sends datagrams back to where they came from, up to
+ * 64 per system call, until it is killed. With times, it asks for the kernel's
+ * time of each.
  */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { BATCH = 64, LARGEST = 2048 };
+enum { BATCH = 64, LARGEST = 2048, CONTROL = 64 };
 
 static struct mmsghdr batch[BATCH];
 static struct iovec texts[BATCH];
 static struct sockaddr_in names[BATCH];
 static char data[BATCH][LARGEST];
+static _Alignas(struct cmsghdr) char control[BATCH][CONTROL];
 
 static int open_on(const char *port)
 {
@@ -29,7 +31,7 @@ static int open_on(const char *port)
 	return fd;
 }
 
-static int receive(int fd)
+static int receive(int fd, int times)
 {
 	for (int i = 0; i < BATCH; i++) {
 		texts[i] = (struct iovec){data[i], LARGEST};
@@ -38,6 +40,8 @@ static int receive(int fd)
 			.msg_namelen = sizeof(names[i]),
 			.msg_iov = &texts[i],
 			.msg_iovlen = 1,
+			.msg_control = times ? control[i] : NULL,
+			.msg_controllen = times ? CONTROL : 0,
 		};
 	}
 	return recvmmsg(fd, batch, BATCH, 0, NULL);
@@ -45,16 +49,21 @@ static int receive(int fd)
 
 int main(int argc, char **argv)
 {
-	int fd = argc == 2 ? open_on(argv[1]) : -1;
+	int times = argc == 3;
+	int fd = argc == 2 || times ? open_on(argv[1]) : -1;
 	struct pollfd readable = {.fd = fd, .events = POLLIN};
 
 	if (fd < 0)
 		return 2;
+	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &times, sizeof(times));
 	while (poll(&readable, 1, -1) == 1) {
-		int received = receive(fd);
+		int received = receive(fd, times);
 
-		for (int i = 0; i < received; i++)
+		for (int i = 0; i < received; i++) {
 			texts[i].iov_len = batch[i].msg_len;
+			batch[i].msg_hdr.msg_control = NULL;
+			batch[i].msg_hdr.msg_controllen = 0;
+		}
 		for (int sent = 0; sent < received;) {
 			int taken = sendmmsg(fd, batch + sent, (unsigned)(received - sent), 0);
 

@@ -197,5 +197,5 @@ def test_interface_that_goes_away_ends_it_with_an_error() -> None:
         links.delete_link("mortal")
         assert sniffer.finish() == 1
 
-    assert "packet socket on mortal" in sniffer.err.splitlines()[-2]
+    assert "receive on mortal: the interface was removed" in sniffer.err.splitlines()[-2]
     assert " dropped by the kernel" in sniffer.err

@@ -59,10 +59,28 @@ def answering(
 
 
 def _settle(fd: int, address: str) -> None:
-    """Wait until packets come out at this end: a device that has just come up drops them."""
+    """Wait until packets come out at this end, and those to our address are taken for ours."""
     own = ipaddress.ip_interface(address)
     family = socket.AF_INET if own.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        # A device that has just come up drops what it should send until its queue is attached.
         while not select.select([fd], [], [], 0.01)[0]:
             with suppress(OSError):
                 sock.sendto(b"", (str(own.network[77]), 9))
+    # The kernel makes the route to a new IPv6 address of its own later.
+    while not _is_ours(family, str(own.ip)):
+        pass
+
+
+def _is_ours(family: socket.AddressFamily, address: str) -> bool:
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.01)
+        try:
+            sock.connect((address, 9))
+            sock.send(b"")
+            sock.recv(1)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False

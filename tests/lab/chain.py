@@ -11,7 +11,7 @@ from sandbox import links
 from sandbox.namespaces import Namespace, new_network
 from sandbox.routes import add_route, forward
 
-__all__ = ("Chain", "chain", "no_rate_limit", "router_address")
+__all__ = ("Chain", "chain", "no_rate_limit", "router_address", "wait_for_answers")
 
 
 def _near(number: int, version: int, block: int) -> str:
@@ -86,7 +86,7 @@ def chain(hops: int, *, block: int = 77) -> Iterator[Chain]:
         _route(networks, block)
         made = Chain(networks, block)
         for version in (4, 6):
-            _settle(made.destination(version))
+            wait_for_answers(made.destination(version))
         yield made
 
 
@@ -120,7 +120,7 @@ def _cable(number: int, version: int, block: int) -> str:
     return f"10.{block}.{number}.0/24" if version == 4 else f"fd{block:02d}:{number:x}::/64"
 
 
-def _settle(destination: str) -> None:
+def wait_for_answers(destination: str) -> None:
     """Wait until a datagram has got there, and the answer back: nobody listens at the port."""
     # An interface that has just come up drops what it should send until its queue is attached.
     family = socket.AF_INET6 if ":" in destination else socket.AF_INET

@@ -117,7 +117,7 @@ def test_dispatching_keeps_nothing(looped: socket.socket, datagrams: bool) -> No
 class Slow:
     """What a coroutine goes on with where there is no packet."""
 
-    async def _receive_slowly(self, error: object) -> None:
+    async def _receive_slowly(self, tried: bool, error: object) -> None:
         raise ZeroDivisionError
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import aioprocket
 from aioprocket import LinkDownError, Neighbour, OpenError, SpecError
+from lab.chain import wait_for_answers
 from sandbox import links
 from sandbox.namespaces import Namespace, new_network
 from sandbox.routes import add_route
@@ -40,6 +41,8 @@ def far() -> Iterator[Namespace]:
                 for other in OTHERS:
                     links.add_address("far", f"{other}/28")
             add_route("198.51.100.0/24", FAR)
+            for address in (FAR, FAR6, f"{LINK_LOCAL}%near"):
+                wait_for_answers(address)
             yield network
         finally:
             links.delete_link("near")

@@ -339,12 +339,14 @@ class EchoTable:
             self.foreign += 1
             return
         probe = self._find(self._last(sequence))
-        if probe is None or probe.address != target:
+        if (
+            probe is None
+            or probe.address != target
+            or (probe.state != "ended" and not self._quotes(quoted, probe))
+        ):
             self.spoofed += 1
         elif probe.state != "flying":
             self.late += 1
-        elif not self._quotes(quoted, probe):
-            self.spoofed += 1
         else:
             self._end(probe, "ended", probe.echo(error=error, received_ns=received_ns))
 

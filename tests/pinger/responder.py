@@ -4,10 +4,11 @@ It answers from the test's own process and loop, so that a test knows what left 
 """
 
 import ipaddress
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import anyio
@@ -16,11 +17,13 @@ import aioprocket
 from aioprocket.channels import TunChannel
 from aioprocket.wire.checksum import checksum, pseudo_header
 
-__all__ = ("NETWORKS", "Request", "Responder", "running")
+__all__ = ("NETWORKS", "PATIENT", "Request", "Responder", "host", "reached", "running")
 
 # Networks for documentation and benchmarks (RFC 5737, RFC 2544, RFC 3849): the device has the first
 # address of each.
 NETWORKS = {4: "198.18.0.1/16", 6: "2001:db8:77::1/64"}
+PREFIX = {4: "198.18.0.", 6: "2001:db8:77::"}
+PATIENT = 30.0  # seconds: a reply is on its way, however slow the machine
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -108,6 +111,37 @@ class Responder:
                     group.start_soon(self._answer, self, request)
 
 
+def host(version: int, number: int) -> str:
+    """The address of one of the hosts."""
+    return f"{PREFIX[version]}{number if version == 4 else f'{number:x}'}"
+
+
+async def reached(
+    pinger: aioprocket.Pinger, version: int, counter: str, count: int
+) -> aioprocket.PingerStats:
+    """What was counted, once that is there: the kernel may be slow to hand over what it has."""
+    while getattr(pinger.stats(), counter) < count:
+        await pinger.ping("127.0.0.1" if version == 4 else "::1", count=1, timeout=PATIENT)
+    return pinger.stats()
+
+
+async def _usable() -> None:
+    """Until this machine takes packets to its address of IPv6: it sees to the route in a while.
+
+    The address is no longer tentative a moment before its route is there (addrconf_dad_completed()
+    in net/ipv6/addrconf.c), and what comes in between is thrown away.
+    """
+    own = NETWORKS[6].partition("/")[0]
+    while True:
+        with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.bind((own, 0))
+            sock.sendto(b"?", sock.getsockname())
+            if sock.recv(1):
+                return
+        await anyio.sleep(0.005)
+
+
 Answer: TypeAlias = Callable[[Responder, Request], Coroutine[Any, Any, None]]
 
 
@@ -117,6 +151,7 @@ async def running(
 ) -> AsyncIterator[Responder]:
     """A network whose hosts answer by ``answer``, until the block is left."""
     async with aioprocket.open_tun(addresses=NETWORKS.values()) as channel:
+        await _usable()
         responder = Responder(channel, answer)
         async with anyio.create_task_group() as group:
             group.start_soon(responder.run)

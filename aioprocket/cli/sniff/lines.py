@@ -14,7 +14,7 @@ import aioprocket
 from ...dissect import Summary, endpoint
 from .source import Origin
 
-__all__ = ("Detail", "JsonLines", "Paint", "TextLines")
+__all__ = ("Detail", "JsonLines", "Paint", "TextLines", "hexdump")
 
 _DIRECTIONS: Final = {
     "in": "in   ", "out": "out  ", "broadcast": "bcast", "multicast": "mcast", "otherhost": "other",

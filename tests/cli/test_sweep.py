@@ -1,0 +1,95 @@
+"""``aioprocket sweep``: whom it asks, and what it says of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.commands import aioprocket, at_terminal
+
+pytestmark = pytest.mark.netns
+
+# All of 127.0.0.0/8 answers on the loopback interface; RFC 5737's network does not.
+NETWORK = "127.1.2.0/29"
+HOSTS = [f"127.1.2.{number}" for number in range(8)]
+NOBODY = "203.0.113.9"
+PATIENT = ("-W", "20")
+
+
+def test_network_is_asked_address_by_address() -> None:
+    done = aioprocket("sweep", *PATIENT, NETWORK)
+
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == HOSTS
+    assert done.returncode == 0
+    assert "8 probes in " in done.stderr
+    assert "8 replies (100.0%)" in done.stderr
+
+
+def test_who_answers_and_who_does_not_can_be_told_apart() -> None:
+    alive = aioprocket("sweep", "--alive", "-q", *PATIENT, HOSTS[0], NOBODY)
+    silent = aioprocket("sweep", "--unreachable", "-q", *PATIENT, HOSTS[0], NOBODY)
+
+    assert (alive.stdout, alive.returncode) == (f"{HOSTS[0]}\n", 1)
+    assert (silent.stdout, silent.returncode) == (f"{NOBODY}\n", 1)
+    assert alive.stderr == silent.stderr == ""
+
+
+def test_file_has_one_per_line(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("# of this machine\n127.1.2.3\n\n127.1.2.4/31  # two\nlocalhost\n")
+
+    done = aioprocket("sweep", "--alive", "-4", *PATIENT, str(path))
+
+    assert sorted(done.stdout.split()) == ["127.1.2.3", "127.1.2.4", "127.1.2.5", "localhost"]
+
+
+def test_rubbish_in_a_file_has_its_line_and_nothing_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("127.1.2.3\n127.1.2\n")
+
+    done = aioprocket("sweep", str(path))
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"{path}, line 2: '127.1.2' is no address, network or name" in done.stderr
+
+
+def test_standard_input_is_asked_as_it_comes() -> None:
+    done = aioprocket("sweep", "--json", "-q", *PATIENT, "-", given="127.1.2.3\n127.1.2.4")
+
+    assert [json.loads(line)["host"] for line in done.stdout.splitlines()] == HOSTS[3:5]
+
+
+def test_rubbish_in_standard_input_has_its_line() -> None:
+    done = aioprocket("sweep", *PATIENT, "-", given="127.1.2.3\n/etc/hosts\n")
+
+    assert done.returncode == 2
+    assert "standard input, line 2: '/etc/hosts' is no address, network or name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["10.0.0.0/8"], "16,777,216 hosts"),
+        (["--rate", "0", "127.0.0.1"], "rate 0"),
+        (["127.0.0.300"], "is no address, network, name or file"),
+        (["-", "127.0.0.1"], "only target"),
+        (["--json", "--alive", "127.0.0.1"], "one of"),
+        (["127.0.0.1", "::1", "-4"], "not of IPv4"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_said_with_status_2(arguments: list[str], words: str) -> None:
+    done = aioprocket("sweep", *arguments)
+
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_terminal_shows_how_far_it_is() -> None:
+    with at_terminal("sweep", "--rate", "200", *PATIENT, "127.1.2.0/26") as terminal:
+        said = terminal.read_to_end()
+
+    assert "probes" in said
+    assert "/64" in said
+    assert "64 probes in " in said

@@ -1,0 +1,99 @@
+"""The command ``aioprocket``, run to its end or until it is interrupted."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted")
+
+PATIENCE = 45.0  # seconds that anything may take on a machine that is busy
+_COMMAND = (sys.executable, "-m", "aioprocket.cli")
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")},
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def aioprocket(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run it to its end, with ``given`` as its standard input."""
+    done = subprocess.run(
+        [*_COMMAND, *arguments],
+        env=_ENVIRONMENT,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def interrupted(*arguments: str, after: str) -> "subprocess.CompletedProcess[str]":
+    """Run it, and press Ctrl-C once it has said ``after`` in a line."""
+    with subprocess.Popen(
+        [*_COMMAND, *arguments],
+        env=_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        said = []
+        for line in running.stdout:
+            said.append(line)
+            if after in line:
+                break
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=PATIENCE)
+    assert "Traceback" not in err, err
+    return subprocess.CompletedProcess(arguments, running.returncode, "".join(said) + out, err)
+
+
+class Terminal:
+    """A program at a terminal of its own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", master: int) -> None:
+        self.process = process
+        self._master = master
+        self.said = ""
+
+    def read_to_end(self) -> str:
+        """All that it says, until it ends."""
+        until = time.monotonic() + PATIENCE
+        with suppress(OSError):  # EIO: whoever had the other end is gone
+            while data := os.read(self._master, 65536):
+                self.said += data.decode("utf-8", "replace")
+                assert time.monotonic() < until, self.said
+        self.process.wait(PATIENCE)
+        return self.said
+
+
+@contextmanager
+def at_terminal(*arguments: str) -> Iterator[Terminal]:
+    """Run it with a terminal of 100 columns for all that it says."""
+    master, slave = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [*_COMMAND, *arguments],
+            env={**_ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        ) as running:
+            os.close(slave)
+            slave = -1
+            try:
+                yield Terminal(running, master)
+            finally:
+                if running.poll() is None:
+                    running.kill()
+    finally:
+        os.close(master)
+        if slave >= 0:
+            os.close(slave)
