@@ -24,7 +24,7 @@
 #include <sys/socket.h>
 
 /* Of a frame: what is before its packet, and where the sender is. */
-enum { SENDER = TPACKET_ALIGN(sizeof(struct tpacket2_hdr)) };
+enum { SENDER = TPACKET_ALIGN((int)sizeof(struct tpacket2_hdr)) };
 
 static struct tpacket2_hdr *
 next_header(const struct frames *frames)
