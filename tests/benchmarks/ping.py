@@ -43,13 +43,13 @@ def run(rig: Rig) -> None:
         links.add_veth("p0", "p1", peer_namespace=network.fd)
         try:
             _connect(network)
+            _one_host(rig)
             for on_other in (False, True):
                 if on_other and not _steer(network):
                     print("RPS cannot be switched on here: the other processor is left out")
                     continue
-                for count in (SOME,) if rig.brief else (MANY, SOME):
+                for count in (SOME,) if rig.brief else (SOME, MANY):
                     _sweeps(rig, count, other=on_other)
-            _one_host(rig)
         finally:
             links.delete_link("p0")
 
