@@ -14,7 +14,7 @@ from .pace import Bucket
 from .settings import Settings, positive, whole
 from .single import PAUSES
 from .source import Source
-from .targets import Target
+from .targets import Target, check_version
 
 __all__ = ("Course", "Pace")
 
@@ -79,6 +79,7 @@ class Course:
     ) -> None:
         self._source = source
         self._pace = pace
+        self._settings = settings
         self._lane_of = lane_of
         self._new_group = new_group
         self._version: Literal[4, 6] = settings.version or 4  # of what was sent last
@@ -169,6 +170,7 @@ class Course:
                 version = _version_of(packed)
             case bytes():
                 version = _version_of(item)
+                check_version(Target("", item), self._settings)
                 if version == self._version:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, _MANY)

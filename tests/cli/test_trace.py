@@ -63,7 +63,7 @@ def test_mtr_without_a_terminal_is_one_table(way: Chain) -> None:
 
 def test_mtr_as_json_has_a_round_per_line_until_ctrl_c(way: Chain) -> None:
     done = interrupted(
-        "mtr", "--json", "-i", "0.05", *PATIENT, way.destination(), after='"reached": true'
+        "mtr", "--json", "-i", "0.05", *PATIENT, way.destination(), after='"reached":true'
     )
 
     last = json.loads(done.stdout.splitlines()[-1])
@@ -122,4 +122,4 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
     assert (found["ip"], found["hwaddr"]) == ("198.51.100.2", "02:00:00:00:00:77")
     assert (done.returncode, text.returncode) == (0, 0)
     assert text.stdout.startswith("198.51.100.2 ")
-    assert "1 hosts on near" in done.stderr
+    assert "1 host on near" in done.stderr

@@ -34,8 +34,8 @@ _SNAPLEN = 65535
 class _Run:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._out = Console(highlight=False)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = Console(highlight=False, emoji=False)
+        self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._tally = Tally()
         self._status = Status(
             self._err,
