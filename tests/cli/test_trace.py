@@ -115,6 +115,8 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
 
         done = aioprocket("scan", "--json", "-W", "3", "near")
         text = aioprocket("scan", "-W", "3", "near", "198.51.100.2/32")
+        # The network's other addresses take half a second each: there is time for Ctrl-C.
+        ended = interrupted("scan", "--rate", "2", "-W", "20", "near", after="198.51.100.2")
     finally:
         links.delete_link("near")
 
@@ -123,3 +125,4 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
     assert (done.returncode, text.returncode) == (0, 0)
     assert text.stdout.startswith("198.51.100.2 ")
     assert "1 host on near" in done.stderr
+    assert "1 host on near" in ended.stderr
