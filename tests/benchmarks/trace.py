@@ -44,9 +44,9 @@ async def _ours(way: Chain, method: str) -> float:
     started = time.perf_counter()
     trace = aioprocket.traceroute(
         way.destination(),
-        method=method,
+        method=method,  # type: ignore[arg-type]
         parallel=48,
-        type="raw",  # type: ignore[arg-type]
+        type="raw",
     )
     hops = [hop async for hop in trace]
     elapsed = time.perf_counter() - started
