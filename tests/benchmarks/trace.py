@@ -45,7 +45,7 @@ async def _ours(way: Chain, method: Method) -> float:
     started = time.perf_counter()
     trace = aioprocket.traceroute(
         way.destination(),
-        method=method,  # type: ignore[arg-type]
+        method=method,
         parallel=48,
         type="raw",
     )
