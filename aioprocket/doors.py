@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from . import arguments, bpf, channels
+from .bounds import whole
 from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
 from .errors import NotPermittedError, SpecError
 from .helper import HelperLike, obtain_directly
@@ -305,8 +306,7 @@ def open_tun(
     Raises:
         What `open` raises.
     """
-    if isinstance(queues, bool) or not isinstance(queues, int) or not 1 <= queues <= MAX_QUEUES:
-        raise SpecError(f"queues {queues!r} is not a number from 1 to {MAX_QUEUES}")
+    whole("queues", queues, 1, MAX_QUEUES)
     first = TunSpec(
         name=name,
         mode=mode,

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Literal
 
 from .._system._native import EchoGroup
+from ..bounds import positive, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
 from .lane import READ, Lane, wait_for_any
 from .pace import Bucket
-from .settings import Settings, positive, whole
+from .settings import Settings
 from .single import PAUSES
 from .source import Source
 from .targets import Target, check_version
@@ -33,7 +34,7 @@ class Pace:
         self._bucket = None
         if rate is not None:
             # What a loop that is late may catch up on: a hundredth of a second's probes.
-            depth = max(1, min(_BATCH, int(positive("rate", rate) / 100)))
+            depth = max(1, min(_BATCH, int(positive("rate", rate, "probes per second") / 100)))
             self._bucket = Bucket(rate, depth, time.monotonic_ns())
         self._blocked_until = 0.0
         self._refusals = 0

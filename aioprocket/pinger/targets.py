@@ -103,7 +103,7 @@ def check(target: Target, settings: Settings) -> None:
     if not settings.broadcast and is_for_many(target.packed):
         raise SpecError(
             f"{target.host or target.address} is an address of many hosts",
-            hint="broadcast=True asks all of them",
+            hint="broadcast=True, or -b, asks all of them",
         )
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.netns
 PROTOCOL = int.from_bytes(ETH_P_LOCAL, "big")
 SMALL = Geometry(block_size=mmap.PAGESIZE, blocks=8, retire_ms=1)
 PER_BLOCK = 20  # frames of 64 bytes that fit into a block of SMALL, and some more
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def number(data: Packet | bytes | memoryview) -> int:
