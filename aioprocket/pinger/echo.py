@@ -12,8 +12,9 @@ from ..spec import IpAddress
 
 __all__ = ("Clock", "Echo", "EchoError", "PingResult")
 
-# Which clocks an RTT was measured by. "kernel": both ends, when the packets left and came;
-# "receive": when the reply came, and the program's clock just before the request was sent;
+# Which clocks an RTT was measured by. "receive": when the reply came by the kernel's timestamp, and
+# the clock as read right before the system call that sent the request, as every `Pinger` does;
+# "kernel": both ends by the kernel, for who gives a table transmit timestamps as well;
 # "program": the program's monotonic clock for both, because the system's clock was set meanwhile.
 Clock = Literal["kernel", "receive", "program"]
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import anyio
 
 from .._system._native import EchoGroup, EchoTable
+from .._system.numbers import IP_RECVERR
 from ..errors import ClosedError
 from ..readiness import Readiness
 from .reports import local_error, quoted_error, read_reports
@@ -39,6 +40,9 @@ class Lane:
         self.version: Literal[4, 6] = version
         raw = sock.type == socket.SOCK_RAW
         self._ping = not raw
+        # What a full queue of an interface throws away, a raw socket of IPv4 is told of (ENOBUFS)
+        # only while it wants to know errors: raw_sendmsg() in net/ipv4/raw.c.
+        self._asks = raw and version == 4
         self.table = EchoTable(
             version, identifier, os.urandom(16), first=first, unchecked=raw and version == 4
         )
@@ -69,7 +73,7 @@ class Lane:
     def send(self, group: EchoGroup, items: list[Any], start: int, sequence: int) -> int:
         """Send probes to the items from ``start`` on; see `EchoTable.send`.
 
-        What this machine refuses to send has its end by that.
+        What this machine refuses to send has its end by that, but for want of room.
 
         Returns:
             The index of the first that was not sent: there is no room now, if ``blocked``, or it is
@@ -78,16 +82,35 @@ class Lane:
         self.check_open()
         table = self.table
         while True:
-            start = table.send(self._fd, group, items, start, sequence)
+            start = self._send_some(group, items, start, sequence)
             number = table.failure
             if start == len(items) or not number or number in _NO_ROOM:
                 return start
             # A ping socket tells of an earlier probe's error at the next call, whichever it is.
             if self._ping and self._read_reports():
                 continue
+            if self._asks and self._send_for_certain(group, items[start], sequence):
+                start += 1
+                continue
+            if (number := table.failure) in _NO_ROOM:
+                return start
             error = local_error(self._sock, number, self._text(items[start]), _HEADER + group.size)
             table.refuse(group, items[start], sequence, error)
             start += 1
+
+    def _send_some(self, group: EchoGroup, items: list[Any], start: int, sequence: int) -> int:
+        if not self._asks:
+            return self.table.send(self._fd, group, items, start, sequence)
+        self._sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        try:
+            return self.table.send(self._fd, group, items, start, sequence)
+        finally:
+            self._sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 0)  # empties the queue as well
+
+    def _send_for_certain(self, group: EchoGroup, item: Any, sequence: int) -> int:
+        """Once more, when no error of another probe or program can be taken for this one's."""
+        self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return self.table.send(self._fd, group, [item], 0, sequence)
 
     def _text(self, item: Any) -> str:
         """Where an item that the table takes goes, in words."""

@@ -51,12 +51,14 @@ class PingerStats(NamedTuple):
 class Pinger:
     """Sends echo requests to any number of hosts by one socket for each version of IP.
 
-    ``async with Pinger() as pinger``. Any number of tasks may use it at once.
+    ``async with Pinger() as pinger``. Any number of tasks may use it at once. Where a queue of this
+    machine is full, probes wait for room. A round trip goes from a look at the clock, right before
+    the system call that sends, to the kernel's timestamp of the reply.
 
     Args:
-        type: ``"dgram"``: the kernel's ping socket. ``"raw"``: a raw socket, by own rights or the
-            helper's. ``"auto"``: a ping socket where net.ipv4.ping_group_range lets this process,
-            else raw.
+        type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
+            full queue threw away: they are lost. ``"raw"``: a raw socket, by own rights or the
+            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
         source: The address that probes come from.
         interface: Send and receive by this interface only.
@@ -256,7 +258,8 @@ class Pinger:
 
         Raises:
             SpecError: The arguments cannot be.
-            ResolutionError: A name has no address: when its turn has come.
+            ResolutionError: A name has no address, or is one of the other version of IP: before
+                anything is sent for a list, tuple or network, else when its turn has come.
             ClosedError: The pinger is closed.
         """
         course = Course(

@@ -10,7 +10,7 @@ import anyio
 
 from ..errors import AioprocketError, SpecError
 from .settings import Settings
-from .targets import Hosts, Network, Target, first_target
+from .targets import Hosts, Network, Target, check_version, first_target
 
 __all__ = ("Source",)
 
@@ -28,6 +28,7 @@ class Source:
 
     Raises:
         SpecError: ``hosts`` is one host.
+        ResolutionError: It is a network of the other version of IP.
     """
 
     def __init__(self, hosts: Hosts, settings: Settings) -> None:
@@ -56,7 +57,8 @@ class Source:
         """The next items, ``count`` at most; none: there are no more.
 
         Raises:
-            ResolutionError: A name of a list or tuple is not known; this is the first call then.
+            ResolutionError: A name of a list or tuple is not known, or an address is of the other
+                version of IP; this is the first call then.
             SpecError: One of them is an address of many hosts.
         """
         if self._sequence is not None:
@@ -76,7 +78,12 @@ class Source:
         self._iterators.append(iter(items))
 
     def push_network(self, network: Network) -> None:
-        """All addresses of a network come next."""
+        """All addresses of a network come next.
+
+        Raises:
+            ResolutionError: They are of the other version of IP.
+        """
+        check_version(network, network.version, self._settings)
         length = network.max_prefixlen // 8
         first = int(network.network_address)
         numbers = range(first, first + network.num_addresses)
@@ -117,10 +124,14 @@ class Source:
                 yield found[0]
 
     async def _with_addresses(self, hosts: Sequence[Any]) -> Sequence[Any]:
-        """The same, with the names looked up: nothing is sent before it is known that they can."""
-        names = [
-            at for at, host in enumerate(hosts) if isinstance(host, str) and not _is_literal(host)
-        ] if not _are_literals(hosts) else []  # fmt: skip
+        """The same, with the names looked up: nothing is sent before it is known that all can."""
+        names = []
+        for at, host in enumerate(hosts[:1] if _are_literals(hosts) else hosts):
+            version = _version_of(host)
+            if version is not None:
+                check_version(host, version, self._settings)
+            elif isinstance(host, str):
+                names.append(at)
         if not names:
             return hosts
         found = list(hosts)
@@ -164,12 +175,14 @@ def _are_literals(hosts: Sequence[Any]) -> bool:
         return False
 
 
-def _is_literal(host: str) -> bool:
+def _version_of(host: Any) -> int | None:
+    """The version of IP of an address or network; None: it is a name, or nothing of these."""
+    if not isinstance(host, str):
+        return getattr(host, "version", None)
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(host).version
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _simple(item: Any) -> Any:

@@ -1,6 +1,7 @@
 """Probes to any number of hosts: a window of them is on its way, the rest waits in its iterator."""
 
 import errno
+import ipaddress
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -169,9 +170,8 @@ class Course:
         match item:
             case Echo(packed=packed) | Target(packed=packed):
                 version = _version_of(packed)
-            case bytes():
-                version = _version_of(item)
-                check_version(Target("", item), self._settings)
+            case bytes() as packed:
+                version = _version_of(packed)
                 if version == self._version:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, _MANY)
@@ -180,6 +180,7 @@ class Course:
                 items = await self._source.targets(self._items[self._at :])
                 self._items, self._at = items or [], 0
                 return
+        check_version(ipaddress.ip_address(packed), version, self._settings)
         self._version = version
 
     async def _enter(self, version: Literal[4, 6]) -> tuple[Lane, EchoGroup]:

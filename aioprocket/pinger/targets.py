@@ -99,7 +99,7 @@ def check(target: Target, settings: Settings) -> None:
         ResolutionError: An address of the other version.
         SpecError: A broadcast or multicast address, without the flag for it.
     """
-    check_version(target, settings)
+    check_version(target.host or target.address, target.version, settings)
     if not settings.broadcast and is_for_many(target.packed):
         raise SpecError(
             f"{target.host or target.address} is an address of many hosts",
@@ -107,17 +107,18 @@ def check(target: Target, settings: Settings) -> None:
         )
 
 
-def check_version(target: Target, settings: Settings) -> None:
-    """Refuse an address of the version that a pinger does not ask.
+def check_version(host: Host | Network, version: int, settings: Settings) -> None:
+    """Refuse an address of a version of IP that a pinger with these settings does not ask.
 
     Raises:
-        ResolutionError: It is one.
+        ResolutionError: It is of the other version.
     """
-    if settings.version not in (None, target.version):
-        host = target.host or str(target.address)
-        raise ResolutionError(
-            f"{host} is an address of IPv{target.version}, not of IPv{settings.version}", host=host
-        )
+    if settings.version in (None, version):
+        return
+    what = "a network" if isinstance(host, Network) else "an address"
+    raise ResolutionError(
+        f"{host} is {what} of IPv{version}, not of IPv{settings.version}", host=str(host)
+    )
 
 
 def is_for_many(packed: bytes) -> bool:

@@ -5,7 +5,8 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -114,6 +115,57 @@ async def test_name_in_a_list_is_looked_up_before_anything_is_sent() -> None:
             await anext(sweep)
 
         assert pinger.stats() == (0, 0, 0, 0, 0, 0)
+
+
+def requests_sent() -> int:
+    """By this machine's counters, of both versions."""
+    old, new = Path("/proc/net/snmp").read_text(), Path("/proc/net/snmp6").read_text()
+    names, values = (line.split() for line in old.splitlines() if line.startswith("Icmp:"))
+    echoes = next(line for line in new.splitlines() if line.startswith("Icmp6OutEchos "))
+    return int(values[names.index("OutEchos")]) + int(echoes.split()[1])
+
+
+@pytest.mark.parametrize(
+    ("family", "hosts", "words"),
+    [
+        (4, ["127.0.0.1", "::1"], "::1 is an address of IPv6, not of IPv4"),
+        (6, ["127.0.0.1", "127.0.0.2"], "127.0.0.1 is an address of IPv4, not of IPv6"),
+        (6, ["::1", "127.0.0.2"], "127.0.0.2 is an address of IPv4, not of IPv6"),
+        (4, (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")), "::1 is an address"),
+        (4, ["127.0.0.1", ipaddress.ip_network("::/126")], "::/126 is a network of IPv6, not of"),
+    ],
+)
+async def test_list_with_an_address_of_the_other_version_is_refused_before_anything_is_sent(
+    family: Literal[4, 6], hosts: Any, words: str
+) -> None:
+    async with Pinger(type="raw", family=family) as pinger:
+        before = requests_sent()
+        with pytest.raises(ResolutionError, match=words):
+            await anext(pinger.sweep(hosts))
+        with pytest.raises(ResolutionError, match=words):
+            await anext(aiter(pinger.monitor(hosts)))
+
+        assert requests_sent() == before
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["127.0.0.1", "::1"],
+        [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")],
+        [ipaddress.ip_address("127.0.0.1"), b"\0" * 15 + b"\1"],
+        [ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128")],
+    ],
+)
+async def test_address_of_the_other_version_ends_an_iterator(hosts: list[Any]) -> None:
+    async with Pinger(type="raw", family=4) as pinger:
+        with pytest.raises(ResolutionError, match=r"^::1.* of IPv6, not of IPv4"):
+            await answered(pinger, iter(hosts))
+
+
+def test_network_of_the_other_version_is_refused_at_the_call() -> None:
+    with pytest.raises(ResolutionError, match="a network of IPv6"):
+        Pinger(family=4).sweep(ipaddress.ip_network("::/64"))
 
 
 @pytest.mark.parametrize(
