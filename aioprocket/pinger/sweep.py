@@ -1,6 +1,7 @@
 """Probes to any number of hosts: a window of them is on its way, the rest waits in its iterator."""
 
 import errno
+import ipaddress
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,7 +15,7 @@ from .pace import Bucket
 from .settings import Settings, positive, whole
 from .single import PAUSES
 from .source import Source
-from .targets import Target
+from .targets import Target, check
 
 __all__ = ("Course", "Pace")
 
@@ -81,6 +82,7 @@ class Course:
         self._pace = pace
         self._lane_of = lane_of
         self._new_group = new_group
+        self._settings = settings
         self._version: Literal[4, 6] = settings.version or 4  # of what was sent last
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
         self._items: list[Any] = []  # what is to be sent next, from _at on
@@ -164,11 +166,12 @@ class Course:
     async def _understand(self) -> None:
         """The next item is none that the lane's table takes."""
         item = self._items[self._at]
+        packed: bytes
         match item:
             case Echo(packed=packed) | Target(packed=packed):
                 version = _version_of(packed)
-            case bytes():
-                version = _version_of(item)
+            case bytes(packed):
+                version = _version_of(packed)
                 if version == self._version:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, _MANY)
@@ -177,6 +180,8 @@ class Course:
                 items = await self._source.targets(self._items[self._at :])
                 self._items, self._at = items or [], 0
                 return
+        if self._settings.version not in (None, version):
+            check(Target(str(ipaddress.ip_address(packed)), packed), self._settings)
         self._version = version
 
     async def _enter(self, version: Literal[4, 6]) -> tuple[Lane, EchoGroup]:
