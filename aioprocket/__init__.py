@@ -5,7 +5,10 @@ read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `
 session with the privileged program that opens many descriptors.
 """
 
-from . import bpf, pcapng
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import bpf
 from .channels import (
     Channel,
     DeviceChannel,
@@ -53,35 +56,9 @@ from .errors import (
     WireError,
 )
 from .helper import Helper, helper_path
-from .neighbours import (
-    HostTime,
-    Neighbour,
-    Scan,
-    address_mask,
-    arp,
-    icmp_timestamp,
-    ndp,
-    scan,
-    vendor,
-)
 from .opening import Door
 from .packet import Batch, Packet
-from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
 from .spec import Fanout
-from .tracer import (
-    Answer,
-    Hop,
-    HopStatistics,
-    MtuLimit,
-    PathMtu,
-    PathWatch,
-    Snapshot,
-    Trace,
-    mtr,
-    path_mtu,
-    traceroute,
-)
-from .wire.icmp_extensions import MplsLabel
 
 __all__ = (
     "ActiveModeError",
@@ -162,3 +139,76 @@ __all__ = (
     "traceroute",
     "vendor",
 )
+
+if TYPE_CHECKING:
+    from . import pcapng
+    from .neighbours import (
+        HostTime,
+        Neighbour,
+        address_mask,
+        arp,
+        icmp_timestamp,
+        ndp,
+        vendor,
+    )
+    from .neighbours.scan import Scan, scan
+    from .pinger import Echo, EchoError, HostWindow, Monitor, Pinger, PingerStats, PingResult, ping
+    from .tracer import (
+        Answer,
+        Hop,
+        HopStatistics,
+        MtuLimit,
+        PathMtu,
+        PathWatch,
+        Snapshot,
+        Trace,
+        mtr,
+        traceroute,
+    )
+    from .tracer.path_mtu import path_mtu
+    from .wire.icmp_extensions import MplsLabel
+else:
+    # The tools are loaded when the first name of theirs is asked for: together they take longer
+    # than all that a program with one socket needs.
+    _LATER = {
+        "HostTime": "neighbours",
+        "Neighbour": "neighbours",
+        "Scan": "neighbours",
+        "address_mask": "neighbours",
+        "arp": "neighbours",
+        "icmp_timestamp": "neighbours",
+        "ndp": "neighbours",
+        "scan": "neighbours",
+        "vendor": "neighbours",
+        "Echo": "pinger",
+        "EchoError": "pinger",
+        "HostWindow": "pinger",
+        "Monitor": "pinger",
+        "Pinger": "pinger",
+        "PingerStats": "pinger",
+        "PingResult": "pinger",
+        "ping": "pinger",
+        "Answer": "tracer",
+        "Hop": "tracer",
+        "HopStatistics": "tracer",
+        "MtuLimit": "tracer",
+        "PathMtu": "tracer",
+        "PathWatch": "tracer",
+        "Snapshot": "tracer",
+        "Trace": "tracer",
+        "mtr": "tracer",
+        "path_mtu": "tracer",
+        "traceroute": "tracer",
+        "MplsLabel": "wire.icmp_extensions",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name == "pcapng":
+            return import_module(".pcapng", __name__)  # which binds it here
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
+from .bounds import whole
 from .bpf import FilterLike, Program, View, program_for
 from .errors import SpecError
 from .names import family_number, protocol_number, type_number
@@ -84,9 +85,7 @@ def read_packets(count: int) -> int:
     Raises:
         SpecError: It is no whole number from 1.
     """
-    if isinstance(count, int) and not isinstance(count, bool) and count >= 1:
-        return count
-    raise SpecError(f"read_packets {count!r} is not a whole number from 1")
+    return whole("read_packets", count, 1)
 
 
 def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from . import arguments, bpf, channels
+from .bounds import whole
 from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
 from .errors import NotPermittedError, SpecError
 from .helper import HelperLike, obtain_directly
@@ -158,12 +159,15 @@ def open_packet(
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
         ring: Receive through memory that the kernel shares (TPACKET_V3): no system call and no copy
-            for a packet. False: by system calls, up to 64 packets each. A forked child cannot read
-            its parent's ring (``EBADF``), and leaves it alone when it closes the channel.
+            for a packet. False: by system calls, up to 64 packets each; there is no
+            ``latency="throughput"`` then. A forked child cannot read its parent's ring
+            (``EBADF``), and leaves it alone when it closes the channel.
         latency: How long a packet may wait for others to be handed over with. ``"balanced"``: 1
             ms, or until 1/64 of the ring is full; 8 MiB: some 800 packets of 64 bytes, or 80 of
-            1500. ``"throughput"``: 10 ms, or 1/32; 32 MiB: 6,500 or 650. ``"low"``: not at all; the
-            kernel's ring knows no such thing, so this one is read by system calls.
+            1500. ``"throughput"``: 10 ms, or 1/32; 32 MiB: 6,500 or 650. ``"low"``: not at all, in
+            2 MiB of frames with room for 1,982 bytes, or for ``snaplen`` if that is less
+            (TPACKET_V2). A packet that is larger, as GRO makes them, is read by a system call; if
+            the socket's queue has no room for it, it is cut, and ``truncated``.
         fanout: Share the packets with other sockets: a `Fanout`, or the number of a group that
             shares them out by their flows.
         snaplen: Bytes kept of each packet. With a ring a smaller one leaves room for more packets.
@@ -302,8 +306,7 @@ def open_tun(
     Raises:
         What `open` raises.
     """
-    if isinstance(queues, bool) or not isinstance(queues, int) or not 1 <= queues <= MAX_QUEUES:
-        raise SpecError(f"queues {queues!r} is not a number from 1 to {MAX_QUEUES}")
+    whole("queues", queues, 1, MAX_QUEUES)
     first = TunSpec(
         name=name,
         mode=mode,

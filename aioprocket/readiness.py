@@ -117,8 +117,8 @@ class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid", "_tick",
-        "_trio_waits", "_unpollable", "_waiter",
+        "_callback", "_called", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid",
+        "_tick", "_trio_waits", "_unpollable", "_waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -133,6 +133,7 @@ class _Gate:
         self._epoll: select.epoll | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._callback: Callable[[], None] | None = None
+        self._called: Callable[[], None] | None = None  # by the loop, of which this is a handler
         self._tick: asyncio.Handle | None = None
         self._waiter: _Wakeup | None = None
         self._trio_waits = False
@@ -173,7 +174,7 @@ class _Gate:
         if loop is None:
             await self._wait_trio(epoll)
             return
-        self._arm(loop)
+        self._arm(loop, self._fire)
         self._waiter = _Wakeup(loop)
         try:
             await self._waiter
@@ -192,21 +193,23 @@ class _Gate:
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        self._open()
+        epoll = self._open()
         self._callback = callback
-        self._arm(loop)
+        # The loop calls a subscriber without anybody in between.
+        self._arm(loop, self._fire if epoll is None else callback)
 
     def unsubscribe(self) -> None:
         self._callback = None
         self._disarm()
 
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _arm(self, loop: asyncio.AbstractEventLoop, called: Callable[[], None]) -> None:
         self._idle = 0
-        if self._loop is loop:
+        if self._loop is loop and self._called == called:
             return
         self._disarm()
+        self._called = called
         if self._epoll is not None:
-            loop.add_reader(self._epoll.fileno(), self._fire)
+            loop.add_reader(self._epoll.fileno(), called)
         else:
             self._tick = loop.call_soon(self._fire_again)
         self._loop = loop

@@ -278,6 +278,11 @@ class PacketSpec:
         _flags(self, "promiscuous", "allmulti", "ring", "qdisc_bypass")
         if self.latency not in get_args(Latency):
             raise SpecError(f"latency {self.latency!r} is none of {', '.join(get_args(Latency))}")
+        if self.latency == "throughput" and not self.ring:
+            raise SpecError(
+                'latency "throughput" is that of a ring, and ring=False wants none',
+                hint="leave one of the two out; read by system calls, packets are there at once",
+            )
         if self.fanout is not None and not isinstance(self.fanout, Fanout):
             raise SpecError(f"fanout {self.fanout!r} is no Fanout", hint="or its group: a number")
         if (self.promiscuous or self.allmulti) and self.interface is None:

@@ -10,6 +10,18 @@
 #include <string.h>
 
 static int
+read_link_sender(struct receiver *self, struct packet *packet,
+		 const struct sockaddr_ll *link)
+{
+	packet->address.packet = *link;
+	packet->ifindex = link->sll_ifindex;
+	packet->direction = (uint8_t)packet_direction(link->sll_pkttype);
+	packet->ifname =
+		ifnames_get(&self->ifnames, self->fd, link->sll_ifindex);
+	return packet->ifname == NULL ? -1 : 0;
+}
+
+static int
 read_sender(struct receiver *self, struct packet *packet,
 	    const struct msghdr *message)
 {
@@ -24,18 +36,11 @@ read_sender(struct receiver *self, struct packet *packet,
 		atomic_init(&packet->addr, addr);
 		return addr == NULL ? -1 : 0;
 	}
+	if (name->sa_family == AF_PACKET)
+		return read_link_sender(self, packet, message->msg_name);
 	if (length > sizeof(packet->address))
 		length = sizeof(packet->address);
 	memcpy(&packet->address, name, length);
-	if (name->sa_family == AF_PACKET) {
-		const struct sockaddr_ll *link = &packet->address.packet;
-
-		packet->ifindex = link->sll_ifindex;
-		packet->direction = (uint8_t)packet_direction(link->sll_pkttype);
-		packet->ifname = ifnames_get(
-			&self->ifnames, self->fd, link->sll_ifindex);
-		return packet->ifname == NULL ? -1 : 0;
-	}
 	return 0;
 }
 
@@ -114,6 +119,36 @@ batch_packet(struct receiver *self, struct mmsghdr *slot)
 	}
 	packet->truncated = packet->wire_len > (size_t)PyBytes_Size(data) ||
 			    (message->msg_flags & MSG_TRUNC) != 0;
+	count(self, data, packet->truncated);
+	return (PyObject *)packet;
+}
+
+/* The packet of a frame that shows so many bytes of it; NULL with an exception. */
+PyObject *
+batch_frame(struct receiver *self, const struct tpacket2_hdr *header,
+	    const struct sockaddr_ll *sender, size_t length)
+{
+	size_t held = length < self->size ? length : self->size;
+	PyObject *data = PyBytes_FromStringAndSize(
+		(const char *)header + header->tp_mac, (Py_ssize_t)held);
+	struct packet *packet;
+
+	if (data == NULL)
+		return NULL;
+	packet = packet_new(self->state->packet_type, data);
+	if (packet == NULL)
+		return NULL;
+	if (read_link_sender(self, packet, sender) < 0) {
+		Py_DECREF(packet);
+		return NULL;
+	}
+	packet->timestamp_ns =
+		(int64_t)header->tp_sec * 1000000000 + header->tp_nsec;
+	packet->wire_len = header->tp_len > held ? header->tp_len
+						 : (uint32_t)held;
+	packet->truncated = packet->wire_len > held;
+	control_read_vlan(packet, header->tp_status, header->tp_vlan_tci,
+			  header->tp_vlan_tpid);
 	count(self, data, packet->truncated);
 	return (PyObject *)packet;
 }

@@ -4,6 +4,8 @@
 
 #include "receiver.h"
 
+#include <linux/if_packet.h>
+
 PyObject *batch_list(struct receiver *self, struct mmsghdr *messages,
 		     int filled);
 int batch_append(struct receiver *self, PyObject *packets,
@@ -11,6 +13,8 @@ int batch_append(struct receiver *self, PyObject *packets,
 PyObject *batch_packet(struct receiver *self, struct mmsghdr *slot);
 PyObject *batch_datagram(struct receiver *self, struct mmsghdr *slot,
 			 PyObject **addr);
+PyObject *batch_frame(struct receiver *self, const struct tpacket2_hdr *header,
+		      const struct sockaddr_ll *sender, size_t length);
 void batch_discard(struct mmsghdr *slot, struct mmsghdr *end);
 
 #endif

@@ -52,6 +52,18 @@ read_timestamp(struct cmsghdr *item, struct packet *packet)
 	return true;
 }
 
+/* A tag that the kernel took out of the frame, if it did. */
+void
+control_read_vlan(struct packet *packet, uint32_t status, uint16_t tci,
+		  uint16_t tpid)
+{
+	if ((status & TP_STATUS_VLAN_VALID) == 0)
+		return;
+	packet->vlan_tci = tci;
+	packet->vlan_tpid = (status & TP_STATUS_VLAN_TPID_VALID) ? tpid
+								 : ETH_P_8021Q;
+}
+
 static bool
 read_auxdata(struct cmsghdr *item, struct packet *packet)
 {
@@ -62,12 +74,8 @@ read_auxdata(struct cmsghdr *item, struct packet *packet)
 	/* Unlike MSG_TRUNC's length, it counts what a filter cut off, too. */
 	if (aux.tp_len > packet->wire_len)
 		packet->wire_len = aux.tp_len;
-	if (aux.tp_status & TP_STATUS_VLAN_VALID) {
-		packet->vlan_tci = aux.tp_vlan_tci;
-		packet->vlan_tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID
-					    ? aux.tp_vlan_tpid
-					    : ETH_P_8021Q;
-	}
+	control_read_vlan(packet, aux.tp_status, aux.tp_vlan_tci,
+			  aux.tp_vlan_tpid);
 	return true;
 }
 
@@ -218,6 +226,33 @@ control_skim(struct msghdr *message, size_t wire_len, struct overflow *overflow)
 			wire_len = aux.tp_len;
 	}
 	return wire_len;
+}
+
+/* The messages that recvmsg(2) would have brought of a frame in a ring. */
+void
+control_write(struct msghdr *message, const struct tpacket2_hdr *header)
+{
+	struct tpacket_auxdata aux = {
+		.tp_status = header->tp_status,
+		.tp_len = header->tp_len,
+		.tp_vlan_tci = header->tp_vlan_tci,
+		.tp_vlan_tpid = header->tp_vlan_tpid,
+	};
+	int64_t time[2] = {header->tp_sec, header->tp_nsec};
+	struct cmsghdr *item = message->msg_control;
+
+	message->msg_controllen =
+		CMSG_SPACE(sizeof(time)) + CMSG_SPACE(sizeof(aux));
+	item->cmsg_level = SOL_SOCKET;
+	item->cmsg_type = TIMESTAMPNS_NEW;
+	item->cmsg_len = CMSG_LEN(sizeof(time));
+	memcpy(CMSG_DATA(item), time, sizeof(time));
+	item = (struct cmsghdr *)((unsigned char *)item +
+				  CMSG_SPACE(sizeof(time)));
+	item->cmsg_level = SOL_PACKET;
+	item->cmsg_type = PACKET_AUXDATA;
+	item->cmsg_len = CMSG_LEN(sizeof(aux));
+	memcpy(CMSG_DATA(item), &aux, sizeof(aux));
 }
 
 /*

@@ -4,6 +4,7 @@
 
 #include "packet.h"
 
+#include <linux/if_packet.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 
@@ -25,6 +26,9 @@ int control_read(struct msghdr *message, struct packet *packet,
 		 struct overflow *overflow, struct last_ancdata *last);
 size_t control_skim(struct msghdr *message, size_t wire_len,
 		    struct overflow *overflow);
+void control_read_vlan(struct packet *packet, uint32_t status, uint16_t tci,
+		       uint16_t tpid);
+void control_write(struct msghdr *message, const struct tpacket2_hdr *header);
 void control_close_descriptors(struct msghdr *message);
 
 #endif

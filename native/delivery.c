@@ -98,6 +98,16 @@ static PyMemberDef delivery_members[] = {
 	{"calling", T_BOOL, offsetof(struct delivery, calling), READONLY,
 	 "Whether the callback is being called, or raised what ended the last "
 	 "dispatch."},
+	{"wakeups", T_ULONGLONG, offsetof(struct delivery, wakeups), 0,
+	 "How often something was said to be there."},
+	{"unlooked", T_INT, offsetof(struct delivery, unlooked), 0,
+	 "How many of the last of these did not look for errors."},
+	{"found", T_BOOL, offsetof(struct delivery, found), 0,
+	 "Whether the last read found packets."},
+	{"wary", T_BOOL, offsetof(struct delivery, wary), 0,
+	 "Whether there is more to look after than packets."},
+	{"delivering", T_BOOL, offsetof(struct delivery, delivering), 0,
+	 "Whether a turn of reading goes on."},
 	{NULL, 0, 0, 0, NULL},
 };
 

@@ -25,6 +25,11 @@ struct delivery {
 	char interrupted;
 	char calling;
 	struct flight *flight;	/* NULL but during a dispatch() */
+	unsigned long long wakeups;
+	int unlooked;
+	char found;
+	char wary;
+	char delivering;
 };
 
 int delivery_land(struct delivery *self);

@@ -10,6 +10,7 @@
 #include "batch.h"
 #include "delivery.h"
 #include "fill.h"
+#include "frames.h"
 #include "packet.h"
 #include "receiver.h"
 
@@ -188,6 +189,36 @@ count_slots(const struct turn *turn)
 	return wanted < SCRATCH_SLOTS ? (int)wanted : SCRATCH_SLOTS;
 }
 
+static bool
+are_frames_there(const struct turn *turn)
+{
+	const struct receiver *receiver = turn->receiver;
+
+	return receiver->frames != NULL && !turn->datagrams &&
+	       frames_next_is_whole(receiver->frames);
+}
+
+/*
+ * Out of shared memory, one by one: what is not delivered stays there.  As
+ * deliver_some().
+ */
+static int
+deliver_frames(struct turn *turn)
+{
+	struct receiver *receiver = turn->receiver;
+
+	while (may_go_on(turn)) {
+		if (call_with_packet(turn, frames_take(receiver)) < 0)
+			return -1;
+		/* A callback may close the channel. */
+		if (receiver->frames == NULL || !frames_is_next(receiver->frames))
+			return 0;
+		if (!are_frames_there(turn))
+			return 1;
+	}
+	return 1;
+}
+
 /* One system call: whether there may be more, -1 with an exception. */
 static int
 deliver_some(struct turn *turn)
@@ -225,7 +256,8 @@ deliver(struct turn *turn)
 	if (receiver->failure != NO_FAILURE && turn->left == budget)
 		return fill_settle(receiver) < 0 ? -1 : 0;
 	while (more > 0 && receiver->failure == NO_FAILURE && may_go_on(turn))
-		more = deliver_some(turn);
+		more = are_frames_there(turn) ? deliver_frames(turn)
+					      : deliver_some(turn);
 	if (more < 0)
 		return -1;
 	/* An error that packets came before is the next call's, as in receive(). */
@@ -234,6 +266,34 @@ deliver(struct turn *turn)
 	if (receiver->failure == EAGAIN || receiver->failure == EINTR)
 		receiver->failure = NO_FAILURE;
 	return 0;
+}
+
+int
+receiver_dispatch(struct receiver *receiver, struct delivery *delivery,
+		  PyObject *callback, Py_ssize_t budget, bool datagrams,
+		  int64_t nanoseconds)
+{
+	int64_t now = monotonic_ns();
+	struct turn turn = {
+		.receiver = receiver,
+		.delivery = delivery,
+		.callback = callback,
+		.datagrams = datagrams,
+		.left = budget,
+		.ends = now + nanoseconds,
+		.looked = now,
+		.stride = 1,
+		/* The first time after a packet, if there is any time. */
+		.until_look = nanoseconds > 0 ? 3 : 1,
+	};
+
+	if (delivery->flight != NULL) {
+		PyErr_SetString(PyExc_RuntimeError, "within a dispatch");
+		return -1;
+	}
+	delivery->interrupted = 0;
+	delivery->calling = 0;
+	return deliver(&turn);
 }
 
 const char dispatch_doc[] =
@@ -258,27 +318,17 @@ const char dispatch_doc[] =
 PyObject *
 dispatch(PyObject *op, PyObject *args)
 {
-	struct turn turn = {.receiver = (struct receiver *)op};
-	PyTypeObject *type = turn.receiver->state->delivery_type;
-	int datagrams, failed;
+	struct receiver *receiver = (struct receiver *)op;
+	PyObject *delivery, *callback;
+	Py_ssize_t budget;
+	int datagrams;
 	long long nanoseconds;
 
-	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch", type, &turn.delivery,
-			      &turn.callback, &turn.left, &datagrams,
-			      &nanoseconds))
-		return NULL;
-	if (turn.delivery->flight != NULL) {
-		PyErr_SetString(PyExc_RuntimeError, "within a dispatch");
-		return NULL;
-	}
-	turn.datagrams = datagrams != 0;
-	turn.looked = monotonic_ns();
-	turn.ends = turn.looked + nanoseconds;
-	turn.stride = 1;
-	turn.delivery->interrupted = 0;
-	turn.delivery->calling = 0;
-	failed = deliver(&turn);
-	if (failed < 0)
+	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch",
+			      receiver->state->delivery_type, &delivery,
+			      &callback, &budget, &datagrams, &nanoseconds) ||
+	    receiver_dispatch(receiver, (struct delivery *)delivery, callback,
+			      budget, datagrams != 0, nanoseconds) < 0)
 		return NULL;
 	Py_RETURN_NONE;
 }

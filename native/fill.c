@@ -9,6 +9,7 @@
  */
 #include "fill.h"
 
+#include "frames.h"
 #include "vnet.h"
 
 #include <errno.h>
@@ -88,6 +89,8 @@ fill_from_device(struct receiver *self, struct scratch *scratch, int wanted)
 int
 fill(struct receiver *self, struct scratch *scratch, int wanted)
 {
+	if (self->frames != NULL)
+		return frames_fill(self, scratch, wanted);
 	return self->is_socket ? fill_from_socket(self, scratch, wanted)
 			       : fill_from_device(self, scratch, wanted);
 }

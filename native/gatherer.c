@@ -14,14 +14,6 @@
 
 enum { GATHERED = 64 };
 
-struct gatherer {
-	PyObject_HEAD
-	struct sender *sender;
-	PyObject *otherwise;
-	PyObject *items;	/* list of (data, addr) */
-	char open;
-};
-
 static bool
 is_plain(struct gatherer *self, PyObject *addr)
 {

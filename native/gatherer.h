@@ -5,6 +5,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+struct gatherer {
+	PyObject_HEAD
+	struct sender *sender;
+	PyObject *otherwise;
+	PyObject *items;	/* list of (data, addr) */
+	char open;
+};
+
 extern PyType_Spec gatherer_spec;
 
 #endif

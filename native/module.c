@@ -20,6 +20,7 @@
 #include "receiver.h"
 #include "ring.h"
 #include "sender.h"
+#include "wakeup.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -112,6 +113,7 @@ module_exec(PyObject *module)
 	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
 	    add_type(module, &sender_spec, true, &state->sender_type) < 0 ||
 	    add_type(module, &gatherer_spec, true, &state->gatherer_type) < 0 ||
+	    add_type(module, &wakeup_spec, true, &state->wakeup_type) < 0 ||
 	    add_type(module, &echo_spec, true, &state->echo_type) < 0 ||
 	    add_type(module, &echo_group_spec, true, &state->echo_group_type) < 0 ||
 	    add_type(module, &echo_table_spec, true, &state->echo_table_type) < 0 ||
@@ -128,6 +130,8 @@ module_exec(PyObject *module)
 	state->timestamp_ns = PyUnicode_InternFromString("timestamp_ns");
 	if (state->receive_slowly == NULL || state->next_slowly == NULL ||
 	    state->data == NULL || state->timestamp_ns == NULL)
+		return -1;
+	if (PyModule_AddIntConstant(module, "UNLOOKED", WAKEUP_UNLOOKED) < 0)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
 	if (match_args == NULL)
@@ -153,6 +157,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->column_type);
 	Py_VISIT(state->sender_type);
 	Py_VISIT(state->gatherer_type);
+	Py_VISIT(state->wakeup_type);
 	Py_VISIT(state->echo_type);
 	Py_VISIT(state->echo_group_type);
 	Py_VISIT(state->echo_table_type);
@@ -177,6 +182,7 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->column_type);
 	Py_CLEAR(state->sender_type);
 	Py_CLEAR(state->gatherer_type);
+	Py_CLEAR(state->wakeup_type);
 	Py_CLEAR(state->echo_type);
 	Py_CLEAR(state->echo_group_type);
 	Py_CLEAR(state->echo_table_type);

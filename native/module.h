@@ -14,6 +14,7 @@ struct module_state {
 	PyTypeObject *receiver_type;
 	PyTypeObject *sender_type;
 	PyTypeObject *gatherer_type;
+	PyTypeObject *wakeup_type;
 	PyTypeObject *echo_type;
 	PyTypeObject *echo_group_type;
 	PyTypeObject *echo_table_type;

@@ -11,6 +11,7 @@
 #include "batch.h"
 #include "dispatch.h"
 #include "fill.h"
+#include "frames.h"
 #include "vnet.h"
 
 #include <errno.h>
@@ -172,18 +173,36 @@ prepare_device(struct receiver *self)
 	return 0;
 }
 
+static int
+prepare_frames(struct receiver *self, Py_ssize_t frame_size, Py_ssize_t frames)
+{
+	if (frame_size < FRAMES_SMALLEST || frame_size % TPACKET_ALIGNMENT != 0 ||
+	    frames > UINT32_MAX || frames > PY_SSIZE_T_MAX / frame_size) {
+		PyErr_Format(PyExc_ValueError, "no ring has %zd frames of %zd",
+			     frames, frame_size);
+		return -1;
+	}
+	self->frames = frames_map(self->fd, (size_t)frame_size, (size_t)frames);
+	if (self->frames == NULL) {
+		PyErr_SetFromErrno(PyExc_OSError);
+		return -1;
+	}
+	return 0;
+}
+
 static PyObject *
 receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"fd", "size", "socket", "skip_ip_header",
-				"header", NULL};
-	Py_ssize_t size = DEFAULT_SIZE, header = 0;
+				"header", "frame_size", "frames", NULL};
+	Py_ssize_t size = DEFAULT_SIZE, header = 0, frame_size = 0, frames = 0;
 	int fd, is_socket = 1, skip_ip_header = 0;
 	struct receiver *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$nppn:Receiver",
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$nppnnn:Receiver",
 					 names, &fd, &size, &is_socket,
-					 &skip_ip_header, &header) ||
+					 &skip_ip_header, &header, &frame_size,
+					 &frames) ||
 	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (size < 1 || size > SCRATCH_MAX_SIZE) {
@@ -200,7 +219,8 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->header = (size_t)header;
 	self->typical = 1;
 	self->skip_ip_header = skip_ip_header != 0;
-	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0) {
+	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0 ||
+	    (frames > 0 && prepare_frames(self, frame_size, frames) < 0)) {
 		Py_DECREF(self);
 		return NULL;
 	}
@@ -213,6 +233,7 @@ receiver_dealloc(PyObject *op)
 	struct receiver *self = (struct receiver *)op;
 	PyTypeObject *type = Py_TYPE(op);
 
+	frames_unmap(self->frames);
 	Py_XDECREF(self->last_ancdata.ancdata);
 	ifnames_free(self->ifnames);
 	senders_free(self->senders);
@@ -231,8 +252,42 @@ get_overflow(PyObject *op, void *closure)
 	return PyLong_FromUnsignedLong(self->overflow.total);
 }
 
+static PyObject *
+get_queued(PyObject *op, void *closure)
+{
+	struct receiver *self = (struct receiver *)op;
+
+	(void)closure;
+	return PyLong_FromUnsignedLongLong(
+		self->frames == NULL ? 0 : frames_queued(self->frames));
+}
+
+static PyObject *
+receiver_forget(PyObject *op, PyObject *unused)
+{
+	struct receiver *self = (struct receiver *)op;
+
+	(void)unused;
+	if (self->frames != NULL)
+		frames_forget(self->frames);
+	Py_RETURN_NONE;
+}
+
+static PyObject *
+receiver_close(PyObject *op, PyObject *unused)
+{
+	struct receiver *self = (struct receiver *)op;
+
+	(void)unused;
+	frames_unmap(self->frames);
+	self->frames = NULL;
+	self->fd = -1;
+	Py_RETURN_NONE;
+}
+
 static char receiver_doc[] =
-"Receiver(fd, *, size=65535, socket=True, skip_ip_header=False, header=0)\n"
+"Receiver(fd, *, size=65535, socket=True, skip_ip_header=False, header=0,\n"
+"         frame_size=0, frames=0)\n"
 "--\n"
 "\n"
 "Packets from a descriptor that belongs to somebody else.\n"
@@ -246,9 +301,14 @@ static char receiver_doc[] =
 "        of a device: 10 to 64, or 0. A checksum that it leaves open is\n"
 "        filled in; of a packet larger than one on the wire (GSO) the header\n"
 "        is kept in ancdata as (SOL_PACKET, PACKET_VNET_HDR, 10 bytes).\n"
+"    frame_size: Bytes of a frame, as the ring of a packet socket was made.\n"
+"    frames: How many it has (TPACKET_V2); 0: it has none, and packets are read\n"
+"        by system calls.\n"
 "\n"
 "Raises:\n"
-"    OSError: The descriptor is not open, or not a socket.\n"
+"    OSError: The descriptor is not open, or not a socket. ``ENOMEM``: there is\n"
+"        no room to map the ring. ``EBADF``, from a method: it is closed, or of\n"
+"        a ring, and this is a fork of the process that made it.\n"
 "    ValueError: A size out of bounds, or a device that would block.";
 
 static char receive_doc[] =
@@ -280,12 +340,19 @@ static PyGetSetDef receiver_getset[] = {
 	{"overflow", get_overflow, NULL,
 	 "Packets that the socket's queue had to drop, modulo 2**32, as of the "
 	 "last packet that told (SO_RXQ_OVFL); None until one does.", NULL},
+	{"queued", get_queued, NULL,
+	 "Bytes that waiting packets take in the ring; 0 without one.", NULL},
 	{NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef receiver_methods[] = {
 	{"receive", receiver_receive, METH_O, receive_doc},
 	{"dispatch", dispatch, METH_VARARGS, dispatch_doc},
+	{"forget", receiver_forget, METH_NOARGS,
+	 "forget($self, /)\n--\n\nThrow away what waits in the ring; nothing may "
+	 "come meanwhile."},
+	{"close", receiver_close, METH_NOARGS,
+	 "close($self, /)\n--\n\nUnmap the ring, before its socket is closed."},
 	{NULL, NULL, 0, NULL},
 };
 

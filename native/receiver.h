@@ -27,6 +27,7 @@ struct receiver {
 	unsigned long long truncated;
 	struct overflow overflow;
 	struct last_ancdata last_ancdata;
+	struct frames *frames;		/* NULL: by system calls */
 	struct ifnames *ifnames;	/* NULL until needed */
 	struct senders *senders;	/* as well */
 };

@@ -54,7 +54,7 @@ ring_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->state = PyType_GetModuleState(type);
 	self->fd = fd;
-	self->pid = getpid();
+	self->process = lineage_here();
 	self->block_size = (size_t)block_size;
 	self->blocks = (uint32_t)blocks;
 	self->snaplen = snaplen;
@@ -146,7 +146,7 @@ method_forget(PyObject *op, PyObject *unused)
 
 	(void)unused;
 	BEGIN(op);
-	if (self->slabs != NULL && getpid() == self->pid)
+	if (self->slabs != NULL && lineage_here() == self->process)
 		ring_forget(self);
 	END();
 	Py_RETURN_NONE;

@@ -5,18 +5,17 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "lineage.h"
 #include "module.h"
 #include "ring_walk.h"
 #include "slab.h"
-
-#include <sys/types.h>
 
 /* A TPACKET_V3 ring of a packet socket that belongs to somebody else. */
 struct ring {
 	PyObject_HEAD
 	struct module_state *state;
 	int fd;			/* -1: closed */
-	pid_t pid;		/* in a fork the ring is the parent's */
+	uint64_t process;	/* in a fork the ring is the parent's */
 	size_t block_size;
 	uint32_t blocks;
 	uint32_t snaplen;

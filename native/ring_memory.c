@@ -183,7 +183,7 @@ ring_release(struct ring *ring, struct slab *slab)
 	struct tpacket_hdr_v1 *header = block_header(slab);
 
 	slab->taken = false;
-	if (getpid() != ring->pid)
+	if (lineage_here() != ring->process)
 		return;
 	/* What ring_forget() reads of a block that is not begun. */
 	header->num_pkts = 0;
@@ -329,7 +329,7 @@ find_nothing(struct ring *ring, bool tell)
 int
 ring_open_block(struct ring *ring, bool tell)
 {
-	if (ring->slabs == NULL || getpid() != ring->pid) {
+	if (ring->slabs == NULL || lineage_here() != ring->process) {
 		errno = EBADF;
 		PyErr_SetFromErrno(PyExc_OSError);
 		return -1;

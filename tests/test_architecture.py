@@ -14,7 +14,7 @@ PACKAGE = ROOT / "aioprocket"
 # and from lower rows. Groups of one row do not know each other.
 ROWS = (
     ("errors",),
-    ("names",),
+    ("names", "bounds"),
     ("spec",),
     ("wire", "bpf"),
     ("dissect",),

@@ -133,6 +133,8 @@ class Receiver:
         socket: bool = True,
         skip_ip_header: bool = False,
         header: int = 0,
+        frame_size: int = 0,
+        frames: int = 0,
     ) -> Receiver: ...
     @property
     def packets(self) -> int: ...
@@ -143,6 +145,10 @@ class Receiver:
     @property
     def overflow(self) -> int | None: ...
     def receive(self, count: SupportsIndex, /) -> list[Packet]: ...
+    @property
+    def queued(self) -> int: ...
+    def forget(self) -> None: ...
+    def close(self) -> None: ...
     def dispatch(
         self,
         delivery: Delivery,
@@ -174,6 +180,11 @@ class Delivery:
     def interrupted(self) -> bool: ...
     @property
     def calling(self) -> bool: ...
+    wakeups: int
+    unlooked: int
+    found: bool
+    wary: bool
+    delivering: bool
     def interrupt(self) -> None: ...
 
 @final
@@ -207,6 +218,23 @@ class Gatherer:
     def gather(self, data: object, addr: object, /) -> bool: ...
     def take(self) -> tuple[tuple[bytes, Any], ...]: ...
     def __len__(self) -> int: ...
+
+UNLOOKED: Final[int]
+
+@final
+class Wakeup:
+    def __new__(
+        cls,
+        source: Receiver | Ring,
+        delivery: Delivery,
+        gatherer: Gatherer,
+        otherwise: Callable[[], None],
+        settle: Callable[[BaseException | None], None],
+        budget: int,
+        nanoseconds: int,
+    ) -> Wakeup: ...
+    def run(self) -> None: ...
+    def choose(self, protocol: object, method: str | None, datagrams: bool, /) -> None: ...
 
 @final
 class Echo:

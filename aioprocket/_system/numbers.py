@@ -20,6 +20,7 @@ __all__ = (
     "SK_MEMINFO_DROPS",
     "SK_MEMINFO_VARS",
     "SOL_PACKET",
+    "TPACKET_V2",
     "TPACKET_V3",
     "FanoutFlag",
     "FanoutMode",
@@ -73,6 +74,7 @@ class PacketOption(IntEnum):
     DROP_MEMBERSHIP = 2
     RX_RING = 5
     STATISTICS = 6
+    COPY_THRESH = 7
     AUXDATA = 8
     VERSION = 10
     FANOUT = 18
@@ -83,7 +85,8 @@ class PacketOption(IntEnum):
     IGNORE_OUTGOING = 23
 
 
-TPACKET_V3: Final = 2  # linux/if_packet.h
+TPACKET_V2: Final = 1  # linux/if_packet.h
+TPACKET_V3: Final = 2  # as well
 
 
 class FanoutMode(IntEnum):

@@ -1,9 +1,12 @@
-"""The memory-mapped ring of a packet socket (TPACKET_V3), and fanout groups.
+"""The memory-mapped rings of a packet socket (TPACKET_V3, TPACKET_V2), and fanout groups.
 
-A ring is blocks of one size that the kernel fills one after the other. It hands a block over when
-it is full, or when a packet has waited in it for the retire time. A block that was handed over with
-one packet in it is as much out of the kernel's hands as a full one: so how long a reader may stand
-still is the number of blocks times the retire time, however little comes.
+A ring of version 3 is blocks of one size that the kernel fills one after the other. It hands a
+block over when it is full, or when a packet has waited in it for the retire time. A block that was
+handed over with one packet in it is as much out of the kernel's hands as a full one: so how long a
+reader may stand still is the number of blocks times the retire time, however little comes.
+
+A ring of version 2 is frames, one for each packet, which is seen there at once. A packet that is
+larger is shown by its beginning, and is in the socket's own queue as well if that has room.
 
 Source: packet(7), Documentation/networking/packet_mmap.rst.
 """
@@ -17,9 +20,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..spec import Fanout, Instruction, Latency
-from .numbers import SOL_PACKET, TPACKET_V3, FanoutFlag, FanoutMode, PacketOption
+from .numbers import SOL_PACKET, TPACKET_V2, TPACKET_V3, FanoutFlag, FanoutMode, PacketOption
 
-__all__ = ("Geometry", "fanout_group", "join_fanout", "make_ring", "ring_geometry", "unmake_ring")
+__all__ = (
+    "FrameGeometry",
+    "Geometry",
+    "fanout_group",
+    "frame_geometry",
+    "join_fanout",
+    "make_frames",
+    "make_ring",
+    "ring_geometry",
+    "unmake_ring",
+)
 
 _REQUEST: Final = struct.Struct("@7I")  # struct tpacket_req3, linux/if_packet.h
 _PROGRAM: Final = struct.Struct("@HP")  # struct sock_fprog, linux/filter.h
@@ -31,6 +44,13 @@ _OVERHEAD: Final = 256
 _LARGEST_BLOCK: Final = 2 << 20
 # Any that divides all block sizes: a packet of TPACKET_V3 takes what it needs, and no frame.
 _FRAME: Final = 2048
+
+_FRAMES_REQUEST: Final = struct.Struct("@4I")  # struct tpacket_req, linux/if_packet.h
+_FRAMES_SIZE: Final = 2 << 20  # bytes that are asked for if nobody says how many
+# Memory that the kernel finds in one piece without trouble, and every size of a frame divides it.
+_FRAMES_BLOCK: Final = 32 << 10
+_SMALLEST_FRAME: Final = 256
+_LARGEST_FRAME: Final = 2048  # room for 1,982 bytes: a full Ethernet frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +99,39 @@ def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     frames = geometry.block_size // _FRAME * geometry.blocks
     request = _REQUEST.pack(
         geometry.block_size, geometry.blocks, _FRAME, frames, geometry.retire_ms, 0, 0
+    )
+    sock.setsockopt(SOL_PACKET, PacketOption.RX_RING, request)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameGeometry:
+    """A ring of version 2: ``frames`` of ``frame_size`` bytes each."""
+
+    frame_size: int
+    frames: int
+
+    @property
+    def size(self) -> int:
+        """All of it, in bytes of memory that cannot be swapped."""
+        return self.frame_size * self.frames
+
+
+def frame_geometry(snaplen: int, size: int | None) -> FrameGeometry:
+    """Frames for ``snaplen`` bytes or a full Ethernet frame; ``size`` bytes or a few less."""
+    frame = _SMALLEST_FRAME
+    while frame < min(snaplen + _OVERHEAD // 2, _LARGEST_FRAME):
+        frame *= 2
+    blocks = max(1, (_FRAMES_SIZE if size is None else size) // _FRAMES_BLOCK)
+    return FrameGeometry(frame, blocks * (_FRAMES_BLOCK // frame))
+
+
+def make_frames(sock: socket.socket, geometry: FrameGeometry) -> None:
+    """As `make_ring`, of version 2."""
+    sock.setsockopt(SOL_PACKET, PacketOption.VERSION, TPACKET_V2)
+    # Whether, and not from which size on: tpacket_rcv in net/packet/af_packet.c.
+    sock.setsockopt(SOL_PACKET, PacketOption.COPY_THRESH, 1)
+    request = _FRAMES_REQUEST.pack(
+        _FRAMES_BLOCK, geometry.size // _FRAMES_BLOCK, geometry.frame_size, geometry.frames
     )
     sock.setsockopt(SOL_PACKET, PacketOption.RX_RING, request)
 

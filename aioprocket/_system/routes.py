@@ -4,33 +4,26 @@ Of the calling thread's namespace. Source: rtnetlink(7), RTM_GETROUTE.
 """
 
 import ipaddress
-import os
 import socket
 import struct
 from typing import Final, NamedTuple
 
+from .netlink import DUMP, HEADER, ask, attribute, attributes
+
 __all__ = ("Route", "interface_networks", "route_to")
 
-_HEADER: Final = struct.Struct("@IHHII")  # struct nlmsghdr
 _ROUTE: Final = struct.Struct("@BBBBBBBBI")  # struct rtmsg
 _ADDRESS: Final = struct.Struct("@BBBBI")  # struct ifaddrmsg
-_ATTRIBUTE: Final = struct.Struct("@HH")  # struct rtattr
 _INT: Final = struct.Struct("@i")
 
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
-_RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
 _RTM_GETROUTE: Final = 26
-_NLM_F_REQUEST: Final = 0x1
-_NLM_F_DUMP: Final = 0x300
 _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RTA_PREFSRC: Final = 7
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
-_ROOM: Final = 65_536
 
 _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _IpInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -58,11 +51,11 @@ def route_to(address: _IpAddress, ifindex: int = 0) -> Route:
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     packed = address.packed
-    body = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0) + _attribute(_RTA_DST, packed)
+    body = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_DST, packed)
     if ifindex:
-        body += _attribute(_RTA_OIF, _INT.pack(ifindex))
-    (answer,) = _ask(_RTM_GETROUTE, 0, body)
-    found = _attributes(answer[_ROUTE.size :])
+        body += attribute(_RTA_OIF, _INT.pack(ifindex))
+    (answer,) = ask(_RTM_GETROUTE, 0, body)
+    found = attributes(answer[HEADER.size + _ROUTE.size :])
     return Route(
         ifindex=_INT.unpack(found[_RTA_OIF])[0] if _RTA_OIF in found else 0,
         source=_address(found.get(_RTA_PREFSRC)),
@@ -73,9 +66,9 @@ def route_to(address: _IpAddress, ifindex: int = 0) -> Route:
 def interface_networks(ifindex: int) -> list[_IpInterface]:
     """The addresses of an interface, each with its network, in the kernel's order."""
     networks: list[_IpInterface] = []
-    for answer in _ask(_RTM_GETADDR, _NLM_F_DUMP, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-        _, prefix, _, _, index = _ADDRESS.unpack_from(answer)
-        found = _attributes(answer[_ADDRESS.size :])
+    for answer in ask(_RTM_GETADDR, DUMP, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        _, prefix, _, _, index = _ADDRESS.unpack_from(answer, HEADER.size)
+        found = attributes(answer[HEADER.size + _ADDRESS.size :])
         # On a point-to-point link ADDRESS is the peer's; IPv6 has no LOCAL elsewhere.
         address = _address(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS))
         if index == ifindex and address is not None:
@@ -85,43 +78,3 @@ def interface_networks(ifindex: int) -> list[_IpInterface]:
 
 def _address(packed: bytes | None) -> _IpAddress | None:
     return None if packed is None else ipaddress.ip_address(packed)
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if length < _ATTRIBUTE.size:
-            break
-        found.setdefault(kind, data[_ATTRIBUTE.size : length])
-        data = data[(length + 3) & ~3 :]
-    return found
-
-
-def _ask(kind: int, flags: int, body: bytes) -> list[bytes]:
-    """What the kernel answers, message by message, without their headers."""
-    request = _HEADER.pack(_HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, 1, 0) + body
-    answers: list[bytes] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
-        route.sendto(request, (0, 0))
-        while True:
-            # A dump comes piece by piece, each when the one before was read.
-            data, (sender, _) = route.recvfrom(_ROOM, socket.MSG_DONTWAIT)
-            if sender != 0:
-                continue  # not the kernel
-            while len(data) >= _HEADER.size:
-                length, answered, _, _, _ = _HEADER.unpack_from(data)
-                if answered == _NLMSG_DONE:
-                    return answers
-                content = data[_HEADER.size : length]
-                if answered == _NLMSG_ERROR:
-                    (error,) = _INT.unpack_from(content)
-                    raise OSError(-error, os.strerror(-error))
-                answers.append(content)
-                data = data[(length + 3) & ~3 :]
-            if not flags:
-                return answers

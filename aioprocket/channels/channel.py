@@ -171,7 +171,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             tx_packets=outlet.tx_packets,
             tx_bytes=outlet.tx_bytes,
             tx_refused=outlet.tx_refused,
-            wakeups=intake.wakeups,
+            wakeups=intake.machine.delivery.wakeups,
             errors=intake.error_count,
             link_down=intake.times_link_down,
             rx_freezes=self._port.freezes(),

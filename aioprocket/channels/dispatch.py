@@ -9,6 +9,7 @@ import asyncio
 import time
 from typing import Any, Final
 
+from .._system._native import Wakeup
 from .intake import Intake
 from .modes import ReadMachine
 from .protocol import RawProtocol
@@ -29,7 +30,7 @@ class Dispatch:
     """
 
     __slots__ = (
-        "_loop", "_machine", "_method", "budget", "max_budget", "protocol", "transport",
+        "_loop", "_machine", "_method", "_wakeup", "budget", "max_budget", "protocol", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -38,6 +39,7 @@ class Dispatch:
         self._loop = loop
         self._machine = machine
         self.transport: Any = None
+        self._wakeup: Wakeup | None = None
         self.budget = self.max_budget = max_budget
         self.choose(protocol)
 
@@ -52,6 +54,17 @@ class Dispatch:
         if not hasattr(protocol, self._method):
             raise TypeError(f"{protocol!r} has no method that receives packets")
         self.protocol = protocol
+        if self._wakeup is not None:
+            self._instruct(self._wakeup)
+
+    def wake_by(self, wakeup: Wakeup) -> None:
+        """What reads for this protocol from here on, in the ordinary case."""
+        self._wakeup = wakeup
+        self._instruct(wakeup)
+
+    def _instruct(self, wakeup: Wakeup) -> None:
+        method = None if self._method == "packets_received" else self._method
+        wakeup.choose(self.protocol, method, method == "datagram_received")
 
     def call(self, what: str, *arguments: object) -> None:
         """Call a method of the protocol, if it has it; what it raises is the loop's to report."""
@@ -84,11 +97,34 @@ class Dispatch:
             What `Intake.attempt` raises.
         """
         if self._method == "packets_received":
-            ended = self._deliver_whole(intake)
-        else:
-            self._deliver_each(intake)
-            ended = self._machine.ended()
-        if ended:
+            if self._deliver_whole(intake):
+                self.call("passive")
+            return
+        receive = getattr(self.protocol, self._method)
+        try:
+            intake.dispatch(receive, self.budget, self._method == "datagram_received")
+        except Exception as error:
+            if not self._machine.delivery.calling:
+                raise
+            self._blame(self._method, error)
+        if self._machine.ended():
+            self.call("passive")
+
+    def settle(self, intake: Intake, error: BaseException | None) -> None:
+        """What is left to do after a turn that a `Wakeup` took, and that ended with ``error``.
+
+        Raises:
+            What `turn` raises.
+        """
+        if self._machine.delivery.calling and isinstance(error, Exception):
+            self._blame(self._method, error)
+        elif isinstance(error, (OSError, EOFError)):
+            intake.fail(error)
+            self.turn(intake)  # behind the error there may be packets
+            return
+        elif error is not None:
+            raise error
+        if self._machine.ended():
             self.call("passive")
 
     def _deliver_whole(self, intake: Intake) -> bool:
@@ -110,15 +146,6 @@ class Dispatch:
                 break
             del batch  # before the next: a ring holds what somebody has
         return ended
-
-    def _deliver_each(self, intake: Intake) -> None:
-        receive = getattr(self.protocol, self._method)
-        try:
-            intake.dispatch(receive, self.budget, datagrams=self._method == "datagram_received")
-        except Exception as error:
-            if not self._machine.delivery.calling:
-                raise
-            self._blame(self._method, error)
 
 
 def _overrides(protocol: object, name: str) -> bool:

@@ -77,6 +77,11 @@ def send_error(
     elif error.errno == errno.EINVAL and family == socket.AF_PACKET and size < _ETHERNET_HEADER:
         doing = f"send {size} bytes{to}"
         hint = "a frame starts with the header of its link: 14 bytes on Ethernet"
+    elif error.errno == errno.EINVAL and family is None and link is not None:
+        doing = f"send {size} bytes{to}"  # tun_get_user in drivers/net/tun.c
+        hint = "a tun device takes IP packets, version 4 or 6, and a tap device whole frames"
+    elif error.errno == errno.ENODEV and other is not None:
+        hint = "the address of a packet socket starts with the name of an interface: packet(7)"
     elif error.errno == errno.ENXIO and address is None:  # packet(7): not bound to an interface
         hint = _HINTS[errno.EDESTADDRREQ]
     return channel_error(error, doing, place, hint=hint)

@@ -13,6 +13,7 @@ from typing import Final
 
 import anyio
 
+from .._system._native import UNLOOKED
 from ..errors import LinkDownError, errno_text
 from ..packet import Batch, Packet
 from .explain import channel_error, link_error
@@ -21,7 +22,7 @@ from .modes import ReadMachine
 from .port import Port
 from .serve import TURN_SECONDS
 
-__all__ = ("Intake",)
+__all__ = ("TURN_NS", "Intake")
 
 _SOFT: Final = frozenset({
     errno.ENETDOWN,  # the link went down; frames flow again when it is up
@@ -30,10 +31,7 @@ _SOFT: Final = frozenset({
     errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE, errno.EHOSTDOWN,
     errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO, errno.EACCES,
 })  # fmt: skip
-_TURN_NS: Final = int(TURN_SECONDS * 1e9)
-# Wakeups that find packets before one of them looks for errors as well: to ask epoll takes a system
-# call, and an error that comes alone is looked for at once.
-_UNLOOKED: Final = 16
+TURN_NS: Final = int(TURN_SECONDS * 1e9)
 _INET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
@@ -41,32 +39,58 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_drops_told", "_found", "_link", "_port", "_soft", "_unlooked", "error_count",
-        "extra_bytes", "extra_packets", "extra_truncated", "gone", "link_is_down", "machine",
-        "on_drop", "on_error", "place", "times_link_down", "wakeups",
+        "_drops_told", "_gone", "_link", "_link_is_down", "_on_drop", "_port", "_soft",
+        "error_count", "extra_bytes", "extra_packets", "extra_truncated", "machine", "on_error",
+        "place", "times_link_down",
     )  # fmt: skip
 
     def __init__(self, port: Port, link: Link | None, place: str) -> None:
         self._port = port
         self._link = link
         self.place = place  # what the channel is, in messages
-        self.gone = False  # the interface was removed
-        self._found = False  # packets, since the last look
-        self._unlooked = 0
+        self._gone = False
+        self._link_is_down = False
+        self._on_drop: Callable[[int], object] | None = None
         # To a device and to a stream, whatever goes wrong is the end of it.
         self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
         self.machine = ReadMachine()
         self.on_error: Callable[[OSError], None] | None = None
-        self.on_drop: Callable[[int], object] | None = None
         self._drops_told = 0
-        self.link_is_down = False
         self.error_count = 0
         self.times_link_down = 0
-        self.wakeups = 0
         # What reads past the receiver took, which counts the rest.
         self.extra_packets = 0
         self.extra_bytes = 0
         self.extra_truncated = 0
+
+    # What a wakeup has to look after besides packets.
+
+    @property
+    def gone(self) -> bool:
+        """The interface was removed."""
+        return self._gone
+
+    @property
+    def link_is_down(self) -> bool:
+        """The interface went down, and nobody has seen it up again."""
+        return self._link_is_down
+
+    @property
+    def on_drop(self) -> Callable[[int], object] | None:
+        """Told of the first drop from here on."""
+        return self._on_drop
+
+    @on_drop.setter
+    def on_drop(self, callback: Callable[[int], object] | None) -> None:
+        self._on_drop = callback
+        self._beware()
+
+    def _beware(self, *, link_is_down: bool | None = None, gone: bool | None = None) -> None:
+        if link_is_down is not None:
+            self._link_is_down = link_is_down
+        if gone is not None:
+            self._gone = gone
+        self.machine.delivery.wary = self._gone or self._link_is_down or self._on_drop is not None
 
     @property
     def timed(self) -> bool:
@@ -127,12 +151,12 @@ class Intake:
         return batch
 
     def _note_packets(self) -> None:
-        self._found = True
+        self.machine.delivery.found = True
         # They may be from before it went down: so it is asked.
-        if self.link_is_down and self._link is not None:
-            self.link_is_down = not self._link.up()
+        if self._link_is_down and self._link is not None:
+            self._beware(link_is_down=not self._link.up())
 
-    def dispatch(self, callback: Callable[..., object], budget: int, *, datagrams: bool) -> None:
+    def dispatch(self, callback: Callable[..., object], budget: int, datagrams: bool) -> None:
         """Call back for each packet that the mode lets be delivered now; see `Receiver.dispatch`.
 
         Raises:
@@ -141,27 +165,28 @@ class Intake:
         """
         if self.gone:
             raise self._removed()
-        before = self._port.counters.packets
-        # Twice, because behind an error there may be packets.
-        if not self._dispatch(callback, budget, datagrams):
-            self._dispatch(callback, budget, datagrams)
-        if self._port.counters.packets != before:
+        port, delivery = self._port, self.machine.delivery
+        before = port.counters.packets
+        for _ in range(2):  # behind an error there may be packets
+            try:
+                port.dispatch(delivery, callback, budget, datagrams, TURN_NS)
+                break
+            except (OSError, EOFError) as error:
+                self.fail(error)
+        if port.counters.packets != before:
             self._note_packets()
 
-    def _dispatch(self, callback: Callable[..., object], budget: int, datagrams: bool) -> bool:
-        delivery = self.machine.delivery
-        try:
-            self._port.dispatch(delivery, callback, budget, datagrams, _TURN_NS)
-        except OSError as error:
-            if delivery.calling:
-                raise
-            self.note(error)
-            return False
-        except EOFError:
-            if delivery.calling:
-                raise
+    def fail(self, error: OSError | EOFError) -> None:
+        """Take what ended a dispatch for the news that it is.
+
+        Raises:
+            The error itself, if it is the callback's; what `attempt` raises.
+        """
+        if self.machine.delivery.calling:
+            raise error
+        if isinstance(error, EOFError):
             raise anyio.EndOfStream from None
-        return True
+        self.note(error)
 
     def forget(self) -> None:
         """Throw away what was read and not delivered, as if it had never been read."""
@@ -200,7 +225,9 @@ class Intake:
         return held
 
     def count(self, length: int, *, truncated: bool = False) -> None:
-        """One packet that did not come through the receiver."""
+        """One packet that did not come through the receiver, unless that counts all."""
+        if self._port.counts_all:
+            return
         self.extra_packets += 1
         self.extra_bytes += length
         self.extra_truncated += truncated
@@ -245,7 +272,7 @@ class Intake:
         if link is None:
             self._tell(error)
             return
-        self.link_is_down = True
+        self._beware(link_is_down=True)
         self._tell(link_error(error, "receive", link) or error)
         self.check_link()
 
@@ -254,12 +281,13 @@ class Intake:
 
         It is not asked for while packets come, or seldom: that is a system call.
         """
-        self.wakeups += 1
-        self._unlooked += 1
-        looked = not self._found or self._unlooked >= _UNLOOKED
-        self._found = False
+        delivery = self.machine.delivery
+        delivery.wakeups += 1
+        delivery.unlooked += 1
+        looked = not delivery.found or delivery.unlooked >= UNLOOKED
+        delivery.found = False
         if looked:
-            self._unlooked = 0
+            delivery.unlooked = 0
             if events() & select.EPOLLERR:
                 self.drain_errors()
 
@@ -303,10 +331,10 @@ class Intake:
         Raises:
             LinkDownError: It was.
         """
-        if self.link_is_down and self._link is not None and self._link.gone():
+        if self._link_is_down and self._link is not None and self._link.gone():
             # What came before is still to be delivered.
-            self.gone = not self._port.queued()
-            if self.gone:
+            self._beware(gone=not self._port.queued())
+            if self._gone:
                 raise self._removed()
 
     def _removed(self) -> LinkDownError:

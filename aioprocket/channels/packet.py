@@ -3,20 +3,29 @@
 import errno
 import socket
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from .._system import interfaces, options
 from .._system.descriptor import Opened
 from .._system.numbers import Membership
 from .._system.packet_socket import bind_packet
-from .._system.ring import Geometry, fanout_group, join_fanout, make_ring, ring_geometry
+from .._system.ring import (
+    FrameGeometry,
+    Geometry,
+    fanout_group,
+    frame_geometry,
+    join_fanout,
+    make_frames,
+    make_ring,
+    ring_geometry,
+)
 from ..errors import OpenError, errno_text
 from ..spec import Fanout, PacketSpec, describe
 from .channel import Channel
 from .explain import step_error
 from .link import Link
 from .port import MAX_PACKET, SocketPort
-from .ring import RingPort, cut_by_filter
+from .ring import FramePort, RingPort, cut_by_filter
 
 __all__ = ("PacketChannel", "build_packet")
 
@@ -25,13 +34,17 @@ _ETHERNET: Final = 1
 _RAW_IP: Final = 101
 _IP_PROTOCOLS: Final = {0x0800, 0x86DD}  # ETH_P_IP, ETH_P_IPV6: linux/if_ether.h
 
+_Geometry: TypeAlias = Geometry | FrameGeometry
+
 
 class PacketChannel(Channel):
     """Frames with their link header (type raw), or what is behind it (type dgram)."""
 
     _kind = "packet"
 
-    def __init__(self, port: SocketPort, *, geometry: Geometry | None = None, **facts: Any) -> None:
+    def __init__(
+        self, port: SocketPort, *, geometry: _Geometry | None = None, **facts: Any
+    ) -> None:
         self._protocol: int = port.sock.getsockname()[1]
         self._geometry = geometry
         super().__init__(port, **facts)
@@ -79,7 +92,7 @@ def build_packet(opened: Opened, *, spec: PacketSpec, **facts: Any) -> PacketCha
         if spec.fanout is not None:
             _join(port, spec, spec.fanout)
     except BaseException:
-        if isinstance(port, RingPort):
+        if isinstance(port, RingPort | FramePort):
             port.unmap()
         sock.detach()
         raise
@@ -87,28 +100,32 @@ def build_packet(opened: Opened, *, spec: PacketSpec, **facts: Any) -> PacketCha
     return PacketChannel(port, geometry=geometry, link=link, spec=spec, **facts)
 
 
-def _geometry(spec: PacketSpec) -> Geometry | None:
-    # The kernel hands over no block sooner than after 1 ms. Who cannot wait for that reads the
-    # socket's queue, with up to 64 packets by one call.
-    if not spec.ring or spec.latency == "low":
+def _geometry(spec: PacketSpec) -> _Geometry | None:
+    if not spec.ring:
         return None
+    # The kernel hands over no block sooner than after 1 ms, and every frame at once.
+    if spec.latency == "low":
+        return frame_geometry(spec.snaplen, spec.receive_buffer)
     return ring_geometry(spec.latency, spec.snaplen, spec.receive_buffer)
 
 
-def _port(sock: socket.socket, spec: PacketSpec, geometry: Geometry | None) -> SocketPort:
+def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> SocketPort:
     if geometry is None:
         return SocketPort(sock, size=spec.snaplen)
     try:
         if spec.snaplen < MAX_PACKET and not spec.lock_filter:
             cut = cut_by_filter(spec.filter, spec.snaplen)
             options.attach_filter(sock, cut or ())
+        if isinstance(geometry, FrameGeometry):
+            make_frames(sock, geometry)
+            return FramePort(sock, geometry, snaplen=spec.snaplen)
         make_ring(sock, geometry)
         return RingPort(sock, geometry, snaplen=spec.snaplen)
     except OSError as error:
         raise _ring_error(error, spec, geometry) from error
 
 
-def _ring_error(error: OSError, spec: PacketSpec, geometry: Geometry) -> OpenError:
+def _ring_error(error: OSError, spec: PacketSpec, geometry: _Geometry) -> OpenError:
     number = error.errno or errno.EIO
     hint = ""
     if number == errno.ENOMEM:
@@ -118,19 +135,24 @@ def _ring_error(error: OSError, spec: PacketSpec, geometry: Geometry) -> OpenErr
             "ring=False"
         )
     return OpenError(
-        f"make a ring of {geometry.blocks} blocks of {geometry.block_size} bytes for "
-        f"{describe(spec)}: {errno_text(number)}",
+        f"make a ring of {_parts(geometry)} for {describe(spec)}: {errno_text(number)}",
         errno=number,
         step="ring",
         hint=hint,
     )
 
 
+def _parts(geometry: _Geometry) -> str:
+    if isinstance(geometry, FrameGeometry):
+        return f"{geometry.frames} frames of {geometry.frame_size} bytes"
+    return f"{geometry.blocks} blocks of {geometry.block_size} bytes"
+
+
 def _join(port: SocketPort, spec: PacketSpec, fanout: Fanout) -> None:
     try:
         join_fanout(port.sock, fanout)
         # Until then it received what is the others' as well.
-        if isinstance(port, RingPort):
+        if isinstance(port, RingPort | FramePort):
             port.begin_anew()
         elif not spec.lock_filter:
             options.replace_filter(port.sock, spec.filter)

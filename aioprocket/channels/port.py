@@ -59,6 +59,7 @@ class Port(ABC):
         receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
             will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
+        counts_all: What is read by other ways than these two is in ``counters`` as well.
         timed: An active channel's turn of reading is bounded by time alone, and not by a number of
             packets.
         turn_ns: What a task that receives may take of the loop before others get their turn.
@@ -77,6 +78,7 @@ class Port(ABC):
     stream: bool
     closes_slowly: bool
     timed: bool = False
+    counts_all: bool = False
     turn_ns: int = 500_000
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 

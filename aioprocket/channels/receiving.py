@@ -20,7 +20,8 @@ import anyio
 from anyio.abc import UnreliableObjectReceiveStream
 
 from .._system._native import Reader
-from ..errors import ActiveModeError, BusyError, ClosedError, SpecError
+from ..bounds import whole
+from ..errors import ActiveModeError, BusyError, ClosedError
 from ..packet import Batch, Packet
 from ..readiness import Readiness, checkpoint
 from .batches import Batches
@@ -109,7 +110,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             SpecError: ``max`` is no whole number from 1.
             And what `receive` raises.
         """
-        _require(max, "max", 1)
+        whole("max", max, 1)
         tried = False
         if self._reader.is_free() and not self._machine.backlog:
             try:
@@ -141,7 +142,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             SpecError: ``max`` is no whole number from 1.
         """
         if max is not None:
-            _require(max, "max", 1)
+            whole("max", max, 1)
         return Batches(partial(self._receive_whole, max))
 
     async def _receive_whole(self, max: int | None) -> Batch:
@@ -193,7 +194,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         return data, None if packet is None else packet.addr
 
     async def _recv(self, n: int) -> tuple[bytes, Packet | None]:
-        _require(n, "n", 0)
+        whole("n", n, 0)
         try:
             if self._port.stream:
                 return await self._read(lambda: self._stream(n)), None
@@ -229,8 +230,8 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             SpecError: A size is no whole number from 0.
             And what `receive` raises.
         """
-        _require(bufsize, "bufsize", 0)
-        _require(ancbufsize, "ancbufsize", 0)
+        whole("bufsize", bufsize, 0)
+        whole("ancbufsize", ancbufsize, 0)
         return await self._read(lambda: self._message(bufsize, ancbufsize, flags))
 
     async def serve(
@@ -393,8 +394,3 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             return None
         self._intake.count(len(message[0]), truncated=bool(message[2] & socket.MSG_TRUNC))
         return message
-
-
-def _require(size: int, name: str, least: int) -> None:
-    if not isinstance(size, int) or size < least:
-        raise SpecError(f"{name} {size!r} is not a whole number from {least}")

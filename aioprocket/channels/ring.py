@@ -1,4 +1,7 @@
-"""A packet socket with a ring: what is received lies in memory that the kernel shares."""
+"""Packet sockets with a ring: what is received lies in memory that the kernel shares.
+
+Two rings, two ports: blocks, which wait for company, and frames, which do not.
+"""
 
 import errno
 import os
@@ -6,8 +9,8 @@ import socket
 from typing import Final
 
 from .._system import options
-from .._system._native import Batch, Ring, settle
-from .._system.ring import Geometry, unmake_ring
+from .._system._native import Batch, Receiver, Ring, settle
+from .._system.ring import FrameGeometry, Geometry, unmake_ring
 from ..bpf import Program
 from ..errors import SpecError
 from ..packet import Packet
@@ -15,7 +18,7 @@ from ..spec import Instruction
 from .port import Message, SocketPort
 from .serve import TURN_SECONDS
 
-__all__ = ("RingPort", "cut_by_filter")
+__all__ = ("FramePort", "RingPort", "cut_by_filter")
 
 _RET_K: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
 _WHOLE: Final = 65535
@@ -39,41 +42,30 @@ def cut_by_filter(
     )
 
 
-class RingPort(SocketPort):
-    """A socket whose ring was made as ``geometry`` says, and which is not bound yet."""
+class _MappedPort(SocketPort):
+    """What both rings have in common. Every packet comes through the ring, which counts it."""
 
-    timed = True
-    turn_ns = int(TURN_SECONDS * 1e9)
+    counts_all = True
 
-    def __init__(self, sock: socket.socket, geometry: Geometry, *, snaplen: int) -> None:
+    def __init__(self, sock: socket.socket, ring: Ring | Receiver, *, snaplen: int) -> None:
         super().__init__(sock)
         self._snaplen = snaplen
-        self._ring = Ring(
-            sock.fileno(),
-            block_size=geometry.block_size,
-            blocks=geometry.blocks,
-            snaplen=snaplen,
-        )
-        self.counters = self._ring
-        self.receive = self._ring.receive
-        self.dispatch = self._ring.dispatch
-        self._take = self._ring.take
-
-    def take(self, count: int | None) -> Batch | None:
-        """What is left of one block, at most ``count`` packets."""
-        return self._take(count)
+        self._mapped = ring
+        self.counters = ring
+        self.receive = ring.receive
+        self.dispatch = ring.dispatch
 
     def close(self) -> None:
         """Unmap the ring first: the kernel keeps a socket as long as it is mapped."""
         if self.sock.fileno() >= 0:
             self.dropped()
-            self._ring.close()
+            self._mapped.close()
             self.sock.close()
 
     def detach(self) -> int:
         """Without the ring: what waited in it is lost."""
         self.dropped()
-        self._ring.close()
+        self._mapped.close()
         if os.getpid() == self._pid:
             unmake_ring(self.sock)
         return self.sock.detach()
@@ -101,14 +93,14 @@ class RingPort(SocketPort):
         return packet.data[:bufsize], list(packet.ancdata), cut, packet.addr
 
     def _next(self) -> Packet:
-        packets = self._ring.receive(1)
+        packets = self._mapped.receive(1)
         if not packets:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return packets[0]
 
     def replace_filter(self, program: Program | None) -> None:
         """Also what the ring holds is thrown away."""
-        options.replace_filter(self.sock, self._cut(program), forget=self._ring.forget)
+        options.replace_filter(self.sock, self._cut(program), forget=self._mapped.forget)
 
     def try_filter(self, program: Program) -> None:
         """As it will be attached."""
@@ -120,19 +112,40 @@ class RingPort(SocketPort):
     def begin_anew(self) -> None:
         """Throw away what has come until now. It waits as `options.drain` does."""
         settle()
-        self._ring.forget()
+        self._mapped.forget()
 
     def unmap(self) -> None:
         """Give up the ring, but not the socket."""
-        self._ring.close()
+        self._mapped.close()
+
+    def queued(self) -> int:
+        """In the ring, with the kernel's headers."""
+        return self._mapped.queued
+
+
+class RingPort(_MappedPort):
+    """A socket whose ring of blocks was made as ``geometry`` says, and which is not bound yet."""
+
+    timed = True
+    turn_ns = int(TURN_SECONDS * 1e9)
+
+    def __init__(self, sock: socket.socket, geometry: Geometry, *, snaplen: int) -> None:
+        self._ring = Ring(
+            sock.fileno(),
+            block_size=geometry.block_size,
+            blocks=geometry.blocks,
+            snaplen=snaplen,
+        )
+        self._take = self._ring.take
+        super().__init__(sock, self._ring, snaplen=snaplen)
+
+    def take(self, count: int | None) -> Batch | None:
+        """What is left of one block, at most ``count`` packets."""
+        return self._take(count)
 
     def dropped(self) -> int:
         """With what could not be read because a block was inconsistent: never seen so far."""
         return super().dropped() + self._ring.damaged
-
-    def queued(self) -> int:
-        """In the ring, with the kernel's headers."""
-        return self._ring.queued
 
     def filling(self) -> int:
         """Packets that the kernel has not handed over yet."""
@@ -141,3 +154,13 @@ class RingPort(SocketPort):
     def held(self) -> int:
         """Packets in blocks that the kernel does not have back yet."""
         return self._ring.held
+
+
+class FramePort(_MappedPort):
+    """As `RingPort`, with frames: each packet is there at once."""
+
+    def __init__(self, sock: socket.socket, geometry: FrameGeometry, *, snaplen: int) -> None:
+        ring = Receiver(
+            sock.fileno(), size=snaplen, frame_size=geometry.frame_size, frames=geometry.frames
+        )
+        super().__init__(sock, ring, snaplen=snaplen)

@@ -8,16 +8,18 @@ Per wakeup it reads a bounded number of packets, never more than the mode allows
 import asyncio
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
 
 import anyio
 
+from .._system._native import Wakeup
 from ..errors import ClosedError, LinkDownError
 from ..packet import Batch, Packet
 from .channel import Channel
 from .dispatch import Dispatch
+from .intake import TURN_NS
 from .modes import Mode
 from .port import MAX_PACKET, Address, Data, Message
 from .receiving import LINK_CHECK
@@ -49,7 +51,6 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         dispatch.transport = self
         self._started = False
         self._subscribed = False
-        self._delivering = False
         self._paused = False
         self._closing = False
         self._lost = False
@@ -62,6 +63,11 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._writer = Writer(port, outlet, self._intake, self._readiness, self._buffer)
         # What the method of this name does, without a frame of Python for each packet.
         self.sendto = self._writer.sendto  # type: ignore[method-assign]
+        self._wakeup = Wakeup(
+            port.counters, self._machine.delivery, self._writer.gatherer,
+            self._read, self._settle, dispatch.budget, TURN_NS,
+        )  # fmt: skip
+        dispatch.wake_by(self._wakeup)
         self._writer.on_error = self._tell_error
         self._writer.on_writable = self._on_writable
         self._intake.on_error = self._tell_error
@@ -133,11 +139,11 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _update(self) -> None:
         """Be called back as mode, pause and close want it: absence is the backpressure."""
-        if self._delivering or not self._started:
+        if self._machine.delivery.delivering or not self._started:
             return  # the end of the delivery, or the start, does it once
         wanted = self.is_reading()
         if wanted and not self._subscribed:
-            self._readiness.subscribe(self._on_readable)
+            self._readiness.subscribe(self._wakeup.run)
         elif self._subscribed and not wanted:
             self._readiness.unsubscribe()
         self._subscribed = wanted
@@ -147,15 +153,10 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         if wanted and self._intake.link_is_down and self._link_check is None:
             self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
 
-    def _on_readable(self) -> None:
-        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
-        if self._next_turn is None:
-            self._read(woken=True)
-
     def _on_next_turn(self) -> None:
         self._next_turn = None
         if self.is_reading() and self._machine.backlog:
-            self._read(woken=False)
+            self._read(False)
             if self._next_turn is None and not self._closing:
                 self._next_turn = self._loop.call_soon(self._on_next_turn)
 
@@ -168,13 +169,24 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 self._end(error)
             self._update()
 
-    def _read(self, *, woken: bool) -> None:
-        self._delivering = True
-        self._writer.begin()
+    def _read(self, woken: bool = True) -> None:
+        # In one turn of the loop there is one turn of reading: the backlog's, if there is one.
+        if not (woken and self._next_turn is not None):
+            self._machine.delivery.delivering = self._writer.gatherer.open = True
+            self._attempt(self._take_turn, woken)
+
+    def _take_turn(self, woken: bool) -> None:
+        if woken:
+            self._intake.wake(self._readiness.events)
+        self._dispatch.turn(self._intake)
+
+    def _settle(self, error: BaseException | None) -> None:
+        """What the wakeup could not do in its turn."""
+        self._attempt(self._dispatch.settle, self._intake, error)
+
+    def _attempt(self, turn: Callable[..., None], *arguments: object) -> None:
         try:
-            if woken:
-                self._intake.wake(self._readiness.events)
-            self._dispatch.turn(self._intake)
+            turn(*arguments)
         except anyio.EndOfStream:
             self._end(None)
         except OSError as error:
@@ -183,7 +195,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._fail("read", error)
         finally:
             self._look_for_drops()
-            self._delivering = False
+            self._machine.delivery.delivering = False
             self._send_gathered()
             self._update()
 

@@ -28,6 +28,7 @@ class Writer:
     Attributes:
         accepts: Whether more may come; what is in the buffer is sent all the same.
         buffer: What waits for room.
+        gatherer: While it is ``open``, packets may wait for each other, until `end`.
         sendto: As `send`, but the packet may wait for others until `end`.
         on_error: Told of each packet that cannot be sent.
         on_writable: Called back in the loop while there is room for what is in the buffer; it is
@@ -35,7 +36,7 @@ class Writer:
     """
 
     __slots__ = (
-        "_gatherer", "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "on_error",
+        "_intake", "_outlet", "_port", "_readiness", "accepts", "buffer", "gatherer", "on_error",
         "on_writable", "sendto",
     )  # fmt: skip
 
@@ -50,23 +51,18 @@ class Writer:
         self.accepts = True
         self.on_error: Callable[[OSError], None] = lambda error: None
         self.on_writable: Callable[[], None] = lambda: None
-        self._gatherer = Gatherer(port.sender, self.send)
-        self.sendto = self._gatherer.sendto
-
-    def begin(self) -> None:
-        """From here on, until `end`, packets may wait for each other."""
-        self._gatherer.open = True
-        self._outlet.before_put = self._send_gathered
+        self.gatherer = Gatherer(port.sender, self.send)
+        self.sendto = self.gatherer.sendto
+        outlet.before_put = self._send_gathered
 
     def end(self) -> None:
         """Send what was gathered, and gather no more."""
-        self._gatherer.open = False
-        self._outlet.before_put = None
+        self.gatherer.open = False
         self._send_gathered()
 
     def _send_gathered(self) -> None:
-        if self._gatherer:
-            self._send_items(self._gatherer.take())
+        if self.gatherer:
+            self._send_items(self.gatherer.take())
 
     def size(self) -> int:
         """Bytes that wait for room, as `WriteBuffer.size`."""
@@ -82,7 +78,7 @@ class Writer:
         if not self.accepts:
             return
         self._send_gathered()
-        if self._gatherer.gather(data, address):  # it had no room for it
+        if self.gatherer.gather(data, address):  # it had no room for it
             return
         if not self.buffer:
             try:

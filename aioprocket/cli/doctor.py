@@ -49,7 +49,7 @@ def doctor(
 
 
 def _print(found: tuple[Examined, ...]) -> None:
-    out = Console(highlight=False)
+    out = Console(highlight=False, emoji=False)
     table = Table("way", "", "why", box=None, pad_edge=False)
     for each in found:
         words, style = _WORDS[each.state]

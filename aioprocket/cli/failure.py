@@ -9,9 +9,9 @@ __all__ = ("tell",)
 
 def tell(error: AioprocketError) -> None:
     """Print what went wrong and what can be done about it, to standard error."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     console.print(f"aioprocket: {error}", markup=False)
-    if isinstance(error, FilterError) and error.position is not None:
+    if isinstance(error, FilterError) and error.position is not None and (error.text.isprintable()):
         console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
     if error.hint:
         console.print(error.hint, markup=False)

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .. import bpf, pcapng
-from ..errors import FilterError, WireError
+from ..errors import AioprocketError, WireError
+from .failure import tell
 
 __all__ = ("filter_command",)
 
@@ -39,7 +39,8 @@ def filter_command(
 ) -> None:
     """Print the program that the kernel runs for an expression of pcap-filter(7).
 
-    Status 0; with -r, 1 where nothing in the file matches; 2: the expression is wrong.
+    Status 0; with -r, 1 where nothing in the file matches; 2: an error: a wrong expression, no such
+    file.
 
     Examples:
       aioprocket filter tcp port 80
@@ -53,8 +54,8 @@ def filter_command(
         if file is not None:
             raise typer.Exit(_count(expression, file))
         program = bpf.compile(expression, linktype, snaplen, live=live)
-    except FilterError as error:
-        _show(error)
+    except AioprocketError as error:
+        tell(error)
         raise typer.Exit(2) from None
     typer.echo(_text(program, asm=asm, dump=dump, explain=explain, linktype=linktype))
 
@@ -94,12 +95,3 @@ def _count(expression: str, path: str) -> int:
             typer.echo(f"aioprocket: {path} ends within a packet", err=True)
     typer.echo(f"{matching} of {total} packets match: {octets} bytes")
     return 0 if matching else 1
-
-
-def _show(error: FilterError) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"aioprocket: {error}", markup=False)
-    if error.position is not None and error.text.isprintable():
-        console.print(f"  {error.text}\n  {' ' * error.position}^", markup=False)
-    if error.hint:
-        console.print(error.hint, markup=False)

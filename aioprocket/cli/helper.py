@@ -31,7 +31,7 @@ app = typer.Typer(help="The privileged helper: install, look at, remove.", no_ar
 
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="show the commands, run none")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 @app.command()

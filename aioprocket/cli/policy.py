@@ -42,7 +42,7 @@ _What = Annotated[
 _File = Annotated[Path, typer.Option("--file", help="another file than the helper's")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(highlight=False, emoji=False, soft_wrap=True)
 _ENDS = (
     "This is the first rule: from now on the file alone decides. What is built in (ICMP, packet\n"
     "sockets, ports below 1024 and tun devices for whoever may execute the helper) is over for\n"

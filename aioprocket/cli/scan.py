@@ -67,19 +67,21 @@ def scan(
 async def _run(
     interface: str | None, network: str | None, request: dict[str, Any], as_json: bool
 ) -> int:
-    out = Output(highlight=False, soft_wrap=True)
-    err = Console(stderr=True, highlight=False, soft_wrap=True)
+    out = Output(highlight=False, emoji=False, soft_wrap=True)
+    err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     found = 0
+    hosts = aioprocket.scan(interface, network, **request)
 
     async def work() -> None:
         nonlocal found
-        async with aioprocket.scan(interface, network, **request) as hosts:
+        async with hosts:
             async for neighbour in hosts:
                 found += 1
                 _show(neighbour, out, as_json)
-        err.print(f"{found} hosts on {hosts.interface}, {hosts.sent} questions", markup=False)
 
     await until_signalled(work)
+    number = "1 host" if found == 1 else f"{found} hosts"
+    err.print(f"{number} on {hosts.interface}, {hosts.sent} questions", markup=False)
     return 0 if found else 1
 
 

@@ -8,8 +8,6 @@ The bundled helper came with the package and has no privilege; it is what gets i
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import resources
-from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -40,6 +38,8 @@ def helper_path() -> Path:
     Raises:
         HelperNotFoundError: The package was not built: it is run from its sources.
     """
+    from importlib import resources  # loads more than most programs with a helper need
+
     packaged = resources.files("aioprocket").joinpath(*_BUNDLED[1:])
     for candidate in chain([Path(str(packaged))], _recorded()):
         if candidate.is_file():
@@ -52,6 +52,8 @@ def helper_path() -> Path:
 
 def _recorded() -> Iterator[Path]:
     """Where the installer says it is: an editable install keeps it apart from the sources."""
+    from importlib.metadata import PackageNotFoundError, distribution  # e-mail's parser, too
+
     with suppress(PackageNotFoundError):
         for file in distribution("aioprocket").files or ():
             if file.parts[-3:] == _BUNDLED:

@@ -1,6 +1,5 @@
 """The ways to a helper that ``helper=`` and ``AIOPROCKET_HELPER`` can name."""
 
-import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from .._system.descriptor import Origin
+from ..bounds import seconds
 from ..errors import AioprocketError, HelperNotFoundError, SpecError
 from .broker import connect
 from .diagnose import has_own_capabilities
@@ -87,11 +87,7 @@ def check_timeout(timeout: float) -> float:
     Raises:
         SpecError: It is no number, not finite, or not above zero.
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise SpecError(f"timeout must be a number of seconds, not {timeout!r}")
-    if not (math.isfinite(timeout) and timeout > 0):
-        raise SpecError(f"timeout {timeout!r} is not a finite number of seconds above 0")
-    return timeout
+    return seconds("timeout", timeout)
 
 
 def named_way(command: Command) -> Way:

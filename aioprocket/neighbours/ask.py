@@ -1,9 +1,9 @@
 """One address: which hardware address has it?"""
 
 import ipaddress
-import math
 from typing import Any, Literal
 
+from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..helper import HelperLike
 from ..spec import IpAddress
@@ -121,8 +121,5 @@ def check_patience(timeout: Any, retries: Any) -> None:
     Raises:
         SpecError: It cannot be.
     """
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not number or not math.isfinite(timeout) or timeout <= 0:
-        raise SpecError(f"timeout {timeout!r} is not a number of seconds above 0")
-    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 100:
-        raise SpecError(f"retries {retries!r} is not a whole number from 0 to 100")
+    seconds("timeout", timeout)
+    whole("retries", retries, 0, 100)

@@ -159,7 +159,7 @@ def _by_route(place: Place) -> str:
             f"find the interface that leads to {place.toward}: {errno_text(number)}",
             errno=number,
             step="interface",
-            hint="say which: interface=",
+            hint="name an interface of this network",
         ) from error
     if route.gateway is not None and place.on_link:
         raise SpecError(

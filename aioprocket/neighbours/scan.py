@@ -1,12 +1,12 @@
 """A whole link: who is there?"""
 
 import ipaddress
-import math
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final, Literal, Self
 
+from ..bounds import positive
 from ..errors import SpecError
 from ..helper import HelperLike
 from ..readiness import checkpoint
@@ -59,9 +59,7 @@ def scan(
     wanted = None if network is None else _network(network, family)
     if family not in (None, 4, 6):
         raise SpecError(f"family {family!r} is not 4, 6 or None")
-    good = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not good or not math.isfinite(rate) or rate <= 0:
-        raise SpecError(f"rate {rate!r} is not a number of questions per second above 0")
+    positive("rate", rate, "questions per second")
     check_patience(timeout, retries)
     toward = _ANYWHERE if wanted is None else wanted[0]
     return Scan(

@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import UnreliableObjectReceiveStream
 
+from ..bounds import whole
 from ..channels import Stats
 from ..channels.batches import Batches
 from ..errors import BusyError, ClosedError, SpecError
@@ -237,8 +238,7 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
         Raises:
             What `receive` raises.
         """
-        if not isinstance(max, int) or max < 1:
-            raise SpecError(f"max {max!r} is not a whole number from 1")
+        whole("max", max, 1)
         return await self._hold(lambda: self._some(max))
 
     def batches(self, max: int | None = None) -> AsyncIterator[Batch]:

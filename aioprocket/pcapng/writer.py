@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 import anyio
 import anyio.to_thread
 
+from ..bounds import whole
 from ..channels import Channel
 from ..errors import CaptureError, ClosedError, SpecError
 from ..packet import Batch, Packet
@@ -305,9 +306,7 @@ class Writer:
 
 
 def _check(path: str, snaplen: int, rotation: Rotation | None, queue_bytes: int) -> None:
-    if not isinstance(snaplen, int) or not 1 <= snaplen <= MAX_SNAPLEN:
-        raise SpecError(f"snaplen {snaplen!r} is not a whole number from 1 to {MAX_SNAPLEN}")
-    if not isinstance(queue_bytes, int) or queue_bytes < 1:
-        raise SpecError(f"queue_bytes {queue_bytes!r} is not a whole number from 1")
+    whole("snaplen", snaplen, 1, MAX_SNAPLEN)
+    whole("queue_bytes", queue_bytes, 1)
     if rotation is not None and path == "-":
         raise SpecError("the standard output is one stream: it cannot be rotated")

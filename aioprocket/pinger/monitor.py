@@ -10,11 +10,11 @@ from typing import Final, Literal, NamedTuple
 import anyio
 
 from .._system._native import EchoGroup
+from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..spec import IpAddress
 from .echo import Echo
 from .lane import READ, Lane, wait_for_any
-from .settings import positive, whole
 from .source import Source
 from .targets import Target
 
@@ -118,7 +118,7 @@ class Monitor:
         self._source = source
         self._lane_of = lane_of
         self._new_group = new_group
-        self._interval = positive("interval", interval)
+        self._interval = seconds("interval", interval)
         self._window = whole("window", window, 1)
         self._watched: dict[str, _Watched] = {}
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}

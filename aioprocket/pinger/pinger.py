@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 import anyio
 
 from .._system._native import EchoGroup
+from ..bounds import seconds
 from ..errors import ClosedError
 from ..helper import HelperLike
 from ..spec import IpAddress
@@ -17,7 +18,7 @@ from .echo import Echo, PingResult
 from .lane import Lane
 from .monitor import Monitor
 from .opening import open_socket
-from .settings import Probes, Settings, positive, source_address
+from .settings import Probes, Settings, source_address
 from .single import Plan, probe_one
 from .source import Source
 from .sweep import Course, Pace
@@ -112,7 +113,7 @@ class Pinger:
             helper=helper,
         )
         self._probes = Probes(size=size, pattern=pattern or b"")
-        self._open_timeout = positive("open_timeout", open_timeout)
+        self._open_timeout = seconds("open_timeout", open_timeout)
         self._lanes: dict[int, Lane] = {}
         self._lock: anyio.Lock | None = None
         self._closed = False

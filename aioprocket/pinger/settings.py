@@ -1,15 +1,15 @@
 """What a `Pinger` can be asked for, checked before anything is opened or sent."""
 
 import ipaddress
-import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..helper import HelperLike
 from ..spec import IpAddress
 
-__all__ = ("MAX_SIZE", "Probes", "Settings", "positive", "source_address", "whole")
+__all__ = ("MAX_SIZE", "Probes", "Settings", "source_address")
 
 MAX_SIZE: Final = 65507  # what 65,535 leave beside the headers of IPv4 and ICMP
 _TYPES: Final = ("auto", "dgram", "raw")
@@ -60,37 +60,12 @@ class Probes:
 
     def __post_init__(self) -> None:
         whole("size", self.size, 0, MAX_SIZE)
-        positive("timeout", self.timeout)
+        seconds("timeout", self.timeout)
 
     @property
     def timeout_ns(self) -> int:
         """In nanoseconds."""
         return round(self.timeout * 1e9)
-
-
-def whole(name: str, value: int, least: int, most: int | None = None) -> int:
-    """A whole number within bounds.
-
-    Raises:
-        SpecError: It is none.
-    """
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if is_whole and least <= value and (most is None or value <= most):
-        return value
-    bounds = f"from {least}" if most is None else f"from {least} to {most}"
-    raise SpecError(f"{name} {value!r} is not a whole number {bounds}")
-
-
-def positive(name: str, value: float, *, zero: bool = False) -> float:
-    """A finite number above 0.
-
-    Raises:
-        SpecError: It is none; 0 is fine with ``zero``.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and (value > 0 or (zero and value == 0)) and math.isfinite(value):
-        return value
-    raise SpecError(f"{name} {value!r} is not a number {'from' if zero else 'above'} 0")
 
 
 def source_address(source: str | IpAddress | None) -> IpAddress | None:

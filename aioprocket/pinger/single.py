@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from .._system._native import EchoGroup
+from ..bounds import positive, seconds, whole
 from ..errors import SpecError
 from ..readiness import checkpoint
 from .echo import Echo
 from .lane import Lane
-from .settings import positive, whole
 from .targets import Target
 
 __all__ = ("PAUSES", "Plan", "probe_one")
@@ -41,11 +41,11 @@ class Plan:
     def __post_init__(self) -> None:
         if self.count is not None:
             whole("count", self.count, 1)
-        positive("interval", self.interval, zero=True)
+        seconds("interval", self.interval, zero=True)
         if positive("jitter", self.jitter, zero=True) > 1:
             raise SpecError(f"jitter {self.jitter!r} is more than the whole interval")
         if self.deadline is not None:
-            positive("deadline", self.deadline)
+            seconds("deadline", self.deadline)
 
     def gap(self) -> float:
         """Seconds until the next probe."""

@@ -1,21 +1,21 @@
 """Probes to any number of hosts: a window of them is on its way, the rest waits in its iterator."""
 
 import errno
-import ipaddress
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Literal
 
 from .._system._native import EchoGroup
+from ..bounds import positive, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
 from .lane import READ, Lane, wait_for_any
 from .pace import Bucket
-from .settings import Settings, positive, whole
+from .settings import Settings
 from .single import PAUSES
 from .source import Source
-from .targets import Target, check
+from .targets import Target, check_version
 
 __all__ = ("Course", "Pace")
 
@@ -33,7 +33,7 @@ class Pace:
         self._bucket = None
         if rate is not None:
             # What a loop that is late may catch up on: a hundredth of a second's probes.
-            depth = max(1, min(_BATCH, int(positive("rate", rate) / 100)))
+            depth = max(1, min(_BATCH, int(positive("rate", rate, "probes per second") / 100)))
             self._bucket = Bucket(rate, depth, time.monotonic_ns())
         self._blocked_until = 0.0
         self._refusals = 0
@@ -80,9 +80,9 @@ class Course:
     ) -> None:
         self._source = source
         self._pace = pace
+        self._settings = settings
         self._lane_of = lane_of
         self._new_group = new_group
-        self._settings = settings
         self._version: Literal[4, 6] = settings.version or 4  # of what was sent last
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
         self._items: list[Any] = []  # what is to be sent next, from _at on
@@ -166,12 +166,12 @@ class Course:
     async def _understand(self) -> None:
         """The next item is none that the lane's table takes."""
         item = self._items[self._at]
-        packed: bytes
         match item:
             case Echo(packed=packed) | Target(packed=packed):
                 version = _version_of(packed)
-            case bytes(packed):
-                version = _version_of(packed)
+            case bytes():
+                version = _version_of(item)
+                check_version(Target("", item), self._settings)
                 if version == self._version:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, _MANY)
@@ -180,8 +180,6 @@ class Course:
                 items = await self._source.targets(self._items[self._at :])
                 self._items, self._at = items or [], 0
                 return
-        if self._settings.version not in (None, version):
-            check(Target(str(ipaddress.ip_address(packed)), packed), self._settings)
         self._version = version
 
     async def _enter(self, version: Literal[4, 6]) -> tuple[Lane, EchoGroup]:

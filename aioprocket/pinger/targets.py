@@ -10,7 +10,17 @@ from ..resolve import resolve_host
 from ..spec import IpAddress
 from .settings import Settings
 
-__all__ = ("Host", "Hosts", "Network", "Target", "check", "first_target", "is_for_many", "literal")
+__all__ = (
+    "Host",
+    "Hosts",
+    "Network",
+    "Target",
+    "check",
+    "check_version",
+    "first_target",
+    "is_for_many",
+    "literal",
+)
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Host: TypeAlias = str | IpAddress
@@ -89,15 +99,24 @@ def check(target: Target, settings: Settings) -> None:
         ResolutionError: An address of the other version.
         SpecError: A broadcast or multicast address, without the flag for it.
     """
-    if settings.version not in (None, target.version):
-        raise ResolutionError(
-            f"{target.host} is an address of IPv{target.version}, not of IPv{settings.version}",
-            host=target.host,
-        )
+    check_version(target, settings)
     if not settings.broadcast and is_for_many(target.packed):
         raise SpecError(
             f"{target.host or target.address} is an address of many hosts",
-            hint="broadcast=True asks all of them",
+            hint="broadcast=True, or -b, asks all of them",
+        )
+
+
+def check_version(target: Target, settings: Settings) -> None:
+    """Refuse an address of the version that a pinger does not ask.
+
+    Raises:
+        ResolutionError: It is one.
+    """
+    if settings.version not in (None, target.version):
+        host = target.host or str(target.address)
+        raise ResolutionError(
+            f"{host} is an address of IPv{target.version}, not of IPv{settings.version}", host=host
         )
 
 

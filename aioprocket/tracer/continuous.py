@@ -3,13 +3,14 @@
 import time
 from typing import Any, Final, Literal, Self
 
+from ..bounds import seconds, whole
 from ..helper import HelperLike
 from ..readiness import checkpoint
 from ..resolve import resolve_host
 from ..spec import IpAddress
 from .flow import Method
 from .opening import open_prober
-from .request import Flavour, TraceRequest, seconds, whole
+from .request import Flavour, TraceRequest
 from .walk import Walk
 from .watch import Snapshot, Watch
 

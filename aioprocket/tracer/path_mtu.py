@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ..bounds import whole
 from ..errors import ChannelError
 from ..helper import HelperLike
 from ..resolve import resolve_host
@@ -13,7 +14,7 @@ from ..wire.icmp import ErrorKind
 from .arrival import Arrival
 from .opening import open_prober
 from .prober import Prober
-from .request import Flavour, TraceRequest, whole
+from .request import Flavour, TraceRequest
 from .search import LEAST, MtuSearch
 
 __all__ = ("MtuLimit", "PathMtu", "path_mtu")

@@ -1,15 +1,15 @@
 """What can be asked of a trace: checked before anything is opened or sent."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
+from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..helper import HelperLike
 from ..spec import IpAddress
 from .flow import LEAST_SIZE, Method
 
-__all__ = ("Flavour", "TraceRequest", "seconds", "whole")
+__all__ = ("Flavour", "TraceRequest")
 
 Flavour = Literal["auto", "raw", "dgram"]
 
@@ -21,28 +21,6 @@ _DEFAULT_SIZE: Final = 60
 _IPV6_MORE: Final = 20  # by which its header is longer
 _MAX_SIZE: Final = 65_535
 _MAX_PARALLEL: Final = 4096
-
-
-def whole(name: str, value: Any, least: int, most: int) -> int:
-    """A whole number within its bounds.
-
-    Raises:
-        SpecError: It is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise SpecError(f"{name} {value!r} is not a whole number from {least} to {most}")
-    return value
-
-
-def seconds(name: str, value: Any) -> None:
-    """Check that it is a finite number above 0.
-
-    Raises:
-        SpecError: It is not.
-    """
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value <= 0:
-        raise SpecError(f"{name} {value!r} is not a number of seconds above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

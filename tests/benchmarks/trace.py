@@ -7,6 +7,7 @@ import time
 from statistics import median
 
 import aioprocket
+from aioprocket.tracer.flow import Method
 from lab.chain import Chain, chain
 
 from .figures import heading, row, within
@@ -17,7 +18,7 @@ BOUND = 1.25  # Python, against a C program that has to start
 
 # The same probes, and as many at a time; names are not looked up.
 THEIRS = ("traceroute", "-n", "-q", "3", "-N", "48", "-w", "1")
-METHODS = {"icmp": "-I", "udp": "-U", "tcp": "-T"}
+METHODS: dict[Method, str] = {"icmp": "-I", "udp": "-U", "tcp": "-T"}
 
 
 def run() -> None:
@@ -30,7 +31,7 @@ def run() -> None:
             row(f"{method}, aioprocket", f"{ours * 1e3:.2f}", *verdict)
 
 
-def _interleaved(way: Chain, method: str, option: str) -> tuple[float, float]:
+def _interleaved(way: Chain, method: Method, option: str) -> tuple[float, float]:
     installed = shutil.which("traceroute") is not None
     ours, theirs = [], []
     for _ in range(ROUNDS):
@@ -40,13 +41,13 @@ def _interleaved(way: Chain, method: str, option: str) -> tuple[float, float]:
     return median(ours), median(theirs) if theirs else 0.0
 
 
-async def _ours(way: Chain, method: str) -> float:
+async def _ours(way: Chain, method: Method) -> float:
     started = time.perf_counter()
     trace = aioprocket.traceroute(
         way.destination(),
         method=method,
         parallel=48,
-        type="raw",  # type: ignore[arg-type]
+        type="raw",
     )
     hops = [hop async for hop in trace]
     elapsed = time.perf_counter() - started

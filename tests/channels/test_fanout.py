@@ -11,8 +11,10 @@ from channels.rig import cable, number, open_packet
 pytestmark = pytest.mark.netns
 
 
-def members(ifname: str, fanout: Fanout, count: int = 2) -> list[PacketChannel]:
-    return [open_packet(ifname, ring=True, fanout=fanout) for _ in range(count)]
+def members(
+    ifname: str, fanout: Fanout, count: int = 2, latency: str = "balanced"
+) -> list[PacketChannel]:
+    return [open_packet(ifname, ring=True, latency=latency, fanout=fanout) for _ in range(count)]
 
 
 def shares(channels: list[PacketChannel], total: int) -> list[list[int]]:
@@ -30,11 +32,12 @@ def shares(channels: list[PacketChannel], total: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("mode", ["lb", "hash", "cpu", "rollover", "rnd", "qm", "cbpf"])
-def test_a_group_shares_packets_out(veth: tuple[str, str], mode: Any) -> None:
+@pytest.mark.parametrize("latency", ["balanced", "low"])
+def test_a_group_shares_packets_out(veth: tuple[str, str], mode: Any, latency: str) -> None:
     # The packet's number decides, at offset 0: a program of fanout sees what is behind the header.
     program = ((0x20, 0, 0, 0), (0x16, 0, 0, 0)) if mode == "cbpf" else None
     with cable(veth) as wire:
-        channels = members(veth[1], Fanout(7, mode, program=program))
+        channels = members(veth[1], Fanout(7, mode, program=program), latency=latency)
         try:
             wire.send(*range(100))
             got = shares(channels, 100)

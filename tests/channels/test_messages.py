@@ -196,3 +196,20 @@ async def test_a_channel_says_who_gave_the_descriptor() -> None:
         assert channel.get_extra_info("origin") == "direct"
     with pair() as (channel, _):
         assert channel.get_extra_info("origin") == "adopted"
+
+
+@pytest.mark.anyio
+async def test_what_is_no_packet_of_a_device_is_told_what_one_is() -> None:
+    with tap() as wire:
+        for data in (b"", b"x"):
+            with pytest.raises(ChannelError, match=rf"send {len(data)} bytes .*EINVAL") as raised:
+                await wire.channel.send(data)
+            assert "whole frames" in raised.value.hint
+
+
+@pytest.mark.anyio
+async def test_an_ip_address_is_none_of_a_packet_socket(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        with pytest.raises(ChannelError, match="ENODEV") as raised:
+            await wire.channel.sendto(frame(1), ("192.0.2.1", 80))
+        assert "name of an interface" in raised.value.hint

@@ -138,5 +138,5 @@ def test_other_faults_are_told_without_a_traceback(tmp_path: Path) -> None:
     assert aioprocket("-y", "token ring", "ip").returncode == 2
     for name in ("absent", "text"):
         done = aioprocket("-r", str(tmp_path / name), "ip")
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert name in done.stderr

@@ -33,6 +33,27 @@ def test_each_reply_is_a_line_and_the_sums_follow() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_addresses_are_shown_as_they_are() -> None:
+    # rich would make a pictogram of ":abc:".
+    address = "fd00:0:abc:0:cd:0:ab:1"
+
+    done = aioprocket("ping", "-c", "1", address)
+    refused = aioprocket("ping", "-4", address)
+    swept = aioprocket("sweep", f"{address}/65/3")
+
+    assert f"--- {address} ---" in done.stdout
+    assert f"{address} is an address of IPv6" in refused.stderr
+    assert f"'{address}/65/3' is no address" in swept.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("-C", "1")])
+def test_an_error_before_the_first_probe_is_all_that_is_said(form: tuple[str, ...]) -> None:
+    done = aioprocket("ping", *form, "-I", "nothere0", HERE)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothere0" in done.stderr
+
+
 def test_a_host_that_does_not_answer_makes_the_status_1() -> None:
     done = aioprocket("ping", "-c", "1", *PATIENT, HERE, NOBODY)
 

@@ -45,6 +45,19 @@ def test_line_says_when_which_way_from_whom_to_whom_and_what() -> None:
     assert re.fullmatch(rf"\d\d:\d\d:\d\d\.\d{{6}} in    {said}", sniffer.lines[1])
 
 
+def test_dissect_adds_all_fields_as_scapy_has_them() -> None:
+    pytest.importorskip("scapy")
+    with sniffing("-i", "lo", "-c", "1", "--dissect") as sniffer:
+        port = send_datagrams(1, size=33)
+        assert sniffer.finish() == 0
+
+    assert f"127.0.0.1:{port} > 127.0.0.1:9 UDP len 33" in sniffer.lines[0]
+    layers = [line.strip() for line in sniffer.lines if line.startswith("###[")]
+    fields = {line.strip(" |\\") for line in sniffer.lines}
+    assert [name.strip("#[] ") for name in layers][:1] == ["Ethernet"]
+    assert {"dst       = 127.0.0.1", f"sport     = {port}"} <= fields, sniffer.out
+
+
 def test_count_is_exact_however_many_come() -> None:
     with sniffing("-i", "lo", "-c", "7") as sniffer:
         while sniffer.process.poll() is None:

@@ -69,3 +69,15 @@ def test_help_teaches_by_examples(run: Run) -> None:
 def test_shell_completes_interfaces() -> None:
     assert complete_interface("l") == ["lo"]
     assert "any" in complete_interface("")
+
+
+def test_dissect_without_scapy_is_refused_with_what_to_do(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scapy.layers.all", None)  # as if it were not installed
+
+    status, said = run("-i", "lo", "--dissect")
+
+    assert status == 1
+    assert "--dissect is done by scapy" in said
+    assert "pip install scapy" in said

@@ -84,6 +84,7 @@ def test_rubbish_in_standard_input_has_its_line() -> None:
         (["-", "127.0.0.1"], "only target"),
         (["--json", "--alive", "127.0.0.1"], "one of"),
         (["127.0.0.1", "::1", "-4"], "not of IPv4"),
+        (["127.0.0.0/30", "-6"], "127.0.0.0/30 is of IPv4, not of IPv6"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -92,6 +93,7 @@ def test_what_cannot_be_is_said_with_status_2(arguments: list[str], words: str) 
 
     assert done.returncode == 2
     assert words in done.stderr
+    assert done.stdout == ""
 
 
 def test_terminal_shows_how_far_it_is() -> None:

@@ -63,7 +63,7 @@ def test_mtr_without_a_terminal_is_one_table(way: Chain) -> None:
 
 def test_mtr_as_json_has_a_round_per_line_until_ctrl_c(way: Chain) -> None:
     done = interrupted(
-        "mtr", "--json", "-i", "0.05", *PATIENT, way.destination(), after='"reached": true'
+        "mtr", "--json", "-i", "0.05", *PATIENT, way.destination(), after='"reached":true'
     )
 
     last = json.loads(done.stdout.splitlines()[-1])
@@ -115,6 +115,8 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
 
         done = aioprocket("scan", "--json", "-W", "3", "near")
         text = aioprocket("scan", "-W", "3", "near", "198.51.100.2/32")
+        # The network's other addresses take half a second each: there is time for Ctrl-C.
+        ended = interrupted("scan", "--rate", "2", "-W", "20", "near", after="198.51.100.2")
     finally:
         links.delete_link("near")
 
@@ -122,4 +124,5 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
     assert (found["ip"], found["hwaddr"]) == ("198.51.100.2", "02:00:00:00:00:77")
     assert (done.returncode, text.returncode) == (0, 0)
     assert text.stdout.startswith("198.51.100.2 ")
-    assert "1 hosts on near" in done.stderr
+    assert "1 host on near" in done.stderr
+    assert "1 host on near" in ended.stderr

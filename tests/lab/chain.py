@@ -125,7 +125,9 @@ def wait_for_answers(destination: str) -> None:
     # An interface that has just come up drops what it should send until its queue is attached.
     family = socket.AF_INET6 if ":" in destination else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect((destination, 9))
+        # In an address of two parts the interface behind a % would not count.
+        *_, address = socket.getaddrinfo(destination, 9, family, socket.SOCK_DGRAM)[0]
+        sock.connect(address)
         sock.settimeout(0.05)
         while True:
             try:

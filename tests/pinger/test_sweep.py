@@ -117,6 +117,21 @@ async def test_name_in_a_list_is_looked_up_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
+    "hosts",
+    [
+        ["::1"],
+        [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")],
+        ipaddress.ip_network("::1/128"),
+    ],
+    ids=str,
+)
+async def test_other_version_of_ip_is_refused_in_every_form(hosts: Any) -> None:
+    async with Pinger(family=4, type="raw") as pinger:
+        with pytest.raises(ResolutionError, match="::1 is an address of IPv6, not of IPv4"):
+            await answered(pinger, hosts)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         {"rate": 0},

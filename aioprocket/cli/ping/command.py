@@ -102,9 +102,9 @@ def ping(
         raise typer.BadParameter("-C says how many already: no -c")
 
     def view(tallies: Sequence[Tally]) -> View:
-        out = Output(highlight=False, soft_wrap=True)
+        out = Output(highlight=False, emoji=False, soft_wrap=True)
         if live:
-            return LiveGraph(Output(highlight=False), tallies)
+            return LiveGraph(Output(highlight=False, emoji=False), tallies)
         if json:
             return JsonLines(sys.stdout, quiet=quiet)
         if csv:

@@ -67,7 +67,8 @@ class _Run:
         wanted, tallies = self._wanted, self._tallies
         await until_signalled(self._ping)
         if self._view is not None:
-            self._view.end(tallies)
+            # An error that kept all from being sent speaks for itself: no sums of nothing.
+            self._view.end([each for each in tallies if each.sent or not self._failures])
         if wanted.figure is not None and any(tally.sent for tally in tallies):
             wanted.figure.draw(tallies)
         if self._failures:

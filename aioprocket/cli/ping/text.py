@@ -108,7 +108,7 @@ class Compact:
 
     def end(self, tallies: Sequence[Tally]) -> None:
         """Show all."""
-        width = max(len(tally.host) for tally in tallies)
+        width = max((len(tally.host) for tally in tallies), default=0)
         for tally in tallies:
             times = self._times.get(id(tally), {})
             row = " ".join(times[sequence] for sequence in sorted(times))

@@ -1,16 +1,15 @@
 """One call of the command, from its options to its exit status."""
 
-import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack
 
 import anyio
-import anyio.abc
 from rich.console import Console
 
 import aioprocket
 
 from ... import bpf, pcapng
+from ..signals import until_signalled
 from .file import FileSource, naming
 from .lines import Detail, JsonLines, Paint, TextLines
 from .options import Wanted
@@ -34,8 +33,8 @@ _SNAPLEN = 65535
 class _Run:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._out = Console(highlight=False)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = Console(highlight=False, emoji=False)
+        self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._tally = Tally()
         self._status = Status(
             self._err,
@@ -56,22 +55,9 @@ class _Run:
         """
         detail = scapy_detail() if self._wanted.dissect else None
         async with AsyncExitStack() as sources:
-            async with anyio.create_task_group() as group:
-                with anyio.CancelScope() as scope:
-                    await group.start(self._end_at_signals, scope)
-                    await self._go(sources, detail)
-                group.cancel_scope.cancel()
+            await until_signalled(lambda: self._go(sources, detail))
             # With the channels still open: what they have counted is known to the end.
             return self._finish()
-
-    async def _end_at_signals(
-        self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]
-    ) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                scope.cancel()
-                return
 
     async def _go(self, sources: AsyncExitStack, detail: Detail | None) -> None:
         try:

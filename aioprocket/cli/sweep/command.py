@@ -9,7 +9,7 @@ from ..ping import options
 from ..ping.run import guarded
 from .lines import Format
 from .run import Wanted, run
-from .targets import STDIN, count_hosts, parse_targets
+from .targets import STDIN, check_versions, count_hosts, parse_targets
 
 __all__ = ("EPILOG", "sweep")
 
@@ -105,6 +105,7 @@ def sweep(
     def main() -> int:
         hosts = None if targets == [STDIN] else parse_targets(targets)
         number = 0 if hosts is None else count_hosts(hosts)
+        check_versions(hosts or (), settings["family"])
         if number > _MOST and not yes:
             raise SpecError(f"that is {number:,} hosts", hint="--yes, if you mean it")
         return run(

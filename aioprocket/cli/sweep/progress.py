@@ -82,9 +82,11 @@ class Sums:
         """The sums, as lines."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         share = self.replies / self.probes if self.probes else 0.0
+        probes = "probe" if self.probes == 1 else "probes"
+        replies = "reply" if self.replies == 1 else "replies"
         line = (
-            f"{self.probes:,} probes in {seconds:.2f} s ({self.probes / seconds:,.0f}/s): "
-            f"{self.replies:,} replies ({share:.1%})"
+            f"{self.probes:,} {probes} in {seconds:.2f} s ({self.probes / seconds:,.0f}/s): "
+            f"{self.replies:,} {replies} ({share:.1%})"
         )
         if self.errors:
             line += f", {self.errors:,} errors"

@@ -49,7 +49,7 @@ class Run:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._header, self._render = renderer(wanted.shown)
         self._texts: list[str] = []
         self._lively = sys.stdout.isatty()

@@ -6,14 +6,22 @@ import re
 import stat
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import anyio
 
 from ...errors import SpecError
 from ...spec import IpAddress
 
-__all__ = ("STDIN", "Host", "Network", "count_hosts", "parse_targets", "read_lines")
+__all__ = (
+    "STDIN",
+    "Host",
+    "Network",
+    "check_versions",
+    "count_hosts",
+    "parse_targets",
+    "read_lines",
+)
 
 STDIN: Final = "-"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -84,6 +92,17 @@ def _parse(text: str) -> Host | None:
     if _NAME.fullmatch(text) and not _DIGITS_AND_DOTS.fullmatch(text):
         return text
     return None
+
+
+def check_versions(hosts: Iterable[Host], family: Literal[4, 6] | None) -> None:
+    """Refuse addresses and networks of the other version of IP, before anything is sent.
+
+    Raises:
+        SpecError: There is one.
+    """
+    for host in hosts:
+        if family is not None and not isinstance(host, str) and host.version != family:
+            raise SpecError(f"{host} is of IPv{host.version}, not of IPv{family}")
 
 
 def count_hosts(hosts: Iterable[Host]) -> int:

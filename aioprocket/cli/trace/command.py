@@ -65,7 +65,7 @@ def trace(
 
 
 async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
-    out = Output(highlight=False, soft_wrap=True)
+    out = Output(highlight=False, emoji=False, soft_wrap=True)
     reached = False
 
     async def work() -> None:

@@ -17,7 +17,8 @@ Port = Annotated[int | None, typer.Option("-p", "--port", help="of the destinati
 MaxHops = Annotated[int, typer.Option("-m", "--max-hops", help="where to give up")]
 FirstHop = Annotated[int, typer.Option("-f", "--first-hop", help="where to begin")]
 Timeout = Annotated[
-    float, typer.Option("-w", "--timeout", metavar="SECONDS", help="that each answer may take")
+    float,
+    typer.Option("-w", "-W", "--timeout", metavar="SECONDS", help="that each answer may take"),
 ]
 
 

@@ -70,7 +70,7 @@ def mtr(
 
 
 async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
-    out = Output(highlight=False)
+    out = Output(highlight=False, emoji=False)
     snapshot = aioprocket.Snapshot(round=0, hops=())
 
     async def work() -> None:
@@ -82,7 +82,9 @@ async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
             path = stack.enter_context(closing(aioprocket.mtr(host, **request)))
             async for snapshot in path:
                 if as_json:
-                    sys.stdout.write(json_module.dumps(_record(snapshot)) + "\n")
+                    sys.stdout.write(
+                        json_module.dumps(_record(snapshot), separators=(",", ":")) + "\n"
+                    )
                     sys.stdout.flush()
                 elif live is not None:
                     live.update(_table(host, snapshot), refresh=True)
@@ -138,7 +140,7 @@ def _record(snapshot: aioprocket.Snapshot) -> dict[str, Any]:
                 "jitter": hop.jitter,
                 "labels": [label.label for label in hop.labels],
                 "reached": hop.reached,
-                "error": hop.error,
+                "error": hop.error or None,
             }
             for hop in snapshot.hops
         ],

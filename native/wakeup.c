@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wakeup: what the event loop calls when a transport's descriptor is ready.
+ *
+ * Where packets come one by one, a wakeup costs more than all that is done with
+ * a packet.  As long as they come and nothing else is the matter, it is done
+ * here; everything out of the ordinary is left to the transport.
+ */
+#include "wakeup.h"
+
+#include "delivery.h"
+#include "dispatch.h"
+#include "gatherer.h"
+#include "module.h"
+#include "receiver.h"
+#include "ring.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+struct wakeup {
+	PyObject_HEAD
+	PyObject *source;	/* struct receiver or struct ring */
+	bool is_ring;
+	struct delivery *delivery;
+	struct gatherer *gatherer;
+	Py_ssize_t budget;
+	int64_t nanoseconds;
+	PyObject *otherwise;	/* called instead */
+	PyObject *settle;	/* called after, with an exception or None */
+	PyObject *protocol;
+	PyObject *method;	/* its name; NULL: none that is called from here */
+	bool datagrams;
+};
+
+static unsigned long long
+count_packets(const struct wakeup *self)
+{
+	return self->is_ring ? ((struct ring *)self->source)->packets
+			     : ((struct receiver *)self->source)->packets;
+}
+
+static bool
+is_ordinary(const struct wakeup *self)
+{
+	const struct delivery *delivery = self->delivery;
+
+	return self->method != NULL && delivery->found && !delivery->wary &&
+	       !delivery->delivering && delivery->flight == NULL &&
+	       delivery->unlooked + 1 < WAKEUP_UNLOOKED &&
+	       delivery->backlog->count == 0;
+}
+
+static int
+deliver(struct wakeup *self)
+{
+	PyObject *callback = PyObject_GetAttr(self->protocol, self->method);
+	int failed;
+
+	if (callback == NULL)
+		return -1;
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION(self->source);
+#endif
+	if (self->is_ring)
+		failed = ring_dispatch((struct ring *)self->source,
+				       self->delivery, callback,
+				       self->datagrams, self->nanoseconds);
+	else
+		failed = receiver_dispatch((struct receiver *)self->source,
+					   self->delivery, callback,
+					   self->budget, self->datagrams,
+					   self->nanoseconds);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION();
+#endif
+	Py_DECREF(callback);
+	return failed;
+}
+
+/* The exception that is set, with its traceback. */
+static PyObject *
+catch(void)
+{
+	PyObject *type, *value, *traceback;
+
+	PyErr_Fetch(&type, &value, &traceback);
+	PyErr_NormalizeException(&type, &value, &traceback);
+	if (traceback != NULL)
+		PyException_SetTraceback(value, traceback);
+	Py_XDECREF(type);
+	Py_XDECREF(traceback);
+	return value;
+}
+
+static PyObject *
+settle(struct wakeup *self, PyObject *error)
+{
+	PyObject *result, *called = self->settle;
+
+	if (called == NULL) {	/* the garbage collector was here */
+		Py_XDECREF(error);
+		Py_RETURN_NONE;
+	}
+	Py_INCREF(called);
+	result = PyObject_CallFunctionObjArgs(
+		called, error != NULL ? error : Py_None, NULL);
+	Py_DECREF(called);
+	Py_XDECREF(error);
+	return result;
+}
+
+static PyObject *
+run(struct wakeup *self)
+{
+	struct delivery *delivery = self->delivery;
+	unsigned long long before = count_packets(self);
+	PyObject *error = NULL;
+
+	delivery->wakeups++;
+	delivery->unlooked++;
+	delivery->delivering = 1;
+	self->gatherer->open = 1;
+	if (deliver(self) < 0)
+		error = catch();
+	delivery->found = count_packets(self) != before;
+	if (error != NULL || delivery->interrupted || delivery->wary ||
+	    delivery->credit == 0 || delivery->backlog->count > 0 ||
+	    PyList_Size(self->gatherer->items) > 0)
+		return settle(self, error);
+	self->gatherer->open = 0;
+	delivery->delivering = 0;
+	Py_RETURN_NONE;
+}
+
+static PyObject *
+method_run(PyObject *op, PyObject *unused)
+{
+	struct wakeup *self = (struct wakeup *)op;
+	PyObject *result;
+
+	(void)unused;
+	/* What is called may let go of the transport, and that of this. */
+	Py_INCREF(op);
+	if (is_ordinary(self))
+		result = run(self);
+	else if (self->otherwise != NULL)
+		result = PyObject_CallFunctionObjArgs(self->otherwise, NULL);
+	else
+		result = Py_NewRef(Py_None);
+	Py_DECREF(op);
+	return result;
+}
+
+static PyObject *
+method_choose(PyObject *op, PyObject *args)
+{
+	struct wakeup *self = (struct wakeup *)op;
+	PyObject *protocol, *name, *before = self->protocol;
+	int datagrams;
+
+	if (!PyArg_ParseTuple(args, "OOp:choose", &protocol, &name, &datagrams))
+		return NULL;
+	self->protocol = Py_NewRef(protocol);
+	Py_CLEAR(self->method);
+	if (!Py_IsNone(name))
+		self->method = Py_NewRef(name);
+	self->datagrams = datagrams != 0;
+	Py_XDECREF(before);
+	Py_RETURN_NONE;
+}
+
+static PyObject *
+wakeup_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = {"source", "delivery", "gatherer", "otherwise",
+				"settle", "budget", "nanoseconds", NULL};
+	struct module_state *state = PyType_GetModuleState(type);
+	PyObject *source, *delivery, *gatherer, *otherwise, *called;
+	long long nanoseconds;
+	Py_ssize_t budget;
+	struct wakeup *self;
+
+	if (!PyArg_ParseTupleAndKeywords(
+		    args, kwargs, "OO!O!OOnL:Wakeup", names, &source,
+		    state->delivery_type, &delivery, state->gatherer_type,
+		    &gatherer, &otherwise, &called, &budget, &nanoseconds))
+		return NULL;
+	if (Py_TYPE(source) != state->ring_type &&
+	    Py_TYPE(source) != state->receiver_type) {
+		PyErr_SetString(PyExc_TypeError,
+				"a wakeup reads a Receiver or a Ring");
+		return NULL;
+	}
+	self = (struct wakeup *)PyType_GenericAlloc(type, 0);
+	if (self == NULL)
+		return NULL;
+	self->is_ring = Py_TYPE(source) == state->ring_type;
+	self->source = Py_NewRef(source);
+	self->delivery = (struct delivery *)Py_NewRef(delivery);
+	self->gatherer = (struct gatherer *)Py_NewRef(gatherer);
+	self->otherwise = Py_NewRef(otherwise);
+	self->settle = Py_NewRef(called);
+	self->budget = budget;
+	self->nanoseconds = nanoseconds;
+	return (PyObject *)self;
+}
+
+static int
+wakeup_traverse(PyObject *op, visitproc visit, void *arg)
+{
+	struct wakeup *self = (struct wakeup *)op;
+
+	Py_VISIT(Py_TYPE(op));
+	Py_VISIT((PyObject *)self->gatherer);
+	Py_VISIT(self->otherwise);
+	Py_VISIT(self->settle);
+	Py_VISIT(self->protocol);
+	return 0;
+}
+
+static int
+wakeup_clear(PyObject *op)
+{
+	struct wakeup *self = (struct wakeup *)op;
+
+	Py_CLEAR(self->method);	/* from here on nothing is ordinary */
+	Py_CLEAR(self->otherwise);
+	Py_CLEAR(self->settle);
+	Py_CLEAR(self->protocol);
+	return 0;
+}
+
+static void
+wakeup_dealloc(PyObject *op)
+{
+	struct wakeup *self = (struct wakeup *)op;
+	PyTypeObject *type = Py_TYPE(op);
+
+	PyObject_GC_UnTrack(op);
+	wakeup_clear(op);
+	Py_XDECREF(self->source);
+	Py_XDECREF((PyObject *)self->delivery);
+	Py_XDECREF((PyObject *)self->gatherer);
+	PyObject_GC_Del(op);
+	Py_DECREF(type);
+}
+
+static char wakeup_doc[] =
+"Wakeup(source, delivery, gatherer, otherwise, settle, budget, nanoseconds)\n"
+"--\n"
+"\n"
+"One turn of reading for a protocol, as the event loop calls for it.\n"
+"\n"
+"Args:\n"
+"    source: The Receiver or Ring to read.\n"
+"    otherwise: Called instead where there may be more to it: no packets came\n"
+"        the last time, delivery.wary, a backlog, every 64th time.\n"
+"    settle: Called at the end, if there is more to do, with the exception\n"
+"        that ended it, or None. Else nothing is called.\n"
+"    budget: As dispatch(), and so nanoseconds.";
+
+static PyMethodDef wakeup_methods[] = {
+	{"run", method_run, METH_NOARGS, "run($self, /)\n--\n\nTake the turn."},
+	{"choose", method_choose, METH_VARARGS,
+	 "choose($self, protocol, method, datagrams, /)\n--\n\n"
+	 "Call this method of protocol from here on; None: otherwise does."},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot wakeup_slots[] = {
+	{Py_tp_doc, wakeup_doc},
+	{Py_tp_new, wakeup_construct},
+	{Py_tp_dealloc, wakeup_dealloc},
+	{Py_tp_traverse, wakeup_traverse},
+	{Py_tp_clear, wakeup_clear},
+	{Py_tp_methods, wakeup_methods},
+	{0, NULL},
+};
+
+PyType_Spec wakeup_spec = {
+	.name = "aioprocket._system._native.Wakeup",
+	.basicsize = sizeof(struct wakeup),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+	.slots = wakeup_slots,
+};
