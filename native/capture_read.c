@@ -121,7 +121,8 @@ read_options(const struct walk_file *walk, struct found *found,
 	     const unsigned char *at, const unsigned char *end)
 {
 	while (at < end) {
-		uint16_t code, length;
+		uint16_t code;
+		uint32_t length;	/* filled up it may be 65536 */
 
 		if (end - at < 4)
 			return false;
@@ -145,7 +146,7 @@ read_options(const struct walk_file *walk, struct found *found,
 				found->dropped =
 					__builtin_bswap64(found->dropped);
 		}
-		length = (uint16_t)(length + (-length & 3));
+		length += -length & 3;
 		if (end - at < length)
 			return true;
 		at += length;

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 import anyio
@@ -15,6 +16,7 @@ from ..channels import PacketChannel
 from ..errors import OpenError, SpecError, errno_text
 from ..helper import HelperLike
 from ..packet import Packet
+from ..readiness import checkpoint
 from ..spec import IpAddress, IpInterface
 from ..wire.ethernet import mac_text
 from .neighbour import Neighbour
@@ -26,6 +28,7 @@ __all__ = ("Link", "Place", "open_link")
 _T = TypeVar("_T")
 _ETHERNET: Final = 1  # ARPHRD_ETHER: linux/if_arp.h
 _BURST: Final = 64  # questions between two looks at what has come
+_AT_ONCE: Final = 256  # answers taken before other tasks get their turn: a flood has no end
 
 
 class Place(NamedTuple):
@@ -63,8 +66,9 @@ class Link:
             LinkDownError: The interface is down, or gone.
             ChannelError: What else the kernel said.
         """
+        await checkpoint()
         # What has come is looked at first: it may answer what would be given up now.
-        heard = self._said(self._waiting(), sweep)
+        heard = self._said(islice(self._waiting(), _AT_ONCE), sweep)
         if heard:
             return heard
         for _ in range(_BURST):

@@ -11,7 +11,7 @@ from ..spec import IpAddress
 from ..wire.ip import IPv4Header
 from .arrival import Arrival, Flow, arrival_of_queued, arrival_of_report, plain
 from .flow import EchoFlow, Method, SynFlow, UdpFlow
-from .sockets import Datagram, SocketSet, read_datagram, read_errors, send_with_ttl, sockaddr
+from .sockets import Datagram, SocketSet, read_datagrams, read_errors, send_with_ttl, sockaddr
 
 __all__ = ("EchoProber", "Prober", "RawEchoProber", "RawSynProber", "RawUdpProber", "UdpProber")
 
@@ -92,7 +92,7 @@ class EchoProber(Prober):
             for entry in read_errors(self._sock)
         ]
         found = [arrival for arrival in queued if arrival is not None]
-        while (datagram := read_datagram(self._sock)) is not None:
+        for datagram in read_datagrams(self._sock):
             number = self._flow.number_of_reply(datagram.data)
             if number is not None:
                 found.append(Arrival(number, datagram.sender, datagram.received_ns))
@@ -129,7 +129,7 @@ class UdpProber(Prober):
 
     def _replies(self) -> list[Arrival]:
         found = []
-        while (datagram := read_datagram(self._sock)) is not None:
+        for datagram in read_datagrams(self._sock):
             # Somebody serves this port. Whether the answer says to what, is up to the service.
             number = self._flow.number_of_payload(datagram.data)
             found.append(Arrival(number, datagram.sender, datagram.received_ns))
@@ -151,7 +151,7 @@ class _Raw(Prober):
     def receive(self) -> list[Arrival]:
         """As `Prober.receive`."""
         found = []
-        while (datagram := read_datagram(self._icmp)) is not None:
+        for datagram in read_datagrams(self._icmp):
             message = _payload(self._icmp, datagram)
             arrival = self._arrival(message, datagram)
             if arrival is not None:
@@ -212,7 +212,7 @@ class RawUdpProber(_Raw):
     def receive(self) -> list[Arrival]:
         """As `Prober.receive`."""
         found = super().receive()
-        while (datagram := read_datagram(self._sock)) is not None:
+        for datagram in read_datagrams(self._sock):
             number = self._flow.number_of_payload(datagram.data)
             found.append(Arrival(number, datagram.sender, datagram.received_ns))
         return found
@@ -247,7 +247,7 @@ class RawSynProber(_Raw):
     def receive(self) -> list[Arrival]:
         """As `Prober.receive`."""
         found = super().receive()
-        while (datagram := read_datagram(self._raw)) is not None:
+        for datagram in read_datagrams(self._raw):
             number = self._flow.number_of_reply(_payload(self._raw, datagram))
             if number is not None and plain(datagram.sender) == plain(self._destination):
                 found.append(Arrival(number, datagram.sender, datagram.received_ns))

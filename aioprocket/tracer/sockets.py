@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -17,7 +18,7 @@ from ..errors import ChannelError, errno_text
 from ..readiness import Readiness
 from ..spec import IpAddress
 
-__all__ = ("Datagram", "SocketSet", "read_datagram", "read_errors", "send_with_ttl", "sockaddr")
+__all__ = ("Datagram", "SocketSet", "read_datagrams", "read_errors", "send_with_ttl", "sockaddr")
 
 _INT: Final = struct.Struct("@i")
 _TIMESPEC: Final = struct.Struct("@2q" if struct.calcsize("@l") == 8 else "@2l")
@@ -29,6 +30,7 @@ _IP_MTU_DISCOVER: Final = 10  # linux/in.h
 _IPV6_MTU_DISCOVER: Final = 23  # linux/in6.h
 _PROBE: Final = 3  # IP_PMTUDISC_PROBE, and the same of IPv6
 _ROOM: Final = 65_535
+_AT_ONCE: Final = 256  # read in a row, before other tasks get their turn
 _ANCILLARY: Final = 256
 # What the network said to an earlier packet, told at the next send: ip(7), Error handling.
 _ABOUT_ANOTHER: Final = frozenset({
@@ -141,7 +143,16 @@ def _send_error(error: OSError, to: tuple[Any, ...] | None) -> ChannelError:
     return ChannelError(f"send a probe{where}: {errno_text(number)}", errno=number)
 
 
-def read_datagram(sock: socket.socket) -> Datagram | None:
+def read_datagrams(sock: socket.socket) -> Iterator[Datagram]:
+    """What has come; not all of it under a flood, which has no end."""
+    for _ in range(_AT_ONCE):
+        datagram = _read_datagram(sock)
+        if datagram is None:
+            return
+        yield datagram
+
+
+def _read_datagram(sock: socket.socket) -> Datagram | None:
     """The next packet that has come; None: there is none."""
     while True:
         try:
@@ -164,8 +175,11 @@ def read_datagram(sock: socket.socket) -> Datagram | None:
 
 
 def read_errors(sock: socket.socket) -> list[QueuedError]:
-    """All that is in the error queue."""
+    """What is in the error queue; not all of it under a flood."""
     errors = []
-    while (queued := read_queued_error(sock)) is not None:
+    for _ in range(_AT_ONCE):
+        queued = read_queued_error(sock)
+        if queued is None:
+            break
         errors.append(queued)
     return errors

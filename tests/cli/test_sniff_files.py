@@ -1,5 +1,6 @@
 """``aioprocket sniff`` and capture files: what is written, others read; and the other way."""
 
+import json
 import re
 import socket
 import struct
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from aioprocket.wire.pcapng import EnhancedPacket, InterfaceDescription
 from lab import traffic
 from lab.must import require
 from lab.sniffing import command, environment, send_datagrams, sniffing
+from pcapng.files import section
 from sandbox import links
 
 pytestmark = pytest.mark.netns
@@ -210,6 +213,21 @@ def test_packets_of_other_link_types_are_understood(tmp_path: Path) -> None:
 
     assert "00:00:01.000005" in done.stdout
     assert "::1 > ::1 ICMPv6 echo request id 258 seq 9" in done.stdout
+
+
+def test_name_of_an_interface_cannot_command_the_terminal(tmp_path: Path) -> None:
+    # The title of a window, a line of its own, a colour by the one byte that some terminals obey.
+    name = "eth\x1b]0;owned\x07\n\x9b31m\u2028"
+    path = tmp_path / "evil.pcapng"
+    packet = EnhancedPacket(data=bytes(60), wire_len=60)
+    path.write_bytes(section(InterfaceDescription(name=name), packet))
+
+    (line,) = run("-r", str(path)).stdout.splitlines()
+    assert line.isprintable()
+    assert "eth\\x1b]0;owned" in line
+    output = run("--json", "-r", str(path)).stdout.removesuffix("\n")
+    assert output.isprintable()
+    assert json.loads(output)["interface"] == name
 
 
 def test_all_interfaces_are_in_the_file_by_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``aioprocket sweep``: whom it asks, and what it says of them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_standard_input_is_asked_as_it_comes() -> None:
     done = aioprocket("sweep", "--json", "-q", *PATIENT, "-", given="127.1.2.3\n127.1.2.4")
 
     assert [json.loads(line)["host"] for line in done.stdout.splitlines()] == HOSTS[3:5]
+
+
+def test_nothing_at_all_is_no_host() -> None:
+    with Path(os.devnull).open() as nothing:
+        done = aioprocket("sweep", *PATIENT, "-", given=nothing)
+
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_rubbish_in_standard_input_has_its_line() -> None:

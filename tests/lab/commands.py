@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 __all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted")
 
@@ -19,12 +20,13 @@ _ENVIRONMENT = {
 }
 
 
-def aioprocket(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run it to its end, with ``given`` as its standard input."""
+def aioprocket(*arguments: str, given: str | TextIO = "") -> "subprocess.CompletedProcess[str]":
+    """Run it to its end, with ``given`` as its standard input, or what it says."""
+    source: dict[str, Any] = {"input" if isinstance(given, str) else "stdin": given}
     done = subprocess.run(
         [*_COMMAND, *arguments],
         env=_ENVIRONMENT,
-        input=given,
+        **source,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

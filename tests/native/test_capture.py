@@ -194,6 +194,15 @@ def test_simple_packet_ends_where_its_interface_cuts() -> None:
     assert len(packet) == 64
 
 
+@pytest.mark.parametrize("size", [65532, 65533, 65535])
+def test_longest_option_is_skipped_as_a_whole(size: int) -> None:
+    # Within a comment, what would say that the packet went out.
+    comment = struct.pack("=HHIHH", 2, 4, 2, 0, 0).ljust(size, b"x")
+    data = EnhancedPacket(data=b"abcd", wire_len=4, options=((1, comment),)).emit(sys.byteorder)
+    (packet,), at, *_ = capture_read(data, 0, 1, 0, interface(), 1)
+    assert (packet.direction, at) == ("in", len(data))
+
+
 def test_record_of_the_modified_layout_has_its_packet_type() -> None:
     # struct pcap_sf_patched_pkthdr of libpcap: interface, protocol, packet type, a byte of padding
     record = struct.pack("=IIIIIHBB", 1, 2, 3, 4, 7, 0x800, 4, 0) + b"abc"

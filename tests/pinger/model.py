@@ -277,14 +277,17 @@ class EchoTable:
         if serial % _SEQUENCES != sequence:
             self.spoofed += 1
         elif probe is None or probe.state == "ended":
-            cookie = self._cookie(serial, source if probe is None else probe.address)
-            known = self._first <= serial < self._next and payload[:COOKIE] == cookie
-            if known if whole else probe is not None:
+            asked = source if probe is None else probe.address
+            if self._is_known(serial, asked, payload) if whole else probe is not None:
                 self.late += 1
             else:
                 self.spoofed += 1
         else:
             self._take_reply(probe, payload, source, ttl, received_ns, monotonic_ns)
+
+    def _is_known(self, serial: int, address: bytes, payload: bytes) -> bool:
+        asked = self._first <= serial < self._next
+        return asked and payload[:COOKIE] == self._cookie(serial, address)
 
     def _last(self, sequence: int) -> int:
         return self._next - 1 - (self._next - 1 - sequence) % _SEQUENCES

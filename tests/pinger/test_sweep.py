@@ -201,6 +201,21 @@ async def test_what_is_no_host_is_refused(host: Any) -> None:
             await anext(pinger.sweep([host]))
 
 
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")],
+        [ipaddress.ip_network("::/127")],
+        ["127.0.0.1", "::1"],
+    ],
+    ids=["addresses", "a network", "texts"],
+)
+async def test_address_of_the_other_version_is_refused(hosts: Any) -> None:
+    async with Pinger(type="raw", family=4) as pinger:
+        with pytest.raises(ResolutionError, match="not of IPv4"):
+            await answered(pinger, hosts)
+
+
 async def test_addresses_of_many_hosts_in_a_network_are_told_of() -> None:
     async with Pinger(type="raw") as pinger:
         network = ipaddress.ip_network("224.0.0.0/30")

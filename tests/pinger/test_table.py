@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aioprocket._system import _native
@@ -95,6 +95,8 @@ actions = st.one_of(
 
 
 @settings(max_examples=300)
+# A short reply whose sequence was never sent.
+@example(version=4, size=0, story=[("build", 0, 0, 0), ("reply", 0, 7, 1, True, 0, 0)])
 @given(
     version=st.sampled_from([4, 6]),
     size=st.sampled_from([0, 3, 8, 12, 16, 20, 56]),

@@ -12,6 +12,7 @@ from rich.style import Style
 import aioprocket
 
 from ...dissect import Summary, endpoint
+from ...dissect.result import printable
 from .source import Origin
 
 __all__ = ("Detail", "JsonLines", "Paint", "TextLines", "hexdump")
@@ -70,7 +71,7 @@ class TextLines:
             ends += f" > {endpoint(summary.destination, summary.destination_port)}"
         words = [paint(self._time(packet.timestamp_ns), "dim")]
         if self._names:
-            words.append(origin.name)
+            words.append(_harmless(origin.name))
         words.append(paint(_DIRECTIONS[packet.direction], "dim"))
         words += [f"vlan {each}" for each in summary.vlans]
         if ends:
@@ -93,6 +94,11 @@ class TextLines:
         if second != self._second[0]:
             self._second = (second, time.strftime("%H:%M:%S", time.localtime(second)))
         return f"{self._second[1]}.{nanosecond // 1000:06}"
+
+
+def _harmless(name: str) -> str:
+    """A name that a file has for an interface, with nothing that a terminal would obey."""
+    return name if name.isprintable() else printable(name.encode("utf-8", "surrogateescape"))
 
 
 def _length(packet: aioprocket.Packet) -> str:
@@ -143,7 +149,9 @@ class JsonLines:
         }
         if self._data:
             found["data"] = bytes(packet).hex()
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n"
+        # JSON itself allows control characters above 127, which some terminals obey.
+        ascii = not origin.name.isprintable()
+        return json.dumps(found, ensure_ascii=ascii, separators=(",", ":")) + "\n"
 
 
 def _utc(timestamp_ns: int) -> str:

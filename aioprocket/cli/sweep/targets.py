@@ -119,7 +119,9 @@ async def read_lines(fd: int) -> AsyncIterator[str | IpAddress | Network]:
     Raises:
         SpecError: A line is none; the error has its number.
     """
-    waits = not stat.S_ISREG(os.fstat(fd).st_mode)
+    # Neither a regular file nor /dev/null can be waited for: epoll_ctl(2), EPERM.
+    mode = os.fstat(fd).st_mode
+    waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
     number, rest, open_ = 0, b"", True
     while open_:
         if waits:
