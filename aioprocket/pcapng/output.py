@@ -110,7 +110,8 @@ def _open(path: str, overwrite: bool) -> int:
         return os.dup(_STDOUT)
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
     if not _is_pipe(path):
-        return os.open(path, flags | (os.O_TRUNC if overwrite else os.O_EXCL), 0o666)
+        # What was captured is often nobody else's to read: as with dumpcap, the umask aside.
+        return os.open(path, flags | (os.O_TRUNC if overwrite else os.O_EXCL), 0o600)
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(fd, True)
     return fd

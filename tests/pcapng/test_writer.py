@@ -223,6 +223,17 @@ async def test_file_that_exists_is_refused_unless_it_may_be_overwritten(tmp_path
     assert numbers(path) == [1]
 
 
+async def test_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with Writer(tmp_path / "a.pcapng") as writer:
+            writer.write(packet(1))
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "a.pcapng").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("nowhere/a.pcapng", FileNotFoundError), (".", (IsADirectoryError, FileExistsError))],
