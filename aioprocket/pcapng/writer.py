@@ -68,7 +68,7 @@ class Writer:
         nanoseconds: Of timestamps in a pcap file; else microseconds. In pcapng they always are.
         snaplen: Bytes of a packet at most.
         rotation: When to go on in another file.
-        overwrite: Whether a file that exists may be replaced. A new one is its owner's alone to read.
+        overwrite: Whether a file that exists may be replaced. A new one is its owner's alone.
         queue_bytes: Room for packets that are not written yet; at least two packets.
         statistics_interval: Seconds between the statistics of interfaces in the file, as long as
             packets come; there are some at its end in any case.
