@@ -131,6 +131,7 @@ def test_summary_counts_by_protocol_as_printed() -> None:
     assert sum(map(int, kinds.values())) == len(sniffer.lines)
 
 
+@pytest.mark.realroot  # tcpdump sets its groups, which a user namespace does not allow
 def test_bytes_are_those_of_tcpdump() -> None:
     tcpdump = require("tcpdump")
     with sniffing("-i", "lo", "-c", "1", "-x") as sniffer:

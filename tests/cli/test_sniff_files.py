@@ -18,6 +18,9 @@ from sandbox import links
 
 pytestmark = pytest.mark.netns
 
+# tcpdump sets its groups, which a user namespace does not allow.
+with_tcpdump = pytest.mark.realroot
+
 
 def tcpdump(*arguments: str) -> list[str]:
     done = subprocess.run(
@@ -50,6 +53,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+@with_tcpdump
 @pytest.mark.parametrize("name", ["kept.pcapng", "kept.pcap", "kept.pcapng.gz"])
 def test_what_is_written_tcpdump_reads(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -66,6 +70,7 @@ def test_what_is_written_tcpdump_reads(name: str, tmp_path: Path) -> None:
     assert re.search(r"^  UDP +20 100\.0 %", sniffer.err, re.M)
 
 
+@with_tcpdump
 def test_file_that_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     path = tmp_path / "kept.pcapng"
     path.write_text("mine")
@@ -84,6 +89,7 @@ def test_file_that_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     assert len(tcpdump("-r", str(path))) == 2
 
 
+@with_tcpdump
 def test_files_are_rotated_and_the_oldest_removed(tmp_path: Path) -> None:
     arguments = ("-w", str(tmp_path / "ring.pcapng"), "--rotate-packets", "4", "-W", "2")
     with sniffing("-i", "lo", "-c", "18", *arguments) as sniffer:
@@ -96,6 +102,7 @@ def test_files_are_rotated_and_the_oldest_removed(tmp_path: Path) -> None:
     assert "the last of 5 files" in sniffer.err
 
 
+@with_tcpdump
 def test_pipe_is_read_while_it_is_written() -> None:
     program = [require("tcpdump"), "-n", "-t", "-r", "-", "-l", "-Z", "root"]
     with subprocess.Popen(
@@ -111,6 +118,7 @@ def test_pipe_is_read_while_it_is_written() -> None:
             assert sniffer.end() == 0
 
 
+@with_tcpdump
 def test_tag_is_put_back_into_the_file(veth: tuple[str, str], tmp_path: Path) -> None:
     sender, receiver = veth
     path = tmp_path / "tagged.pcapng"
@@ -127,6 +135,7 @@ def test_tag_is_put_back_into_the_file(veth: tuple[str, str], tmp_path: Path) ->
     assert " vlan 7 " in run("-r", str(path)).stdout
 
 
+@with_tcpdump
 def test_what_tcpdump_has_written_is_read(recorded: Path) -> None:
     done = run("-r", str(recorded))
 
@@ -139,6 +148,7 @@ def test_what_tcpdump_has_written_is_read(recorded: Path) -> None:
     assert "6 packets, " in done.stderr
 
 
+@with_tcpdump
 def test_expression_chooses_from_a_file(recorded: Path, tmp_path: Path) -> None:
     pytest.importorskip("cypcap")
     copy = tmp_path / "copy.pcapng"
@@ -174,6 +184,7 @@ def test_expression_filters_in_the_kernel() -> None:
     assert "2 packets, " in sniffer.err
 
 
+@with_tcpdump
 def test_file_that_is_cut_is_read_as_far_as_it_goes(recorded: Path) -> None:
     recorded.write_bytes(recorded.read_bytes()[:-3])
 
