@@ -42,7 +42,7 @@ def run(rig: Rig) -> None:
     with new_network() as network:
         links.add_veth("p0", "p1", peer_namespace=network.fd)
         try:
-            _connect(network)
+            connect(network)
             _one_host(rig)
             for on_other in (False, True):
                 if on_other and not _steer(network):
@@ -54,7 +54,7 @@ def run(rig: Rig) -> None:
             links.delete_link("p0")
 
 
-def _connect(network: Namespace) -> None:
+def connect(network: Namespace) -> None:
     links.set_up("p0")
     links.add_address("p0", f"{NEAR}/30")
     with network.entered():
