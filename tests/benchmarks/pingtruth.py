@@ -27,7 +27,7 @@ from .rig import Rig
 PROBES = 300
 APART = 0.005  # seconds
 WATCHED, FOR_SECONDS = 1_000, 5
-IN_FLIGHT = 50_000
+IN_FLIGHT = 30_000
 NOWHERE = "10.202.0.0/16"
 OURS = "Pinger"
 
