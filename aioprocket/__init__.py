@@ -122,6 +122,7 @@ __all__ = (
     "arp",
     "bpf",
     "create_endpoint",
+    "dissect",
     "helper_path",
     "icmp_timestamp",
     "mtr",
@@ -141,7 +142,7 @@ __all__ = (
 )
 
 if TYPE_CHECKING:
-    from . import pcapng
+    from . import dissect, pcapng
     from .neighbours import (
         HostTime,
         Neighbour,
@@ -203,8 +204,8 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
-        if name == "pcapng":
-            return import_module(".pcapng", __name__)  # which binds it here
+        if name in ("dissect", "pcapng"):
+            return import_module(f".{name}", __name__)  # which binds it here
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
         value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
