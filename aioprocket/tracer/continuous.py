@@ -1,17 +1,15 @@
 """A path watched for as long as somebody wants to know: what mtr(8) shows."""
 
 import time
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal
 
 from ..bounds import seconds, whole
 from ..helper import HelperLike
 from ..readiness import checkpoint
-from ..resolve import resolve_host
 from ..spec import IpAddress
 from .flow import Method
-from .opening import open_prober
+from .journey import Journey
 from .request import Flavour, TraceRequest
-from .walk import Walk
 from .watch import Snapshot, Watch
 
 __all__ = ("PathWatch", "mtr")
@@ -66,7 +64,7 @@ def mtr(
     return PathWatch(request, interval, rounds)
 
 
-class PathWatch:
+class PathWatch(Journey[Watch]):
     """An iterator over snapshots, for one task.
 
     It sends and receives while a snapshot is asked for. The sockets are closed after the last one,
@@ -74,31 +72,9 @@ class PathWatch:
     """
 
     def __init__(self, request: TraceRequest, interval: float, rounds: int | None) -> None:
-        self._request = request
+        super().__init__(request)
         self._interval = interval
         self._rounds = rounds
-        self._walk: Walk | None = None
-        self._watch: Watch | None = None
-        self._ended = False
-        self._address: IpAddress | None = None
-
-    @property
-    def address(self) -> IpAddress | None:
-        """Where the probes go; None before the first snapshot was asked for."""
-        return self._address
-
-    @property
-    def method(self) -> Method | None:
-        """What is sent; None: not decided yet."""
-        return self._request.method if self._walk is None else self._walk.prober.method
-
-    @property
-    def type(self) -> Literal["raw", "dgram"] | None:
-        """By which socket answers come; None: not opened yet."""
-        return None if self._walk is None else self._walk.prober.type
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Snapshot:
         if self._ended:
@@ -119,35 +95,13 @@ class PathWatch:
             self.close()
         return snapshot
 
-    async def _start(self) -> tuple[Walk, Watch]:
-        if self._walk is None or self._watch is None:
-            request = self._request
-            self._address = (await resolve_host(request.host, request.family))[0]
-            prober = await open_prober(request, self._address)
-            self._watch = Watch(
-                first_hop=request.first_hop,
-                max_hops=request.max_hops,
-                parallel=request.parallel_of(prober.method),
-                timeout=request.timeout,
-                interval=self._interval,
-                rounds=self._rounds,
-            )
-            self._walk = Walk(prober, self._watch)
-        return self._walk, self._watch
-
-    def close(self) -> None:
-        """End the watch. Idempotent."""
-        self._ended = True
-        if self._walk is not None:
-            self._walk.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *failure: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        # A loop that was left by break: there is nothing to wait for, so nothing to warn of.
-        if not getattr(self, "_ended", True):
-            self.close()
+    def _plan(self, method: Method) -> Watch:
+        request = self._request
+        return Watch(
+            first_hop=request.first_hop,
+            max_hops=request.max_hops,
+            parallel=request.parallel_of(method),
+            timeout=request.timeout,
+            interval=self._interval,
+            rounds=self._rounds,
+        )

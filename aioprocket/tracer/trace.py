@@ -1,18 +1,15 @@
 """A trace as a program sees it: hops, one after the other, each as soon as it is known."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from ..errors import ClosedError
 from ..helper import HelperLike
 from ..readiness import checkpoint
-from ..resolve import resolve_host
 from ..spec import IpAddress
 from .flow import Method
 from .hop import Hop
-from .opening import open_prober
+from .journey import Journey
 from .path import Path
 from .request import Flavour, TraceRequest
-from .walk import Walk
 
 __all__ = ("Trace", "traceroute")
 
@@ -81,37 +78,12 @@ def traceroute(
     )  # fmt: skip
 
 
-class Trace:
+class Trace(Journey[Path]):
     """An iterator over hops; each is given once, in the order of the way, to one task.
 
     It sends and receives while a hop is asked for. The sockets are closed after the last hop, by
     `close`, at the end of an ``async with``, and when nobody holds the trace any more.
     """
-
-    def __init__(self, request: TraceRequest) -> None:
-        self._request = request
-        self._walk: Walk | None = None
-        self._path: Path | None = None
-        self._ended = False
-        self._address: IpAddress | None = None
-
-    @property
-    def address(self) -> IpAddress | None:
-        """Where the probes go; None before the first hop was asked for."""
-        return self._address
-
-    @property
-    def method(self) -> Method | None:
-        """What was sent; None: not decided yet."""
-        return self._request.method if self._walk is None else self._walk.prober.method
-
-    @property
-    def type(self) -> Literal["raw", "dgram"] | None:
-        """By which socket answers come; None: not opened yet."""
-        return None if self._walk is None else self._walk.prober.type
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Hop:
         if self._ended:
@@ -133,37 +105,12 @@ class Trace:
         self.close()
         raise StopAsyncIteration
 
-    async def _start(self) -> tuple[Walk, Path]:
-        if self._walk is None or self._path is None:
-            request = self._request
-            self._address = (await resolve_host(request.host, request.family))[0]
-            prober = await open_prober(request, self._address)
-            if self._ended:
-                prober.close()
-                raise ClosedError(f"trace to {request.host}: closed")
-            self._path = Path(
-                first_hop=request.first_hop,
-                max_hops=request.max_hops,
-                probes=request.probes,
-                parallel=request.parallel_of(prober.method),
-                timeout=request.timeout,
-            )
-            self._walk = Walk(prober, self._path)
-        return self._walk, self._path
-
-    def close(self) -> None:
-        """End the trace, whatever is out. Idempotent."""
-        self._ended = True
-        if self._walk is not None:
-            self._walk.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        # A loop that was left by break: there is nothing to wait for, so nothing to warn of.
-        if not getattr(self, "_ended", True):
-            self.close()
+    def _plan(self, method: Method) -> Path:
+        request = self._request
+        return Path(
+            first_hop=request.first_hop,
+            max_hops=request.max_hops,
+            probes=request.probes,
+            parallel=request.parallel_of(method),
+            timeout=request.timeout,
+        )

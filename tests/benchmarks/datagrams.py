@@ -161,17 +161,17 @@ def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
     return reader
 
 
-async def _receive(channel: aioprocket.Channel) -> None:
+async def receive(channel: aioprocket.Channel) -> None:
     while True:
         await channel.receive()
 
 
-async def _iterate(channel: aioprocket.Channel) -> None:
+async def iterate(channel: aioprocket.Channel) -> None:
     async for _ in channel:
         pass
 
 
-async def _batches(channel: aioprocket.Channel) -> None:
+async def receive_batch(channel: aioprocket.Channel) -> None:
     while True:
         await channel.receive_batch(BATCH)
 
@@ -206,9 +206,9 @@ ENDPOINT = "create_datagram_endpoint"
 READERS: dict[str, Reader] = {
     PLAIN: _plain,
     ENDPOINT: _endpoint,
-    "passive, receive": _passive(_receive),
-    "passive, async for": _passive(_iterate),
-    "passive, receive_batch": _passive(_batches),
+    "passive, receive": _passive(receive),
+    "passive, async for": _passive(iterate),
+    "passive, receive_batch": _passive(receive_batch),
     "active, datagram_received": _active(Datagrams),
     "active, packet_received": _active(OneByOne),
     "active, packets_received": _active(Batches),

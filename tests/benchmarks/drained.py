@@ -16,7 +16,16 @@ from typing import Any
 
 import aioprocket
 
-from .datagrams import HOST, PORT, Batches, Datagrams, OneByOne
+from .datagrams import (
+    HOST,
+    PORT,
+    Batches,
+    Datagrams,
+    OneByOne,
+    iterate,
+    receive,
+    receive_batch,
+)
 from .figures import CORES, at_least, heading, row, within
 from .reading import BATCH, BUFFER, ETH_P_ALL, LOOPS, SO_RCVBUFFORCE
 from .rig import Rig
@@ -138,21 +147,6 @@ def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
     return reader
 
 
-async def _receive(channel: aioprocket.Channel) -> None:
-    while True:
-        await channel.receive()
-
-
-async def _iterate(channel: aioprocket.Channel) -> None:
-    async for _ in channel:
-        pass
-
-
-async def _receive_batch(channel: aioprocket.Channel) -> None:
-    while True:
-        await channel.receive_batch(BATCH)
-
-
 async def _batches(channel: aioprocket.Channel) -> None:
     async for _ in channel.batches():
         pass
@@ -170,9 +164,9 @@ def _active(factory: Callable[[], asyncio.DatagramProtocol]) -> Reader:
 
 READERS: dict[str, Reader] = {
     PLAIN: _plain,
-    "receive": _passive(_receive),
-    "async for": _passive(_iterate),
-    "receive_batch": _passive(_receive_batch),
+    "receive": _passive(receive),
+    "async for": _passive(iterate),
+    "receive_batch": _passive(receive_batch),
     "batches": _passive(_batches),
     "datagram_received": _active(Datagrams),
     "packet_received": _active(OneByOne),

@@ -1,0 +1,75 @@
+"""What a trace and a watch share: sockets that open when something is first asked for."""
+
+from typing import Generic, Literal, Self, TypeVar
+
+from ..errors import ClosedError
+from ..resolve import resolve_host
+from ..spec import IpAddress
+from .flow import Method
+from .opening import open_prober
+from .request import TraceRequest
+from .walk import Plan, Walk
+
+__all__ = ("Journey",)
+
+_PlanT = TypeVar("_PlanT", bound=Plan)
+
+
+class Journey(Generic[_PlanT]):
+    """Probes to one host by a plan, which `_plan` makes."""
+
+    def __init__(self, request: TraceRequest) -> None:
+        self._request = request
+        self._started: tuple[Walk, _PlanT] | None = None
+        self._ended = False
+        self._address: IpAddress | None = None
+
+    @property
+    def address(self) -> IpAddress | None:
+        """Where the probes go; None before anything was asked for."""
+        return self._address
+
+    @property
+    def method(self) -> Method | None:
+        """What is sent; None: not decided yet."""
+        return self._request.method if self._started is None else self._started[0].prober.method
+
+    @property
+    def type(self) -> Literal["raw", "dgram"] | None:
+        """By which socket answers come; None: not opened yet."""
+        return None if self._started is None else self._started[0].prober.type
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def _plan(self, method: Method) -> _PlanT:
+        raise NotImplementedError
+
+    async def _start(self) -> tuple[Walk, _PlanT]:
+        if self._started is None:
+            request = self._request
+            self._address = (await resolve_host(request.host, request.family))[0]
+            prober = await open_prober(request, self._address)
+            if self._ended:
+                prober.close()
+                raise ClosedError(f"trace to {request.host}: closed")
+            plan = self._plan(prober.method)
+            self._started = Walk(prober, plan), plan
+        return self._started
+
+    def close(self) -> None:
+        """End it, whatever is out. Idempotent."""
+        self._ended = True
+        if self._started is not None:
+            self._started[0].close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A loop that was left by break: there is nothing to wait for, so nothing to warn of.
+        if not getattr(self, "_ended", True):
+            self.close()
