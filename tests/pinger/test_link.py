@@ -293,8 +293,9 @@ async def test_both_paths_at_once(cable: str) -> None:
         found[key] = await swept(pinger, behind(4, 200), path=path)
 
     async with Pinger(type="raw") as pinger, anyio.create_task_group() as group:
-        for key, path in (("one", "link"), ("other", "link"), ("plain", "ip")):
-            group.start_soon(sweep, pinger, path, key)
+        group.start_soon(sweep, pinger, "link", "one")
+        group.start_soon(sweep, pinger, "link", "other")
+        group.start_soon(sweep, pinger, "ip", "plain")
 
     assert [kinds(found[key]) for key in ("one", "other", "plain")] == [{"ok": 200}] * 3
 
