@@ -8,12 +8,12 @@
  */
 #include "reader.h"
 
+#include "clock.h"
 #include "coroutine.h"
 #include "iterator.h"
 
 #include <stddef.h>
 #include <structmember.h>
-#include <time.h>
 
 enum {
 	STREAK = 8,	/* packets in a row that did not have to be waited for */
@@ -33,14 +33,9 @@ reader_state(struct reader *self)
 bool
 reader_is_free(struct reader *self)
 {
-	struct timespec now;
-
 	if (self->turns > 0)
 		return true;
-	if (self->ends == 0)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec * 1000000000LL + now.tv_nsec >= self->ends)
+	if (self->ends == 0 || monotonic_ns() >= self->ends)
 		return false;
 	self->turns = STRETCH;
 	return true;
@@ -101,24 +96,116 @@ reader_take(struct reader *self)
 	return packet;
 }
 
+static void
+count(struct reader *self, Py_ssize_t packets)
+{
+	/* One was counted when the receive began. */
+	self->turns = self->turns > packets - 1
+			      ? self->turns - (int)(packets - 1)
+			      : 0;
+}
+
+/* As reader_take(), up to so many, as a list. */
+PyObject *
+reader_take_list(struct reader *self, PyObject *wanted)
+{
+	PyObject *packets =
+		PyObject_CallFunctionObjArgs(self->receive, wanted, NULL);
+
+	if (packets == NULL)
+		return NULL;
+	if (PyObject_IsTrue(packets) == 0) {
+		Py_DECREF(packets);
+		return NULL;
+	}
+	count(self, PyObject_Size(packets));
+	return packets;
+}
+
+/* As reader_take(), in one piece. */
+PyObject *
+reader_take_batch(struct reader *self, PyObject *wanted)
+{
+	PyObject *batch = PyObject_CallFunctionObjArgs(self->take, wanted, NULL);
+
+	if (batch == NULL)
+		return NULL;
+	if (Py_IsNone(batch)) {
+		Py_DECREF(batch);
+		return NULL;
+	}
+	count(self, PyObject_Size(batch));
+	return batch;
+}
+
+/* Waiting */
+
+/* Whether there is nothing to look after but packets, and a loop that calls. */
+bool
+reader_may_wait(struct reader *self)
+{
+	return self->waiter != NULL && !self->delivery->wary &&
+	       waiter_is_at_hand(self->waiter);
+}
+
+void
+reader_wait(struct reader *self)
+{
+	self->turns = 0;
+	self->ends = 0;
+	self->reading = 1;
+	waiter_take(self->waiter);
+}
+
+/*
+ * The loop called, or somebody else did: false.  Then nothing is free, and the
+ * channel has to see why.
+ */
+bool
+reader_wake(struct reader *self)
+{
+	bool fired = self->waiter->fired;
+
+	reader_give_up(self);
+	if (!fired)
+		return false;
+	self->turn_ends = monotonic_ns() + self->turn_ns;
+	self->ends = self->turn_ends;
+	self->turns = STRETCH;
+	return true;
+}
+
+void
+reader_give_up(struct reader *self)
+{
+	self->reading = 0;
+	waiter_leave(self->waiter);
+}
+
 static PyObject *
 reader_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"delivery", "receive", "ahead", NULL};
+	static char *names[] = {"delivery", "receive", "ahead",	  "take",
+				"waiter",   "turn_ns", NULL};
 	struct module_state *state = PyType_GetModuleState(type);
-	PyObject *delivery, *receive_packets;
+	PyObject *delivery, *receive_packets, *take = NULL, *waiter = NULL;
 	struct reader *self;
+	long long turn_ns = 0;
 	int ahead;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!Oi:Reader", names,
-					 state->delivery_type, &delivery,
-					 &receive_packets, &ahead))
+	if (!PyArg_ParseTupleAndKeywords(
+		    args, kwargs, "O!Oi|OO!L:Reader", names,
+		    state->delivery_type, &delivery, &receive_packets, &ahead,
+		    &take, state->waiter_type, &waiter, &turn_ns))
 		return NULL;
 	self = (struct reader *)PyType_GenericAlloc(type, 0);
 	if (self == NULL)
 		return NULL;
 	self->delivery = (struct delivery *)Py_NewRef(delivery);
 	self->receive = Py_NewRef(receive_packets);
+	self->take = Py_XNewRef(take);
+	self->waiter = (struct waiter *)Py_XNewRef(waiter);
+	self->turn_ns = turn_ns;
 	self->ahead = ahead > 1 ? ahead : 1;
 	return (PyObject *)self;
 }
@@ -130,13 +217,18 @@ reader_traverse(PyObject *op, visitproc visit, void *arg)
 
 	Py_VISIT(Py_TYPE(op));
 	Py_VISIT(self->receive);
+	Py_VISIT(self->take);
+	Py_VISIT((PyObject *)self->waiter);
 	return 0;
 }
 
 static int
 reader_clear(PyObject *op)
 {
-	Py_CLEAR(((struct reader *)op)->receive);
+	struct reader *self = (struct reader *)op;
+
+	Py_CLEAR(self->receive);
+	Py_CLEAR(self->take);
 	return 0;
 }
 
@@ -148,7 +240,9 @@ reader_dealloc(PyObject *op)
 
 	PyObject_GC_UnTrack(op);
 	Py_XDECREF((PyObject *)self->delivery);
+	Py_XDECREF((PyObject *)self->waiter);
 	Py_XDECREF(self->receive);
+	Py_XDECREF(self->take);
 	if (self->spare != NULL)
 		PyObject_GC_Del(self->spare);
 	PyObject_GC_Del(op);
@@ -158,13 +252,33 @@ reader_dealloc(PyObject *op)
 static PyObject *
 start_receive(PyObject *op, PyObject *channel)
 {
-	return coroutine_new((struct reader *)op, channel, false);
+	return coroutine_new((struct reader *)op, channel, ONE, NULL);
 }
 
 static PyObject *
 start_next(PyObject *op, PyObject *channel)
 {
-	return coroutine_new((struct reader *)op, channel, true);
+	return coroutine_new((struct reader *)op, channel, NEXT, NULL);
+}
+
+static PyObject *
+start_list(PyObject *op, PyObject *args)
+{
+	PyObject *channel, *wanted;
+
+	if (!PyArg_ParseTuple(args, "OO:receive_list", &channel, &wanted))
+		return NULL;
+	return coroutine_new((struct reader *)op, channel, LIST, wanted);
+}
+
+static PyObject *
+iterate_batches(PyObject *op, PyObject *args)
+{
+	PyObject *channel, *wanted;
+
+	if (!PyArg_ParseTuple(args, "OO:iterate_batches", &channel, &wanted))
+		return NULL;
+	return iterator_new((struct reader *)op, channel, BATCH, wanted);
 }
 
 static PyObject *
@@ -177,14 +291,15 @@ is_free(PyObject *op, PyObject *unused)
 static PyObject *
 iterate(PyObject *op, PyObject *channel)
 {
-	return iterator_new((struct reader *)op, channel);
+	return iterator_new((struct reader *)op, channel, NEXT, NULL);
 }
 
 static char reader_doc[] =
-"Reader(delivery, receive, ahead)\n"
+"Reader(delivery, receive, ahead, take=None, waiter=None, turn_ns=0)\n"
 "--\n"
 "\n"
-"What is awaited for one packet, without a coroutine where none has to wait.\n"
+"What is awaited for packets, without a coroutine of Python's where there is\n"
+"nothing to see to but them.\n"
 "\n"
 "Whoever had to wait for a packet gets that one; after 8 in a row that were\n"
 "there already, up to ahead are read at once, and kept in the backlog.\n"
@@ -192,7 +307,11 @@ static char reader_doc[] =
 "Args:\n"
 "    delivery: Its backlog is served first.\n"
 "    receive: Called with a number of packets; returns up to so many of them.\n"
-"    ahead: Packets to read at once.";
+"    ahead: Packets to read at once.\n"
+"    take: As receive, in one piece; returns None where there is none.\n"
+"    waiter: By which the loop tells that there is something to read. Without\n"
+"        one, and where there is more to see to, the channel waits itself.\n"
+"    turn_ns: How long receives may follow each other after a wait.";
 
 static PyMemberDef reader_members[] = {
 	{"turns", T_INT, offsetof(struct reader, turns), 0,
@@ -201,6 +320,11 @@ static PyMemberDef reader_members[] = {
 	{"ends", T_LONGLONG, offsetof(struct reader, ends), 0,
 	 "When the turn ends, in nanoseconds of the monotonic clock; 0: with "
 	 "the packets that turns has left."},
+	{"turn_ends", T_LONGLONG, offsetof(struct reader, turn_ends), 0,
+	 "When the turn ends that the last wait began; ends, unless something is "
+	 "in the way."},
+	{"reading", T_BOOL, offsetof(struct reader, reading), 0,
+	 "Whether a receive waits, or is about to."},
 	{NULL, 0, 0, 0, NULL},
 };
 
@@ -217,6 +341,14 @@ static PyMethodDef reader_methods[] = {
 	 "next($self, channel, /)\n--\n\nAs receive, by channel._next_slowly."},
 	{"iterate", iterate, METH_O,
 	 "iterate($self, channel, /)\n--\n\nReturn an iterator of next()."},
+	{"receive_list", start_list, METH_VARARGS,
+	 "receive_list($self, channel, count, /)\n--\n\n"
+	 "As receive, for up to count packets, by "
+	 "channel._list_slowly(tried, error, count)."},
+	{"iterate_batches", iterate_batches, METH_VARARGS,
+	 "iterate_batches($self, channel, count, /)\n--\n\n"
+	 "Return an iterator of coroutines as that of receive_list, for what "
+	 "take gives, by channel._batch_slowly."},
 	{NULL, NULL, 0, NULL},
 };
 
