@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "coroutine.h"
 #include "iterator.h"
+#include "receiver.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -56,11 +57,28 @@ keep_others(struct reader *self, PyObject *packets)
 }
 
 static PyObject *
-receive(struct reader *self, int count)
+read_packets(struct receiver *receiver, Py_ssize_t count)
 {
-	PyObject *argument = PyLong_FromLong(count);
-	PyObject *packets = NULL;
+	PyObject *packets;
 
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION(receiver);
+#endif
+	packets = receiver_take(receiver, count);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION();
+#endif
+	return packets;
+}
+
+static PyObject *
+receive(struct reader *self, Py_ssize_t count)
+{
+	PyObject *argument, *packets = NULL;
+
+	if (self->receiver != NULL)
+		return read_packets(self->receiver, count);
+	argument = PyLong_FromSsize_t(count);
 	if (argument != NULL)
 		packets = PyObject_CallFunctionObjArgs(self->receive, argument,
 						       NULL);
@@ -109,32 +127,52 @@ count(struct reader *self, Py_ssize_t packets)
 PyObject *
 reader_take_list(struct reader *self, PyObject *wanted)
 {
-	PyObject *packets =
-		PyObject_CallFunctionObjArgs(self->receive, wanted, NULL);
+	Py_ssize_t most = PyNumber_AsSsize_t(wanted, PyExc_OverflowError);
+	PyObject *packets;
 
-	if (packets == NULL)
+	if (most == -1 && PyErr_Occurred())
 		return NULL;
-	if (PyObject_IsTrue(packets) == 0) {
-		Py_DECREF(packets);
-		return NULL;
-	}
-	count(self, PyObject_Size(packets));
+	packets = receive(self, most);
+	if (packets != NULL && PyList_Size(packets) == 0)
+		Py_CLEAR(packets);
+	if (packets != NULL)
+		count(self, PyList_Size(packets));
 	return packets;
+}
+
+static PyObject *
+take_batch(struct reader *self, PyObject *wanted)
+{
+	Py_ssize_t most = SCRATCH_SLOTS;
+	PyObject *packets, *batch = NULL;
+
+	if (self->receiver == NULL)
+		return PyObject_CallFunctionObjArgs(self->take, wanted, NULL);
+	if (!Py_IsNone(wanted))
+		most = PyNumber_AsSsize_t(wanted, PyExc_OverflowError);
+	if (most == -1 && PyErr_Occurred())
+		return NULL;
+	packets = read_packets(self->receiver, most);
+	if (packets != NULL && PyList_Size(packets) == 0)
+		batch = Py_NewRef(Py_None);
+	else if (packets != NULL)
+		batch = PyObject_CallFunctionObjArgs(
+			(PyObject *)reader_state(self)->batch_type, packets,
+			NULL);
+	Py_XDECREF(packets);
+	return batch;
 }
 
 /* As reader_take(), in one piece. */
 PyObject *
 reader_take_batch(struct reader *self, PyObject *wanted)
 {
-	PyObject *batch = PyObject_CallFunctionObjArgs(self->take, wanted, NULL);
+	PyObject *batch = take_batch(self, wanted);
 
-	if (batch == NULL)
-		return NULL;
-	if (Py_IsNone(batch)) {
-		Py_DECREF(batch);
-		return NULL;
-	}
-	count(self, PyObject_Size(batch));
+	if (batch != NULL && Py_IsNone(batch))
+		Py_CLEAR(batch);
+	if (batch != NULL)
+		count(self, PyObject_Size(batch));
 	return batch;
 }
 
@@ -202,7 +240,10 @@ reader_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	if (self == NULL)
 		return NULL;
 	self->delivery = (struct delivery *)Py_NewRef(delivery);
-	self->receive = Py_NewRef(receive_packets);
+	if (Py_TYPE(receive_packets) == state->receiver_type)
+		self->receiver = (struct receiver *)Py_NewRef(receive_packets);
+	else
+		self->receive = Py_NewRef(receive_packets);
 	self->take = Py_XNewRef(take);
 	self->waiter = (struct waiter *)Py_XNewRef(waiter);
 	self->turn_ns = turn_ns;
@@ -241,6 +282,7 @@ reader_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	Py_XDECREF((PyObject *)self->delivery);
 	Py_XDECREF((PyObject *)self->waiter);
+	Py_XDECREF((PyObject *)self->receiver);
 	Py_XDECREF(self->receive);
 	Py_XDECREF(self->take);
 	if (self->spare != NULL)
@@ -306,9 +348,10 @@ static char reader_doc[] =
 "\n"
 "Args:\n"
 "    delivery: Its backlog is served first.\n"
-"    receive: Called with a number of packets; returns up to so many of them.\n"
+"    receive: A Receiver; or what is called with a number of packets, and\n"
+"        returns up to so many of them.\n"
 "    ahead: Packets to read at once.\n"
-"    take: As receive, in one piece; returns None where there is none.\n"
+"    take: As the latter, in one piece; returns None where there is none.\n"
 "    waiter: By which the loop tells that there is something to read. Without\n"
 "        one, and where there is more to see to, the channel waits itself.\n"
 "    turn_ns: How long receives may follow each other after a wait.";

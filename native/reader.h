@@ -10,6 +10,7 @@
 struct reader {
 	PyObject_HEAD
 	struct delivery *delivery;
+	struct receiver *receiver;	/* read without a call of Python's; or NULL: */
 	PyObject *receive;	/* up to so many packets, as a sequence */
 	PyObject *take;		/* the same in one piece, or None */
 	struct waiter *waiter;	/* NULL: whoever has to wait does it in Python */

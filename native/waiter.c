@@ -32,6 +32,8 @@ waiter_is_at_hand(struct waiter *self)
 	if (self->loop == NULL || self->taken ||
 	    self->process != lineage_here())
 		return false;
+	if (self->firing)
+		return true;
 	loop = PyObject_CallNoArgs(self->running);
 	if (loop == NULL)
 		PyErr_Clear();
@@ -84,7 +86,9 @@ fire(PyObject *op, PyObject *unused)
 	self->step = NULL;
 	self->context = NULL;
 	self->fired = 1;
+	self->firing = 1;
 	went_on = PyObject_CallMethodObjArgs(context, self->run, step, op, NULL);
+	self->firing = 0;
 	Py_DECREF(step);
 	Py_DECREF(context);
 	return went_on;

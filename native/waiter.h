@@ -22,6 +22,7 @@ struct waiter {
 	char blocking;		/* what asyncio.isfuture() is about */
 	char taken;		/* by a task that waits, or is about to */
 	char fired;		/* the last to wait was let go on by the loop */
+	char firing;		/* the loop is calling */
 };
 
 bool waiter_is_at_hand(struct waiter *self);

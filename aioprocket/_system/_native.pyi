@@ -199,7 +199,7 @@ class Reader:
     def __new__(
         cls,
         delivery: Delivery,
-        receive: Callable[[int], Sequence[Packet]],
+        receive: Receiver | Callable[[int], Sequence[Packet]],
         ahead: int,
         take: Callable[[int | None], Batch | None] | None = None,
         waiter: Waiter | None = None,

@@ -2,9 +2,9 @@
 
 Between a flood, in which no loop of Python ever sleeps, and a full queue, which nobody has for
 long, is what programs have: packets come evenly, one by each system call of their sender, and a
-wakeup finds one of them, or a few. Here the offered rate is the same for all, so that processor time for
-each packet is what a wakeup costs; how many packets it found, how busy the reader was and what was
-lost stand beside it. Who is busy for all of the time is not judged: it did not keep up.
+wakeup finds one of them, or a few. Here the offered rate is the same for all, so that processor
+time for each packet is what a wakeup costs; how many packets it found, how busy the reader was and
+what was lost stand beside it. Who is busy for all of the time is not judged: it did not keep up.
 """
 
 import asyncio
