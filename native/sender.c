@@ -187,24 +187,35 @@ release(struct group *group)
 /* System calls: how many were taken; what ended them goes to self->failure */
 
 static int
-transmit_to_socket(struct sender *self, struct group *group)
+transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
 {
 	int sent = 0;
 
-	while (sent < group->used) {
+	while (sent < count) {
 		/* After a short count it is the next that says why. */
-		int taken = sendmmsg(self->fd, group->messages + sent,
-				     (unsigned)(group->used - sent),
-				     MSG_DONTWAIT);
+		int taken = sendmmsg(self->fd, messages + sent,
+				     (unsigned)(count - sent), MSG_DONTWAIT);
 
 		if (taken < 0) {
 			self->failure = errno;
 			break;
 		}
 		for (int slot = sent; slot < sent + taken; slot++)
-			self->bytes += group->messages[slot].msg_len;
+			self->bytes += messages[slot].msg_len;
 		sent += taken;
 	}
+	return sent;
+}
+
+/* To a socket, and counted: how many were taken; self->failure says why not all. */
+int
+sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
+{
+	int sent;
+
+	self->failure = 0;
+	sent = transmit_to_socket(self, messages, count);
+	self->packets += (unsigned long long)sent;
 	return sent;
 }
 
@@ -248,7 +259,8 @@ send_items(struct sender *self, PyObject *items, Py_ssize_t start,
 		int sent;
 
 		fill(self, &group, items, at, addressed);
-		sent = self->is_socket ? transmit_to_socket(self, &group)
+		sent = self->is_socket ? transmit_to_socket(self, group.messages,
+							    group.used)
 				       : transmit_to_device(self, &group);
 		release(&group);
 		at += sent;

@@ -146,8 +146,15 @@ class Outlet:
         self._bytes += taken
         return taken
 
-    def put_batch(self, items: tuple[Item, ...], start: int = 0) -> tuple[int, OSError | None]:
+    def put_batch(
+        self, items: tuple[Item, ...], start: int = 0, refused: int = 0
+    ) -> tuple[int, OSError | None]:
         """Try once to send the items from ``start`` on, in order.
+
+        Args:
+            items: What is to be sent.
+            start: The first of them that is.
+            refused: The errno with which the kernel has just refused that one; 0: it was not asked.
 
         Returns:
             The index of the first that was not taken, and why, as `put` would raise it; the number
@@ -162,7 +169,10 @@ class Outlet:
         while at < len(items):
             if self._port.fileno() < 0:
                 return at, self._closed()
-            taken, number = self._port.send_batch(items, at, self.addressed)
+            taken, number = 0, refused
+            if not refused:
+                taken, number = self._port.send_batch(items, at, self.addressed)
+            refused = 0
             at += taken
             if at == len(items):
                 break
