@@ -6,14 +6,13 @@ whatever could overtake it lets it go first.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Final
 
 from .._system._native import Gatherer
 from ..packet import Packet
 from ..readiness import Readiness
 from .intake import Intake
-from .outlet import BATCH, Outlet, no_room, parts
+from .outlet import Outlet, no_room, parts, pieces
 from .port import Address, Data, Item, Port
 from .writebuffer import WriteBuffer
 
@@ -105,9 +104,9 @@ class Writer:
         return self._send_items(items)
 
     def _send_items(self, items: Iterable[Item], refused: int = 0) -> int:
-        source = iter(items)
+        source = pieces(items)
         taken = 0
-        while self.accepts and (batch := tuple(islice(source, BATCH))):
+        while self.accepts and (batch := next(source, ())):
             at = 0
             while at < len(batch) and self.accepts and not self.buffer:
                 start = at
