@@ -152,7 +152,8 @@ def open_packet(
         interface: Name, or None for all interfaces of the namespace.
         type: ``"raw"``: frames with their link header; ``"dgram"``: without.
         protocol: Ethernet protocol, by name or in host order. The kernel shows what this machine
-            sends to ``"all"`` only; with another one it is received frames alone.
+            sends to ``"all"`` only; with another one it is received frames alone. 0: nothing is
+            received: a channel that only sends, faster, and without a ring.
         promiscuous: Also receive frames for other stations, while the channel is open.
         allmulti: Also receive every multicast frame, while the channel is open.
         filter: As `open`. VLANs are matched by the tag that the kernel has taken out of the frame.
