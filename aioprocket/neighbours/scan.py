@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, Final, Literal, Self
 
 from ..bounds import positive
-from ..errors import SpecError
+from ..errors import ClosedError, SpecError
 from ..helper import HelperLike
 from ..readiness import checkpoint
 from ..spec import IpAddress
@@ -151,6 +151,8 @@ class Scan:
         if self._link is None or self._sweep is None:
             link = await open_link(self._place)
             try:
+                if self._ended:
+                    raise ClosedError(f"scan of {link.interface}: closed")
                 targets, self.total = self._targets(link)
             except BaseException:
                 link.close()
@@ -186,7 +188,7 @@ class Scan:
         return chain(everybody, hosts), count + len(everybody)
 
     async def aclose(self) -> None:
-        """End the scan. Idempotent."""
+        """End the scan; who waits in it gets `ClosedError`. Idempotent."""
         self._ended = True
         if self._link is not None:
             await self._link.aclose()
