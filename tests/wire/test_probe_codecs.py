@@ -168,6 +168,25 @@ def test_other_objects_are_kept_and_are_no_labels() -> None:
     assert extensions.labels == ()
 
 
+def test_objects_without_number_are_left_to_the_caller() -> None:
+    empty = ExtensionObject(class_number=2, type=1)
+
+    found, rest = IcmpExtensions.parse(IcmpExtensions(objects=(empty,) * 16_000).emit())
+
+    assert found.objects == (empty,) * 64
+    assert rest == empty.emit() * (16_000 - 64)
+
+
+def test_labels_without_number_are_left_in_their_object() -> None:
+    labels = tuple(MplsLabel(label=number) for number in range(16_000))
+    extensions = IcmpExtensions.of_labels(labels)
+
+    found, rest = IcmpExtensions.parse(extensions.emit())
+
+    assert (found, rest) == (extensions, b"")
+    assert found.labels == labels[:64]
+
+
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("length", [0, 136])
 def test_a_report_parts_the_quotation_from_the_extensions(
