@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import golden
 from aioprocket import dissect
 from aioprocket.dissect import LINKTYPES, Summary
+from aioprocket.dissect.dns import name_at
+from aioprocket.errors import WireError
 
 PACKETS = golden.good("dissect") + golden.good("packets")
 ETHERNET, RAW = 1, 101
@@ -88,15 +90,49 @@ def test_name_that_leads_nowhere_is_incomplete(name: bytes) -> None:
     assert (summary.protocol, summary.complete) == ("DNS", False)
 
 
-def test_chain_of_pointers_is_soon_at_its_end() -> None:
-    # Each of 16 questions goes the longest way back: 2 bytes a step, through 12 kB.
-    chain = b"".join((0xC000 | 12 + 2 * step).to_bytes(2) for step in range(6000))
-    header = bytes.fromhex("1234 0100 0010 ffff ffff ffff")
-    began = time.process_time()
+def response(*records: bytes) -> bytes:
+    header = bytes.fromhex("1234 8000 0000") + len(records).to_bytes(2) + bytes(4)
+    return udp6(53, header + b"".join(records))
 
-    dissect.summarize(udp6(53, header + b"\0\0" + chain * 4), RAW)
 
-    assert time.process_time() - began < SOON
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [
+        (b"\1a" * 127, b"\1a" * 128),
+        ((b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61,
+         (b"\x3f" + b"a" * 63) * 3 + b"\x3e" + b"a" * 62),
+    ],
+    ids=["labels", "bytes"],
+)  # fmt: skip
+def test_name_is_as_long_as_a_name_can_be(most: bytes, more: bytes) -> None:
+    # RFC 1035, section 2.3.4: 255 bytes, of which the last is the zero.
+    name, end = name_at(most + b"\0", 0)
+
+    assert (len(name), end) == (253, 255)
+    with pytest.raises(WireError):
+        name_at(more + b"\0", 0)
+
+
+def test_name_follows_no_more_pointers_than_it_can_have_labels() -> None:
+    # Each leads to the one before it, as it must; a message has room for 32,000 of them.
+    chain = b"\1a\0" + b"".join((0xC000 | at).to_bytes(2) for at in (0, *range(3, 3 + 2 * 5000, 2)))
+
+    assert name_at(chain, 3 + 2 * 126) == ("a", 3 + 2 * 127)
+    with pytest.raises(WireError):
+        name_at(chain, 3 + 2 * 127)
+
+
+def test_names_of_one_message_are_bounded_together() -> None:
+    # Each record costs two bytes of the packet, and all the labels of the name that it points to.
+    name = b"\1a" * 126 + b"\0"
+    record = b"\xc0\x0c" + bytes.fromhex("0005 0001 00000000 0002 c00c")
+    first = name + record[2:]
+
+    whole = dissect.summarize(response(first, *[record] * 7), RAW)
+    more = dissect.summarize(response(first, *[record] * 8), RAW)
+
+    assert (whole.complete, more.complete) == (True, False)
+    assert whole.info == more.info.removesuffix(", incomplete")
 
 
 @pytest.mark.parametrize(
