@@ -162,6 +162,21 @@ def test_user_without_any_privilege(as_nobody: Callable[[Callable[[], Any]], Any
     assert (capabilities, received, origin) == (0, 1, "helper")
 
 
+@pytest.mark.realroot
+def test_owner_may_enter_it_by_an_installed_helper(
+    as_nobody: Callable[[Callable[[], Any]], Any], setuid_helper: Path
+) -> None:
+    async def address() -> tuple[bytes | None, bytes]:
+        with testing.network() as (_, far):
+            door = aioprocket.open_packet("eth0", namespace=far.namespace, helper=setuid_helper)
+            async with door as channel:
+                return channel.hwaddr, far.hwaddr
+
+    opened, expected = as_nobody(lambda: asyncio.run(address()))
+
+    assert opened == expected
+
+
 def test_holder_goes_with_who_wanted_it() -> None:
     code = """
 from aioprocket import testing

@@ -1,8 +1,11 @@
 """Hosts that answer as badly as they are told to."""
 
+import asyncio
 import ipaddress
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -35,6 +38,18 @@ async def test_every_address_answers() -> None:
             "198.18.7.9", "198.18.255.254", "2001:db8:77::1234"
         )}
     )  # fmt: skip
+
+
+def test_user_without_any_privilege(as_nobody: Callable[[Callable[[], Any]], Any]) -> None:
+    async def received() -> int:
+        with testing.network() as (near, _):
+            async with Responder(helper=near.helper):
+                result = await aioprocket.ping(
+                    HOSTS[0], helper=near.helper, count=1, timeout=PATIENT
+                )
+                return result.received
+
+    assert as_nobody(lambda: asyncio.run(received())) == 1
 
 
 async def test_losses_are_those_of_the_seed() -> None:
