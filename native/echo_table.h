@@ -32,6 +32,7 @@ struct echo_probe {
 	uint64_t serial;
 	int64_t sent_ns;
 	int64_t sent_monotonic;
+	int32_t spread_ns;	/* it may have left so much earlier */
 	PyObject *host;			/* while it flies */
 	struct echo_group *group;	/* until it is ended */
 	unsigned char address[ECHO_ADDRESS];
@@ -90,6 +91,8 @@ void echo_end(struct echo_table *table, struct echo_probe *probe,
 struct echo *echo_of(const struct echo_table *table,
 		     const struct echo_probe *probe);
 int echo_deliver(struct echo_group *group, struct echo *echo);
+void echo_renew(struct echo_table *table, struct echo_probe *probe,
+		int64_t monotonic_ns);
 int echo_expire(struct echo_table *table, struct echo_group *group,
 		int64_t monotonic_ns);
 void echo_table_clear(struct echo_table *table);

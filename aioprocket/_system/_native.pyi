@@ -326,6 +326,8 @@ class EchoGroup:
     @property
     def size(self) -> int: ...
     @property
+    def timeout_ns(self) -> int: ...
+    @property
     def in_flight(self) -> int: ...
     @property
     def repeats(self) -> dict[int, int]: ...
@@ -416,3 +418,46 @@ def capture_write(
     /,
 ) -> tuple[int, int]: ...
 def socket_kind(fd: int, /) -> tuple[int, int, int]: ...
+
+class EchoFrames:
+    def __new__(
+        cls,
+        fd: int,
+        version: int,
+        frame_size: int,
+        frames: int,
+        *,
+        ttl: int = 64,
+        tos: int = 0,
+        df: bool = True,
+    ) -> EchoFrames: ...
+    def set_way(
+        self,
+        first: Buffer,
+        last: Buffer,
+        scope: int,
+        ifindex: int,
+        source: Buffer,
+        link: Buffer,
+        mtu: int,
+        until_ns: int,
+        /,
+    ) -> None: ...
+    def forget_ways(self, /) -> None: ...
+    def send(
+        self,
+        table: EchoTable,
+        group: EchoGroup,
+        items: list[Any],
+        start: int,
+        sequence: int,
+        /,
+    ) -> int: ...
+    def begin(
+        self, table: EchoTable, group: EchoGroup, item: Any, sequence: int, /
+    ) -> int | None: ...
+    def release(self, table: EchoTable, serial: int, /) -> bool: ...
+    def fail(self, table: EchoTable, serial: int, error: Any, /) -> None: ...
+    def receive(self, table: EchoTable, /) -> int: ...
+    def take_news(self, /) -> list[bytes]: ...
+    def close(self, /) -> None: ...
