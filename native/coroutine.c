@@ -1,25 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The coroutine of receive(), and of a step of an iteration.
+ * The coroutine of receive(), of receive_batch(), and of a step of an iteration.
  *
- * It takes its packet when it is started, not before, so one that is never
- * started, or cancelled first, has taken none.  If no packet is there at once,
+ * It takes its packets when it is started, not before, so one that is never
+ * started, or cancelled first, has taken none.  If there are none, it waits for
+ * the loop's call and looks again; where there is more to see to than packets,
  * a coroutine of the channel's takes over, and this one only hands on.
  */
 #include "coroutine.h"
 
+#include "wakeup.h"
+
 #include <stddef.h>
 #include <structmember.h>
 
-enum stage { CREATED, WAITING, CLOSED };
+enum stage { CREATED, PAUSED, WAITING, CLOSED };
+
+/* As in reader.c. */
+enum { STRETCH = 64 };
 
 struct coroutine {
 	PyObject_HEAD
 	struct reader *reader;
 	PyObject *channel;
 	PyObject *rest;		/* the channel's coroutine, once there is one */
+	PyObject *count;	/* of a list or batch; else NULL */
 	enum stage stage;
-	bool next;		/* the end is a StopAsyncIteration */
+	enum what what;
 	char running;
 };
 
@@ -49,7 +56,8 @@ release(struct coroutine *self, struct reader *reader)
 }
 
 PyObject *
-coroutine_new(struct reader *reader, PyObject *channel, bool next)
+coroutine_new(struct reader *reader, PyObject *channel, enum what what,
+	      PyObject *count)
 {
 	struct coroutine *self = allocate(reader);
 
@@ -59,10 +67,19 @@ coroutine_new(struct reader *reader, PyObject *channel, bool next)
 	self->channel = Py_NewRef(channel);
 	self->rest = NULL;
 	self->stage = CREATED;
-	self->next = next;
+	self->count = Py_XNewRef(count);
+	self->what = what;
 	self->running = 0;
 	/* The garbage collector hears of it when it is more than a moment's. */
 	return (PyObject *)self;
+}
+
+/* From here on it may outlive the moment. */
+static void
+last(struct coroutine *self)
+{
+	if (!PyObject_GC_IsTracked((PyObject *)self))
+		PyObject_GC_Track((PyObject *)self);
 }
 
 /* Steps */
@@ -94,48 +111,141 @@ go_on_slowly(struct coroutine *self, bool tried)
 	if (error == NULL)
 		return -1;
 	self->rest = PyObject_CallMethodObjArgs(
-		self->channel,
-		self->next ? state->next_slowly : state->receive_slowly,
-		tried ? Py_True : Py_False, error, NULL);
+		self->channel, state->slowly[self->what],
+		tried ? Py_True : Py_False, error, self->count, NULL);
 	Py_DECREF(error);
 	if (self->rest == NULL)
 		return -1;
 	self->stage = WAITING;
-	PyObject_GC_Track((PyObject *)self);
+	last(self);
 	return 0;
 }
 
 static PySendResult
-coroutine_send(PyObject *op, PyObject *value, PyObject **result)
+step_rest(struct coroutine *self, PyObject *value, PyObject **result)
 {
-	struct coroutine *self = (struct coroutine *)op;
 	PySendResult outcome;
 
-	*result = NULL;
-	if (self->stage == CLOSED) {
-		PyErr_SetString(PyExc_RuntimeError,
-				"cannot reuse already awaited coroutine");
-		return PYGEN_ERROR;
-	}
-	if (self->stage == CREATED) {
-		bool is_free = reader_is_free(self->reader);
-
-		self->stage = CLOSED;
-		if (is_free) {
-			self->reader->turns--;
-			*result = reader_take(self->reader);
-		}
-		if (*result != NULL)
-			return PYGEN_RETURN;
-		if (go_on_slowly(self, is_free) < 0)
-			return PYGEN_ERROR;
-	}
 	self->running = 1;
 	outcome = PyIter_Send(self->rest, value, result);
 	self->running = 0;
 	if (outcome != PYGEN_NEXT)
 		self->stage = CLOSED;
 	return outcome;
+}
+
+/* What is read ahead is for who takes one by one; lists of it are made slowly. */
+static bool
+may_take(const struct coroutine *self)
+{
+	return reader_is_free(self->reader) &&
+	       (self->what == ONE || self->what == NEXT ||
+		self->reader->delivery->backlog->count == 0);
+}
+
+/* NULL: there is nothing, or an exception tells. */
+static PyObject *
+take(struct coroutine *self)
+{
+	struct reader *reader = self->reader;
+	PyObject *taken;
+
+	reader->turns--;
+	if (self->what == LIST)
+		taken = reader_take_list(reader, self->count);
+	else if (self->what == BATCH)
+		taken = reader_take_batch(reader, self->count);
+	else
+		taken = reader_take(reader);
+	if (taken != NULL)
+		reader->delivery->found = 1;
+	return taken;
+}
+
+/*
+ * After the loop's call: errors are looked for now and then, and where the last
+ * call found nothing.  0, or -1 with an exception.
+ */
+static int
+note_wakeup(struct coroutine *self)
+{
+	struct delivery *delivery = self->reader->delivery;
+	PyObject *noted;
+
+	if (delivery->found && delivery->unlooked + 1 < WAKEUP_UNLOOKED) {
+		delivery->wakeups++;
+		delivery->unlooked++;
+		delivery->found = 0;
+		return 0;
+	}
+	noted = PyObject_CallMethodObjArgs(
+		self->channel, reader_state(self->reader)->woken, NULL);
+	Py_XDECREF(noted);
+	return noted == NULL ? -1 : 0;
+}
+
+static PySendResult
+pause_for(struct coroutine *self, PyObject **result)
+{
+	self->stage = PAUSED;
+	reader_wait(self->reader);
+	last(self);
+	*result = Py_NewRef((PyObject *)self->reader->waiter);
+	return PYGEN_NEXT;
+}
+
+/* The first step, and each after a pause. */
+static PySendResult
+advance(struct coroutine *self, PyObject **result)
+{
+	bool paused = self->stage == PAUSED, is_free;
+
+	self->stage = CLOSED;
+	if (paused && reader_wake(self->reader) && note_wakeup(self) < 0)
+		return PYGEN_ERROR;
+	is_free = may_take(self);
+	if (is_free)
+		*result = take(self);
+	if (*result != NULL)
+		return PYGEN_RETURN;
+	if (is_free && PyErr_Occurred() == NULL && reader_may_wait(self->reader))
+		return pause_for(self, result);
+	if (go_on_slowly(self, is_free) < 0)
+		return PYGEN_ERROR;
+	return step_rest(self, Py_None, result);
+}
+
+static PySendResult
+coroutine_send(PyObject *op, PyObject *value, PyObject **result)
+{
+	struct coroutine *self = (struct coroutine *)op;
+
+	*result = NULL;
+	if (self->stage == WAITING)
+		return step_rest(self, value, result);
+	if (self->stage != CLOSED)
+		return advance(self, result);
+	PyErr_SetString(PyExc_RuntimeError,
+			"cannot reuse already awaited coroutine");
+	return PYGEN_ERROR;
+}
+
+/* A pause ends, and nothing was read: 0, or -1 with an exception. */
+static int
+give_up(struct coroutine *self)
+{
+	PyObject *settled, *stretch = PyLong_FromLong(STRETCH);
+
+	self->stage = CLOSED;
+	reader_give_up(self->reader);
+	if (stretch == NULL)
+		return -1;
+	settled = PyObject_CallMethodObjArgs(
+		self->channel, reader_state(self->reader)->settle, stretch,
+		NULL);
+	Py_DECREF(stretch);
+	Py_XDECREF(settled);
+	return settled == NULL ? -1 : 0;
 }
 
 /* As a generator's: what is returned travels in a StopIteration. */
@@ -198,6 +308,8 @@ throw(PyObject *op, PyObject *args)
 	struct coroutine *self = (struct coroutine *)op;
 	PyObject *method, *result;
 
+	if (self->stage == PAUSED && give_up(self) < 0)
+		return NULL;
 	if (self->stage != WAITING) {
 		self->stage = CLOSED;
 		return raise_given(args);
@@ -221,6 +333,8 @@ coroutine_close(PyObject *op, PyObject *unused)
 	enum stage before = self->stage;
 
 	(void)unused;
+	if (before == PAUSED && give_up(self) < 0)
+		return NULL;
 	self->stage = CLOSED;
 	if (before == WAITING)
 		return PyObject_CallMethod(self->rest, "close", NULL);
@@ -233,7 +347,9 @@ get_suspended(PyObject *op, void *closure)
 	struct coroutine *self = (struct coroutine *)op;
 
 	(void)closure;
-	return PyBool_FromLong(self->stage == WAITING && !self->running);
+	return PyBool_FromLong(
+		self->stage == PAUSED ||
+		(self->stage == WAITING && !self->running));
 }
 
 static PyObject *
@@ -244,13 +360,24 @@ get_none(PyObject *op, void *closure)
 	Py_RETURN_NONE;
 }
 
+static const char *
+name_of(const struct coroutine *self)
+{
+	static const char *const names[] = {
+		[ONE] = "Channel.receive",
+		[NEXT] = "Channel.__anext__",
+		[LIST] = "Channel.receive_batch",
+		[BATCH] = "Channel.batches.__anext__",
+	};
+
+	return names[self->what];
+}
+
 static PyObject *
 get_name(PyObject *op, void *closure)
 {
 	(void)closure;
-	return PyUnicode_FromString(((struct coroutine *)op)->next
-					    ? "Channel.__anext__"
-					    : "Channel.receive");
+	return PyUnicode_FromString(name_of((struct coroutine *)op));
 }
 
 /* Life */
@@ -264,6 +391,7 @@ coroutine_traverse(PyObject *op, visitproc visit, void *arg)
 	Py_VISIT((PyObject *)self->reader);
 	Py_VISIT(self->channel);
 	Py_VISIT(self->rest);
+	Py_VISIT(self->count);
 	return 0;
 }
 
@@ -272,6 +400,8 @@ coroutine_clear(PyObject *op)
 {
 	struct coroutine *self = (struct coroutine *)op;
 
+	if (self->stage == PAUSED)
+		reader_give_up(self->reader);
 	self->stage = CLOSED;
 	Py_CLEAR(self->rest);
 	Py_CLEAR(self->channel);
@@ -287,8 +417,7 @@ warn_of_no_await(struct coroutine *self)
 	PyErr_Fetch(&type, &value, &traceback);
 	if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
 			     "coroutine '%s' was never awaited",
-			     self->next ? "Channel.__anext__"
-					: "Channel.receive") < 0)
+			     name_of(self)) < 0)
 		PyErr_WriteUnraisable(self->channel);
 	PyErr_Restore(type, value, traceback);
 }
@@ -303,8 +432,11 @@ coroutine_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	if (self->stage == CREATED)
 		warn_of_no_await(self);
+	if (self->stage == PAUSED)
+		reader_give_up(reader);
 	Py_XDECREF(self->channel);
 	Py_XDECREF(self->rest);
+	Py_XDECREF(self->count);
 	release(self, reader);
 	Py_DECREF((PyObject *)reader);
 	Py_DECREF(type);
@@ -343,7 +475,7 @@ static PyMethodDef coroutine_methods[] = {
 };
 
 static PyType_Slot coroutine_slots[] = {
-	{Py_tp_doc, "One packet, awaited. Made by a Reader."},
+	{Py_tp_doc, "Packets, awaited. Made by a Reader."},
 	{Py_tp_dealloc, coroutine_dealloc},
 	{Py_tp_traverse, coroutine_traverse},
 	{Py_tp_clear, coroutine_clear},

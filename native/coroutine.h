@@ -4,7 +4,11 @@
 
 #include "reader.h"
 
-PyObject *coroutine_new(struct reader *reader, PyObject *channel, bool next);
+/* What is awaited: a packet, the next of an iteration, a list, the next batch. */
+enum what { ONE, NEXT, LIST, BATCH };
+
+PyObject *coroutine_new(struct reader *reader, PyObject *channel,
+			enum what what, PyObject *count);
 
 extern PyType_Spec coroutine_spec;
 
