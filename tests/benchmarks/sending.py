@@ -5,8 +5,8 @@ included, which is most of the cost and the same for all. How much of that runs 
 system calls, and how much in the core's ksoftirqd, differs: both are counted. So the ratio of the
 processor time of one frame is that of the frames per second on one core.
 
-Nobody here receives (protocol 0), but for the row that says so: while one socket asks for times, the
-kernel reads a clock for each packet of the host, as it does for the floor.
+Nobody here receives (protocol 0), but for the row that says so: while one socket asks for times,
+the kernel reads a clock for each packet of the host, as it does for the floor.
 """
 
 import asyncio

@@ -381,8 +381,8 @@ async def test_what_is_appended_to_a_list_while_it_is_sent_is_sent_as_well() -> 
         got: list[int] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(channel.send_batch, items)
-            while not channel.stats().tx_refused:
-                await anyio.sleep(0)
+            await anyio.wait_all_tasks_blocked()
+            assert channel.stats().tx_refused
             items.append((400).to_bytes(2, "big"))
             far.setblocking(False)
             while len(got) < 401:
