@@ -419,6 +419,7 @@ def capture_write(
 ) -> tuple[int, int]: ...
 def socket_kind(fd: int, /) -> tuple[int, int, int]: ...
 
+@final
 class EchoFrames:
     def __new__(
         cls,
