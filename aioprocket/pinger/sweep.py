@@ -29,9 +29,7 @@ _MANY: Final = EchoError(kind="broadcast", errno=errno.EACCES)
 class Pace:
     """How fast, and how many at once."""
 
-    def __init__(
-        self, rate: float | None, window: int | None, count: int, timeout: float
-    ) -> None:
+    def __init__(self, rate: float | None, window: int | None, count: int, timeout: float) -> None:
         # As asked for, whatever becomes of the probes; else what they tell.
         self._fixed = None if window is None else whole("window", window, 1, 32768)
         self._window = Window(WINDOW, round(seconds("timeout", timeout) * 1e9))
@@ -44,9 +42,13 @@ class Pace:
         self._blocked_until = 0.0
         self._refusals = 0
 
-    def allows(self, in_flight: int, room: int) -> int:
+    def allows(self, in_flight: int, not_overtaken: int, most: int) -> int:
         """Probes that may leave now, where the receive buffer has room for the replies to some."""
-        room = min((self._fixed or min(room, self._window.size)) - in_flight, _BATCH)
+        if self._fixed is not None:
+            room = self._fixed - in_flight
+        else:
+            room = min(most - in_flight, self._window.room(in_flight, not_overtaken))
+        room = min(room, _BATCH)
         if self._blocked_until and time.monotonic() < self._blocked_until:
             return 0
         if self._bucket is not None:
@@ -145,10 +147,13 @@ class Course:
     def _in_flight(self) -> int:
         return sum(group.in_flight for _, group in self._lanes.values())
 
+    def _not_overtaken(self) -> int:
+        return sum(group.not_overtaken for _, group in self._lanes.values())
+
     # Sending
 
     async def _send(self) -> int:
-        room = self._pace.allows(self._in_flight(), self._room())
+        room = self._pace.allows(self._in_flight(), self._not_overtaken(), self._most())
         if room and self._at == len(self._items) and not await self._refill(room):
             return 0
         sent = 0
@@ -201,7 +206,7 @@ class Course:
         self._lanes[version] = await self._lane_of(version), self._new_group()
         return self._lanes[version]
 
-    def _room(self) -> int:
+    def _most(self) -> int:
         return min((lane.window for lane, _ in self._lanes.values()), default=_BATCH)
 
     # Waiting

@@ -57,7 +57,7 @@ class _Cohort:
 
 
 class Window:
-    """Attributes: ``size``, which is what `note` changes.
+    """Attributes: ``size``, in probes; `note` changes it.
 
     Args:
         most: What it never exceeds.
@@ -78,6 +78,15 @@ class Window:
         self._base: _Cohort | None = None  # what can be had
         self._slow = False
         self._patience = 1  # timeouts between two trials that lead to nothing
+
+    def room(self, in_flight: int, not_overtaken: int) -> int:
+        """Probes that may leave now.
+
+        As long as nothing seems wrong, those do not count that a later one's answer has overtaken:
+        where they went to nobody is.
+        """
+        flying = not_overtaken if self._cohort is None else in_flight
+        return min(self._most - in_flight, self.size - flying)
 
     def note(self, ended: Sequence[Echo], lost: int, in_flight: int, now_ns: int) -> None:
         """What has become of some probes, ``lost`` of them; it may be nothing at all."""
@@ -140,9 +149,7 @@ class Window:
         else:
             self._judge_speed(cohort, now_ns)
         if not self._waits:
-            self._cohort = _Cohort(
-                self.size, now_ns, now_ns + self._timeout_ns * self._patience
-            )
+            self._cohort = _Cohort(self.size, now_ns, now_ns + self._timeout_ns * self._patience)
 
     def _judge_trial(self, trial: _Cohort, before: _Cohort, now_ns: int) -> None:
         if trial.better_than(before) >= _SURE:
@@ -153,8 +160,11 @@ class Window:
                 self._try(trial, now_ns)
         elif self.size > 1 and trial.part > _RATIO * before.part:
             self._try(before, now_ns)  # too few to be sure of it
+        elif before is self._base:
+            self.size = before.size  # which was better than what was before it
         else:
-            self.size = before.size if self._slow else self._most
+            self.size = self._most
+            self._slow = False
             self._base = before
             self._patience *= 2
 
@@ -163,10 +173,11 @@ class Window:
         better = cohort.better_than(self._base)
         if better >= _SURE:
             self._base = cohort
-        if self._slow:
-            self._patience = 1
-            faster = self.size + max(1, self.size // _CUT if cohort.lost else self.size)
-            self.size = max(1, self.size // 2) if better <= -_SURE else min(self._most, faster)
-            self._slow = self.size < self._most
-        elif better <= -_VERY_SURE:
+        if self._slow and not cohort.answered:
+            self.size = self._most  # there is nobody in this part
+        elif better <= -(_SURE if self._slow else _VERY_SURE):
             self._try(cohort, now_ns)
+        elif self._slow:
+            faster = self.size + max(1, self.size // _CUT if cohort.lost else self.size)
+            self.size = min(self._most, faster)
+        self._slow = self._slow and self.size < self._most
