@@ -70,7 +70,7 @@ async def test_a_cancelled_wait_takes_nothing_and_leaves_no_obstacle(
                 await task
             # At once: a deadline that has passed must not keep a packet away for ever.
             with pytest.raises(StopIteration) as found:
-                take(channel).__await__().send(None)  # type: ignore[attr-defined]
+                take(channel).__await__().send(None)
             assert content(found.value.value) == each
 
 
@@ -81,7 +81,7 @@ async def test_a_wait_that_is_dropped_leaves_room_for_the_next(
     with pair() as (channel, far):
         await once(channel, far)
         dropped = take(channel).__await__()
-        assert dropped.send(None) is channel._readiness.reader  # type: ignore[attr-defined]
+        assert dropped.send(None) is channel._readiness.reader
         with pytest.raises(BusyError):
             await channel.receive()
         del dropped
