@@ -128,6 +128,8 @@ static char group_doc[] =
 static PyMemberDef group_members[] = {
 	{"size", T_PYSSIZET, offsetof(struct echo_group, size), READONLY,
 	 "Bytes behind the ICMP header."},
+	{"timeout_ns", T_LONGLONG, offsetof(struct echo_group, timeout_ns),
+	 READONLY, "After which a probe is lost."},
 	{"in_flight", T_INT, offsetof(struct echo_group, in_flight), READONLY,
 	 "Probes without an end yet."},
 	{"repeats", T_OBJECT_EX, offsetof(struct echo_group, repeats), READONLY,

@@ -149,6 +149,11 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 
 	if (echo == NULL)
 		return -1;
+	/* Of a group of frames only the time of all of them is known. */
+	if (rtt < 0 && rtt + probe->spread_ns >= 0) {
+		rtt = (rtt + probe->spread_ns) / 2;
+		echo->sent_ns = arrival->received_ns - rtt;
+	}
 	echo->clock = probe->stamped ? CLOCK_KERNEL : CLOCK_RECEIVE;
 	echo->received_ns = arrival->received_ns;
 	/* What the other clock cannot have seen, one that was set has. */

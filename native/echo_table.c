@@ -183,6 +183,16 @@ echo_end(struct echo_table *table, struct echo_probe *probe,
 		Py_CLEAR(probe->group);
 }
 
+/* Its time starts anew. */
+void
+echo_renew(struct echo_table *table, struct echo_probe *probe,
+	   int64_t monotonic_ns)
+{
+	unlink_probe(table, probe);
+	probe->sent_monotonic = monotonic_ns;
+	link_newest(table, probe);
+}
+
 /* What became of a probe, to be filled in; NULL with an exception. */
 struct echo *
 echo_of(const struct echo_table *table, const struct echo_probe *probe)

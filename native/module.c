@@ -11,7 +11,7 @@
 #include "capture.h"
 #include "coroutine.h"
 #include "delivery.h"
-#include "echo_table.h"
+#include "echo_frame.h"
 #include "gatherer.h"
 #include "iterator.h"
 #include "packet.h"
@@ -119,6 +119,8 @@ module_exec(PyObject *module)
 	    add_type(module, &echo_spec, true, &state->echo_type) < 0 ||
 	    add_type(module, &echo_group_spec, true, &state->echo_group_type) < 0 ||
 	    add_type(module, &echo_table_spec, true, &state->echo_table_type) < 0 ||
+	    add_type(module, &echo_frames_spec, true,
+		     &state->echo_frames_type) < 0 ||
 	    add_type(module, &coroutine_spec, false,
 		     &state->coroutine_type) < 0 ||
 	    add_type(module, &iterator_spec, false, &state->iterator_type) < 0 ||
@@ -170,6 +172,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->echo_type);
 	Py_VISIT(state->echo_group_type);
 	Py_VISIT(state->echo_table_type);
+	Py_VISIT(state->echo_frames_type);
 	Py_VISIT(state->reader_type);
 	Py_VISIT(state->waiter_type);
 	Py_VISIT(state->coroutine_type);
@@ -196,6 +199,7 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->echo_type);
 	Py_CLEAR(state->echo_group_type);
 	Py_CLEAR(state->echo_table_type);
+	Py_CLEAR(state->echo_frames_type);
 	Py_CLEAR(state->reader_type);
 	Py_CLEAR(state->waiter_type);
 	Py_CLEAR(state->coroutine_type);

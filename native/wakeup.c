@@ -199,9 +199,10 @@ run(struct wakeup *self)
 	if (deliver(self) < 0)
 		error = catch();
 	delivery->found = count_packets(self) != before;
+	gatherer_flush(self->gatherer);
 	if (error != NULL || delivery->interrupted || delivery->wary ||
 	    delivery->credit == 0 || delivery->backlog->count > 0 ||
-	    PyList_Size(self->gatherer->items) > 0)
+	    self->gatherer->count > 0)
 		return settle(self, error);
 	self->gatherer->open = 0;
 	delivery->delivering = 0;

@@ -41,7 +41,7 @@ _INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter, linux/filter
 # Of a block that are no bytes of packets: struct tpacket_block_desc, and of a packet: struct
 # tpacket3_hdr, the sender, and room for a link header and alignment.
 _OVERHEAD: Final = 256
-_LARGEST_BLOCK: Final = 2 << 20
+_LARGEST_BLOCK: Final = 4 << 20
 # Any that divides all block sizes: a packet of TPACKET_V3 takes what it needs, and no frame.
 _FRAME: Final = 2048
 
@@ -70,7 +70,7 @@ class Geometry:
 # Bytes that are asked for if nobody says how many, blocks to divide them into, milliseconds.
 _PLANS: Final[dict[Latency, tuple[int, int, int]]] = {
     "balanced": (8 << 20, 64, 1),
-    "throughput": (32 << 20, 32, 10),
+    "throughput": (32 << 20, 8, 50),
 }
 
 

@@ -277,7 +277,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _stop(self) -> None:
         self._closing = True
-        self._writer.accepts = False
+        self._writer.stop()
         self._machine.delivery.interrupt()
         self._update()
         for handle in (self._next_turn, self._link_check):
