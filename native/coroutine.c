@@ -9,26 +9,8 @@
  */
 #include "coroutine.h"
 
-#include "wakeup.h"
-
 #include <stddef.h>
 #include <structmember.h>
-
-enum stage { CREATED, PAUSED, WAITING, CLOSED };
-
-/* As in reader.c. */
-enum { STRETCH = 64 };
-
-struct coroutine {
-	PyObject_HEAD
-	struct reader *reader;
-	PyObject *channel;
-	PyObject *rest;		/* the channel's coroutine, once there is one */
-	PyObject *count;	/* of a list or batch; else NULL */
-	enum stage stage;
-	enum what what;
-	char running;
-};
 
 /* As a rule one is over before the next is made, and leaves it its memory. */
 static struct coroutine *
@@ -74,146 +56,7 @@ coroutine_new(struct reader *reader, PyObject *channel, enum what what,
 	return (PyObject *)self;
 }
 
-/* From here on it may outlive the moment. */
-static void
-last(struct coroutine *self)
-{
-	if (!PyObject_GC_IsTracked((PyObject *)self))
-		PyObject_GC_Track((PyObject *)self);
-}
-
 /* Steps */
-
-/* The exception that is set, of the kind that the channel explains; or None. */
-static PyObject *
-take_error(void)
-{
-	PyObject *type, *value, *traceback;
-
-	if (PyErr_Occurred() == NULL)
-		return Py_NewRef(Py_None);
-	if (!PyErr_ExceptionMatches(PyExc_OSError) &&
-	    !PyErr_ExceptionMatches(PyExc_EOFError))
-		return NULL;
-	PyErr_Fetch(&type, &value, &traceback);
-	PyErr_NormalizeException(&type, &value, &traceback);
-	Py_XDECREF(type);
-	Py_XDECREF(traceback);
-	return value;
-}
-
-static int
-go_on_slowly(struct coroutine *self, bool tried)
-{
-	struct module_state *state = reader_state(self->reader);
-	PyObject *error = take_error();
-
-	if (error == NULL)
-		return -1;
-	self->rest = PyObject_CallMethodObjArgs(
-		self->channel, state->slowly[self->what],
-		tried ? Py_True : Py_False, error, self->count, NULL);
-	Py_DECREF(error);
-	if (self->rest == NULL)
-		return -1;
-	self->stage = WAITING;
-	last(self);
-	return 0;
-}
-
-static PySendResult
-step_rest(struct coroutine *self, PyObject *value, PyObject **result)
-{
-	PySendResult outcome;
-
-	self->running = 1;
-	outcome = PyIter_Send(self->rest, value, result);
-	self->running = 0;
-	if (outcome != PYGEN_NEXT)
-		self->stage = CLOSED;
-	return outcome;
-}
-
-/* What is read ahead is for who takes one by one; lists of it are made slowly. */
-static bool
-may_take(const struct coroutine *self)
-{
-	return reader_is_free(self->reader) &&
-	       (self->what == ONE || self->what == NEXT ||
-		self->reader->delivery->backlog->count == 0);
-}
-
-/* NULL: there is nothing, or an exception tells. */
-static PyObject *
-take(struct coroutine *self)
-{
-	struct reader *reader = self->reader;
-	PyObject *taken;
-
-	reader->turns--;
-	if (self->what == LIST)
-		taken = reader_take_list(reader, self->count);
-	else if (self->what == BATCH)
-		taken = reader_take_batch(reader, self->count);
-	else
-		taken = reader_take(reader);
-	if (taken != NULL)
-		reader->delivery->found = 1;
-	return taken;
-}
-
-/*
- * After the loop's call: errors are looked for now and then, and where the last
- * call found nothing.  0, or -1 with an exception.
- */
-static int
-note_wakeup(struct coroutine *self)
-{
-	struct delivery *delivery = self->reader->delivery;
-	PyObject *noted;
-
-	if (delivery->found && delivery->unlooked + 1 < WAKEUP_UNLOOKED) {
-		delivery->wakeups++;
-		delivery->unlooked++;
-		delivery->found = 0;
-		return 0;
-	}
-	noted = PyObject_CallMethodObjArgs(
-		self->channel, reader_state(self->reader)->woken, NULL);
-	Py_XDECREF(noted);
-	return noted == NULL ? -1 : 0;
-}
-
-static PySendResult
-pause_for(struct coroutine *self, PyObject **result)
-{
-	self->stage = PAUSED;
-	reader_wait(self->reader);
-	last(self);
-	*result = Py_NewRef((PyObject *)self->reader->waiter);
-	return PYGEN_NEXT;
-}
-
-/* The first step, and each after a pause. */
-static PySendResult
-advance(struct coroutine *self, PyObject **result)
-{
-	bool paused = self->stage == PAUSED, is_free;
-
-	self->stage = CLOSED;
-	if (paused && reader_wake(self->reader) && note_wakeup(self) < 0)
-		return PYGEN_ERROR;
-	is_free = may_take(self);
-	if (is_free)
-		*result = take(self);
-	if (*result != NULL)
-		return PYGEN_RETURN;
-	if (is_free && PyErr_Occurred() == NULL && reader_may_wait(self->reader))
-		return pause_for(self, result);
-	if (go_on_slowly(self, is_free) < 0)
-		return PYGEN_ERROR;
-	return step_rest(self, Py_None, result);
-}
 
 static PySendResult
 coroutine_send(PyObject *op, PyObject *value, PyObject **result)
@@ -222,30 +65,12 @@ coroutine_send(PyObject *op, PyObject *value, PyObject **result)
 
 	*result = NULL;
 	if (self->stage == WAITING)
-		return step_rest(self, value, result);
+		return coroutine_go_on(self, value, result);
 	if (self->stage != CLOSED)
-		return advance(self, result);
+		return coroutine_advance(self, result);
 	PyErr_SetString(PyExc_RuntimeError,
 			"cannot reuse already awaited coroutine");
 	return PYGEN_ERROR;
-}
-
-/* A pause ends, and nothing was read: 0, or -1 with an exception. */
-static int
-give_up(struct coroutine *self)
-{
-	PyObject *settled, *stretch = PyLong_FromLong(STRETCH);
-
-	self->stage = CLOSED;
-	reader_give_up(self->reader);
-	if (stretch == NULL)
-		return -1;
-	settled = PyObject_CallMethodObjArgs(
-		self->channel, reader_state(self->reader)->settle, stretch,
-		NULL);
-	Py_DECREF(stretch);
-	Py_XDECREF(settled);
-	return settled == NULL ? -1 : 0;
 }
 
 /* As a generator's: what is returned travels in a StopIteration. */
@@ -308,7 +133,7 @@ throw(PyObject *op, PyObject *args)
 	struct coroutine *self = (struct coroutine *)op;
 	PyObject *method, *result;
 
-	if (self->stage == PAUSED && give_up(self) < 0)
+	if (self->stage == PAUSED && coroutine_give_up(self) < 0)
 		return NULL;
 	if (self->stage != WAITING) {
 		self->stage = CLOSED;
@@ -333,7 +158,7 @@ coroutine_close(PyObject *op, PyObject *unused)
 	enum stage before = self->stage;
 
 	(void)unused;
-	if (before == PAUSED && give_up(self) < 0)
+	if (before == PAUSED && coroutine_give_up(self) < 0)
 		return NULL;
 	self->stage = CLOSED;
 	if (before == WAITING)

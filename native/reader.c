@@ -18,7 +18,6 @@
 
 enum {
 	STREAK = 8,	/* packets in a row that did not have to be waited for */
-	STRETCH = 64,	/* packets between looks at the clock */
 };
 
 struct module_state *
@@ -38,7 +37,7 @@ reader_is_free(struct reader *self)
 		return true;
 	if (self->ends == 0 || monotonic_ns() >= self->ends)
 		return false;
-	self->turns = STRETCH;
+	self->turns = READER_STRETCH;
 	return true;
 }
 
@@ -209,7 +208,7 @@ reader_wake(struct reader *self)
 		return false;
 	self->turn_ends = monotonic_ns() + self->turn_ns;
 	self->ends = self->turn_ends;
-	self->turns = STRETCH;
+	self->turns = READER_STRETCH;
 	return true;
 }
 

@@ -6,6 +6,8 @@
 #include "module.h"
 #include "waiter.h"
 
+enum { READER_STRETCH = 64 };	/* packets between looks at the clock */
+
 /* What receives look at, before anything is awaited, and wait by. */
 struct reader {
 	PyObject_HEAD

@@ -87,8 +87,11 @@ fire(PyObject *op, PyObject *unused)
 	self->context = NULL;
 	self->fired = 1;
 	self->firing = 1;
+	/* The task may let go of the channel, and that of this. */
+	Py_INCREF(op);
 	went_on = PyObject_CallMethodObjArgs(context, self->run, step, op, NULL);
 	self->firing = 0;
+	Py_DECREF(op);
 	Py_DECREF(step);
 	Py_DECREF(context);
 	return went_on;

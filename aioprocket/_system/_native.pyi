@@ -6,7 +6,7 @@ from contextvars import Context
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, final, overload
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 # As the socket module gives it: a tuple for a protocol's address, str or bytes for AF_UNIX.
 _Address: TypeAlias = tuple[Any, ...] | str | bytes | None
@@ -212,6 +212,7 @@ class Reader:
     def receive_list(self, channel: object, count: int, /) -> Coroutine[Any, Any, list[Packet]]: ...
     def iterate_batches(self, channel: object, count: int | None, /) -> AsyncIterator[Batch]: ...
 
+@disjoint_base
 class Waiter:
     _asyncio_future_blocking: bool
     cancelled: BaseException | None
