@@ -10,7 +10,7 @@
 enum {
 	FRAME_BATCH = 64,	/* frames built before any is sent */
 	FRAME_WAYS = 4096,	/* ways known at once */
-	FRAME_READ = 64,	/* frames looked at by one receive */
+	FRAME_JUDGED = 64,	/* frames looked at by one receive */
 };
 
 /* How addresses from one to another are reached. */

@@ -238,7 +238,7 @@ echo_frames_receive(PyObject *op, PyObject *argument)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	arrived.arrival.monotonic_ns =
 		(int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	for (; seen < FRAME_READ && failed == 0 && frames_is_next(ring);
+	for (; seen < FRAME_JUDGED && failed == 0 && frames_is_next(ring);
 	     seen++) {
 		struct tpacket2_hdr *header = next_header(ring);
 

@@ -68,6 +68,7 @@ struct echo_table {
 	uint16_t identifier;
 	uint8_t version;
 	bool unchecked;
+	int64_t usual_step;	/* nanoseconds for a probe of a burst; 0: none */
 	int failure;			/* errno of the last system call */
 	size_t largest;			/* of the replies to expect */
 	PyObject *odd;			/* list of messages for Python */
@@ -106,6 +107,9 @@ int echo_judge(struct echo_table *table, const unsigned char *message,
 int echo_judge_error(struct echo_table *table, const unsigned char *target,
 		     const unsigned char *quoted, size_t length,
 		     PyObject *error, int64_t received_ns);
+
+int echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
+		    PyObject *items, Py_ssize_t start, uint32_t sequence);
 
 /* Methods of EchoTable that make system calls. */
 PyObject *echo_send(PyObject *op, PyObject *args);

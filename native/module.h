@@ -22,11 +22,13 @@ struct module_state {
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;
+	PyTypeObject *waiter_type;
 	PyTypeObject *coroutine_type;
 	PyTypeObject *iterator_type;
 	/* Methods of a channel, which a Coroutine calls. */
-	PyObject *receive_slowly;
-	PyObject *next_slowly;
+	PyObject *slowly[4];	/* by what is awaited */
+	PyObject *woken;
+	PyObject *settle;
 	/* Attributes of a packet that are found by the address of their name. */
 	PyObject *data;
 	PyObject *timestamp_ns;

@@ -238,8 +238,8 @@ class Pinger:
             rate: Probes per second at most; None: as fast as the replies come.
             count: Probes to each host, one after another.
             timeout: Seconds that each has.
-            window: Probes on their way at most; None: what the receive buffer has room for, up to
-                512.
+            window: Probes on their way at most, always; None: 128 at first and up to 512, as long
+                as the replies come, and fewer where more of them come then.
             size: As of the pinger, and so the pattern.
             pattern: See there.
             path: ``"ip"``: by a socket as `Pinger` says. ``"link"``: as Ethernet frames by a packet
@@ -258,7 +258,7 @@ class Pinger:
         probes = self._probes_like(size, pattern, timeout)
         course = Course(
             Source(hosts, self._settings),
-            Pace(rate, window, count),
+            Pace(rate, window, count, timeout),
             self._settings,
             self._lane if path == "ip" else self._by_link.opener(path, probes.size),
             partial(self._group, probes, None),
