@@ -168,6 +168,8 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 	echo->size = (uint32_t)size;
 	if (echo_deliver(probe->group, echo) < 0)
 		return -1;
+	if (probe->serial >= probe->group->answered)
+		probe->group->answered = probe->serial + 1;
 	echo_end(table, probe, ECHO_ANSWERED);
 	return 0;
 }

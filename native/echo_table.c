@@ -142,8 +142,11 @@ echo_begin(struct echo_table *table, struct echo_group *group,
 	};
 	memcpy(probe->address, target->address, ECHO_ADDRESS);
 	link_newest(table, probe);
-	if (group->number == 0)
+	if (group->number == 0) {
 		group->number = ++table->groups;
+		group->answered = probe->serial;
+	}
+	group->next = table->next;
 	if (group->size > table->largest)
 		table->largest = group->size;
 	return probe;

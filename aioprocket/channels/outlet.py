@@ -18,7 +18,7 @@ from typing import Final
 import anyio
 
 from ..errors import ClosedError
-from ..packet import Packet
+from ..packet import Batch, Packet
 from ..readiness import Readiness, checkpoint
 from .explain import send_error
 from .intake import Intake
@@ -54,6 +54,9 @@ def parts(item: Item) -> tuple[Data, Address | None]:
 
 def pieces(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
     """The items in order, in tuples of up to 512, each taken when it is asked for."""
+    if type(items) is Batch and len(items) <= _BATCH:
+        yield tuple(items)
+        return
     if type(items) is not list and type(items) is not tuple:
         source = iter(items)
         while batch := tuple(islice(source, _BATCH)):

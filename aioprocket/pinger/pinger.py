@@ -1,52 +1,32 @@
 """Ping one host, or any number of them, by one socket for each version of IP."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 from operator import attrgetter
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import anyio
 
 from .._system._native import EchoGroup
 from ..bounds import seconds
-from ..errors import ClosedError, SpecError
+from ..errors import ClosedError
 from ..helper import HelperLike
 from ..spec import IpAddress
 from .echo import Echo, PingResult
 from .lane import Lane
-from .link import LinkLane, frame_size, open_link
+from .link import LinkLanes
 from .monitor import Monitor
 from .opening import open_socket
 from .settings import Probes, Settings, source_address
 from .single import Plan, probe_one
 from .source import Source
+from .stats import PingerStats
 from .sweep import Course, Pace
 from .targets import Host, Hosts, Target, first_target
 
 __all__ = ("Pinger", "PingerStats", "ping")
-
-
-class PingerStats(NamedTuple):
-    """What came that was no plain reply, cumulative, and what is on its way.
-
-    Attributes:
-        foreign: Answers to somebody else's requests. The kernel's filter holds most of them back.
-        spoofed: Replies that do not know the cookie of the probe they claim to answer, or come
-            from another address.
-        duplicate: Further replies to a probe.
-        late: Replies to a probe that had been given up.
-        corrupted: Replies whose checksum or contents are damaged.
-        in_flight: Probes without an end yet.
-    """
-
-    foreign: int
-    spoofed: int
-    duplicate: int
-    late: int
-    corrupted: int
-    in_flight: int
 
 
 class Pinger:
@@ -118,7 +98,7 @@ class Pinger:
         self._probes = Probes(size=size, pattern=pattern or b"")
         self._open_timeout = seconds("open_timeout", open_timeout)
         self._lanes: dict[int, Lane] = {}
-        self._link_lanes: dict[tuple[int, int], LinkLane] = {}  # by the size of frames, too
+        self._by_link = LinkLanes(self._settings, self._open_timeout)
         self._lock: anyio.Lock | None = None
         self._closed = False
 
@@ -146,24 +126,20 @@ class Pinger:
         A socket of ``path="link"`` takes the kernel some 20 ms.
         """
         self._closed = True
-        for lane in (*self._lanes.values(), *self._link_lanes.values()):
+        for lane in self._lanes.values():
             lane.close()
+        self._by_link.close()
 
     async def aclose(self) -> None:
         """As `close`, but a thread waits for the kernel."""
         self._closed = True
         for lane in self._lanes.values():
             lane.close()
-        for link in self._link_lanes.values():
-            await link.aclose()
+        await self._by_link.aclose()
 
     def stats(self) -> PingerStats:
         """What came so far; it stays readable after the end."""
-        lanes = (*self._lanes.values(), *self._link_lanes.values())
-        tables = [lane.table for lane in lanes]
-        return PingerStats(
-            *(sum(getattr(table, name) for table in tables) for name in PingerStats._fields)
-        )
+        return PingerStats.of(lane.table for lane in (*self._lanes.values(), *self._by_link))
 
     async def ping(
         self,
@@ -262,15 +238,15 @@ class Pinger:
             rate: Probes per second at most; None: as fast as the replies come.
             count: Probes to each host, one after another.
             timeout: Seconds that each has.
-            window: Probes on their way at most; None: what the receive buffer has room for, up to
-                512.
+            window: Probes on their way at most, always; None: 128 at first and up to 512, as long
+                as the replies come, and fewer where more of them come then.
             size: As of the pinger, and so the pattern.
             pattern: See there.
             path: ``"ip"``: by a socket as `Pinger` says. ``"link"``: as Ethernet frames by a packet
                 socket, which costs less for each host. The kernel's routes and neighbours are
                 asked, and then the link, for the next hop; firewalls and IPsec of this machine are
                 not. Probes are never fragmented, and this machine's own addresses have the error
-                ``"local"``. The round trip starts as exactly as eight frames leave together.
+                ``"own-address"``. The round trip starts as exactly as eight frames leave together.
 
         Raises:
             SpecError: The arguments cannot be. By the link, too, when its turn has come: a way
@@ -279,12 +255,13 @@ class Pinger:
                 anything is sent for a list, tuple or network, else when its turn has come.
             ClosedError: The pinger is closed.
         """
+        probes = self._probes_like(size, pattern, timeout)
         course = Course(
             Source(hosts, self._settings),
-            Pace(rate, window, count),
+            Pace(rate, window, count, timeout),
             self._settings,
-            self._lane if path == "ip" else self._by_link(path, size),
-            self._groups(size, pattern, timeout),
+            self._lane if path == "ip" else self._by_link.opener(path, probes.size),
+            partial(self._group, probes, None),
         )
         return course.run()
 
@@ -341,26 +318,6 @@ class Pinger:
     def _group(self, probes: Probes, target: Target | None) -> EchoGroup:
         anybody = self._settings.broadcast or (target is not None and not any(target.packed))
         return EchoGroup(probes.size, probes.pattern, probes.timeout_ns, anybody)
-
-    def _by_link(self, path: str, size: int | None) -> Callable[[Literal[4, 6]], Awaitable[Lane]]:
-        if path != "link":
-            raise SpecError(f"path {path!r} is none of ip, link")
-        return partial(self._link_lane, frame_size(self._probes.size if size is None else size))
-
-    async def _link_lane(self, frame: int, version: Literal[4, 6]) -> Lane:
-        if self._closed:
-            raise ClosedError("the pinger is closed")
-        if self._lock is None:
-            self._lock = anyio.Lock()
-        async with self._lock:
-            lane = self._link_lanes.get((version, frame))
-            if lane is None:
-                lane = await open_link(version, self._settings, frame, self._open_timeout)
-                if self._closed:
-                    lane.close()
-                    raise ClosedError("the pinger was closed while it was opened")
-                self._link_lanes[version, frame] = lane
-            return lane
 
     async def _lane(self, version: Literal[4, 6]) -> Lane:
         if self._closed:

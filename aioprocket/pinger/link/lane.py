@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 from ..._system._native import EchoFrames, EchoGroup
 from ..._system.fib import Fib
 from ..._system.ring import FrameGeometry
-from ...channels.ending import close_elsewhere
 from ..echo import EchoError
 from ..lane import Lane
 from ..reports import local_error, quoted_error
@@ -68,16 +67,14 @@ class LinkLane(Lane):
         self.window = max(1, min(geometry.frames // 2, _WINDOW))
 
     def close(self) -> None:
-        """As `Lane.close`; the kernel takes some 20 ms for it."""
+        """As `Lane.close`; the kernel takes some 20 ms for a socket's last close."""
         self._frames.close()
         self._ways.close()
         super().close()
 
-    async def aclose(self) -> None:
-        """As `close`, but a thread waits for the kernel."""
-        kept = [] if self._fd < 0 else [os.dup(self._fd)]
-        self.close()
-        await close_elsewhere(kept)
+    def keep(self) -> list[int]:
+        """Another descriptor of the socket, whose last close is not `close` then; none if it is."""
+        return [] if self._fd < 0 else [os.dup(self._fd)]
 
     # Sending
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
@@ -10,7 +9,7 @@ from ..._system import namespace, options
 from ..._system.fib import Fib
 from ..._system.ring import FrameGeometry, make_frames
 from ...doors import open_packet
-from ...errors import OpenError, SpecError, errno_text
+from ...errors import OpenError, errno_text
 from ..settings import Settings
 from .filter import link_filter
 from .lane import LinkLane
@@ -40,14 +39,8 @@ async def open_link(
     """A lane by the link, whose ring has frames of so many bytes.
 
     Raises:
-        SpecError: The settings are of a ping socket.
         What `open_packet` raises. OpenError, too: there is no memory for the ring.
     """
-    if settings.type == "dgram":
-        raise SpecError(
-            'path="link" sends by a packet socket, and type="dgram" is another',
-            hint='type="auto" and type="raw" go with it',
-        )
     identifier = int.from_bytes(os.urandom(2), "big")
     channel = await open_packet(
         settings.interface,

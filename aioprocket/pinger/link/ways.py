@@ -27,7 +27,7 @@ _PROTOCOLS: Final = {4: b"\x08\x00", 16: b"\x86\xdd"}  # by the length of an add
 _NO_QUESTIONS: Final = InterfaceFlag.NOARP | InterfaceFlag.LOOPBACK
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, and no failure of the program
+class Refusal(Exception):
     """A target that no frame is sent to: why, as an `EchoError` has it."""
 
     def __init__(self, kind: str | None, number: int = 0) -> None:
@@ -126,7 +126,7 @@ class Ways:
         except OSError as error:
             raise Refusal(None, error.errno or errno.ENETUNREACH) from None
         if step.kind == "local":
-            raise Refusal("local")
+            raise Refusal("own-address")
         if step.kind == "broadcast" and not self._settings.broadcast:
             raise Refusal(None, errno.EACCES)
         if step.source is None:
@@ -164,7 +164,7 @@ class Ways:
         return 0 if name is None else interfaces.interface_index(self._fd, name)
 
     def _interface(self, step: Step, target: bytes) -> tuple[str, bytes, int, bytes | None]:
-        """Its name, hardware address and MTU, and the next hop's address where none has to be asked."""
+        """Its name, address and MTU, and the next hop's address where nobody has to be asked."""
         try:
             name = interfaces.interface_name(self._fd, step.ifindex)
             kind = interfaces.hardware_type(self._fd, name)
