@@ -149,6 +149,11 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 
 	if (echo == NULL)
 		return -1;
+	/* Of a group of frames only the time of all of them is known. */
+	if (rtt < 0 && rtt + probe->spread_ns >= 0) {
+		rtt = (rtt + probe->spread_ns) / 2;
+		echo->sent_ns = arrival->received_ns - rtt;
+	}
 	echo->clock = probe->stamped ? CLOCK_KERNEL : CLOCK_RECEIVE;
 	echo->received_ns = arrival->received_ns;
 	/* What the other clock cannot have seen, one that was set has. */
@@ -163,6 +168,8 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 	echo->size = (uint32_t)size;
 	if (echo_deliver(probe->group, echo) < 0)
 		return -1;
+	if (probe->serial >= probe->group->answered)
+		probe->group->answered = probe->serial + 1;
 	echo_end(table, probe, ECHO_ANSWERED);
 	return 0;
 }

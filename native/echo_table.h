@@ -32,6 +32,7 @@ struct echo_probe {
 	uint64_t serial;
 	int64_t sent_ns;
 	int64_t sent_monotonic;
+	int32_t spread_ns;	/* it may have left so much earlier */
 	PyObject *host;			/* while it flies */
 	struct echo_group *group;	/* until it is ended */
 	unsigned char address[ECHO_ADDRESS];
@@ -67,6 +68,7 @@ struct echo_table {
 	uint16_t identifier;
 	uint8_t version;
 	bool unchecked;
+	int64_t usual_step;	/* nanoseconds for a probe of a burst; 0: none */
 	int failure;			/* errno of the last system call */
 	size_t largest;			/* of the replies to expect */
 	PyObject *odd;			/* list of messages for Python */
@@ -90,6 +92,8 @@ void echo_end(struct echo_table *table, struct echo_probe *probe,
 struct echo *echo_of(const struct echo_table *table,
 		     const struct echo_probe *probe);
 int echo_deliver(struct echo_group *group, struct echo *echo);
+void echo_renew(struct echo_table *table, struct echo_probe *probe,
+		int64_t monotonic_ns);
 int echo_expire(struct echo_table *table, struct echo_group *group,
 		int64_t monotonic_ns);
 void echo_table_clear(struct echo_table *table);
@@ -103,6 +107,9 @@ int echo_judge(struct echo_table *table, const unsigned char *message,
 int echo_judge_error(struct echo_table *table, const unsigned char *target,
 		     const unsigned char *quoted, size_t length,
 		     PyObject *error, int64_t received_ns);
+
+int echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
+		    PyObject *items, Py_ssize_t start, uint32_t sequence);
 
 /* Methods of EchoTable that make system calls. */
 PyObject *echo_send(PyObject *op, PyObject *args);
