@@ -6,6 +6,7 @@ figure; with RPS on the other processor.
 """
 
 import importlib.util
+import resource
 import shutil
 import subprocess
 import sys
@@ -167,15 +168,21 @@ def _told(command: list[str]) -> Run:
 def _fping(program: str, count: int) -> Run:
     first, second = FIRST.rsplit(".", 2)[0], int(FIRST.rsplit(".", 1)[1])
     names = (f"{first}.{number >> 8}.{number & 255}" for number in range(second, second + count))
-    began = time.monotonic()
+    began, before = time.monotonic(), _spent_by_programs()
     told = subprocess.run(
         ["taskset", "-c", str(CORES[1]), program, "-C1", "-q", "-i0", "-t2000", "-f", "-"],
         input="\n".join(names),
         capture_output=True,
         text=True,
     ).stderr
-    seconds = time.monotonic() - began
-    return Run(sum(not line.endswith(" -") for line in told.splitlines()), seconds, seconds)
+    seconds, cpu = time.monotonic() - began, _spent_by_programs() - before
+    return Run(sum(not line.endswith(" -") for line in told.splitlines()), seconds, cpu)
+
+
+def _spent_by_programs() -> float:
+    """Processor seconds of those that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _ping_flood() -> Run:
