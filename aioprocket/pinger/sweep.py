@@ -11,7 +11,7 @@ from .._system._native import EchoGroup
 from ..bounds import positive, seconds, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
-from .lane import READ, WINDOW, Lane, wait_for_any
+from .lane import WINDOW, Lane, wait_for_any
 from .pace import Bucket
 from .settings import Settings
 from .single import PAUSES
@@ -131,8 +131,7 @@ class Course:
         lost = 0
         for lane, group in self._lanes.values():
             lane.check_open()
-            while lane.receive() == READ:
-                pass
+            lane.drain()
             lost -= len(group)
             lane.table.expire(group, time.monotonic_ns())
             lost += len(group)
