@@ -21,8 +21,6 @@ enum {
 	IPV4_TTL = 8,
 	IPV4_SOURCE = 12,
 	IPV6_SOURCE = 8,
-	/* An error with its quotation, beside what a reply takes. */
-	MESSAGE_ROOM = 2048,
 };
 
 static int64_t
@@ -71,23 +69,27 @@ send_probe(struct echo_table *table, int fd, struct echo_group *group,
 {
 	struct echo_probe *probe = echo_begin(table, group, target);
 	union destination address;
-	socklen_t room;
-	size_t length;
+	struct echo_way way = {.address = &address};
+	ssize_t sent;
 
 	if (probe == NULL) {
 		table->failure = ENOBUFS;
 		return PyErr_Occurred() ? -1 : 0;
 	}
-	length = echo_request(table, probe);
-	if (length == 0) {
+	way.length = echo_request(table, probe);
+	if (way.length == 0) {
 		echo_end(table, probe, ECHO_ENDED);
 		return -1;
 	}
-	room = make_destination(table, probe, &address);
+	way.room = make_destination(table, probe, &address);
 	probe->sent_monotonic = clock_ns(CLOCK_MONOTONIC);
 	probe->sent_ns = clock_ns(CLOCK_REALTIME);
-	if (sendto(fd, table->request, length, MSG_DONTWAIT | MSG_NOSIGNAL,
-		   &address.any, room) >= 0)
+	sent = group->stamped
+		       ? echo_send_asking(table, fd, probe, &way)
+		       : sendto(fd, table->request, way.length,
+				MSG_DONTWAIT | MSG_NOSIGNAL, &address.any,
+				way.room);
+	if (sent >= 0)
 		return 1;
 	table->failure = errno;
 	echo_end(table, probe, ECHO_ENDED);
@@ -138,7 +140,14 @@ echo_send(PyObject *op, PyObject *args)
 			return NULL;
 		if (done == 0)
 			break;
+		/* Of numbers that the kernel counts one is known. */
+		if ((table->numbers == NUMBERS_COUNTED ||
+		     at % SCRATCH_SLOTS == SCRATCH_SLOTS - 1) &&
+		    echo_read_stamps(table, fd) < 0)
+			return NULL;
 	}
+	if (echo_read_stamps(table, fd) < 0)
+		return NULL;
 	return PyLong_FromSsize_t(at);
 }
 
@@ -239,15 +248,16 @@ keep_odd(struct echo_table *table, const struct datagram *datagram)
 	return failed;
 }
 
-static int
-fetch(int fd, struct mmsghdr *messages, unsigned int most)
+int
+echo_fetch(int fd, struct mmsghdr *messages, unsigned int most, int flags)
 {
 	ssize_t length;
 
+	flags |= MSG_DONTWAIT;
 	if (most > 1)
-		return recvmmsg(fd, messages, most, MSG_DONTWAIT, NULL);
+		return recvmmsg(fd, messages, most, flags, NULL);
 	/* recvmmsg() of one takes longer. */
-	length = recvmsg(fd, &messages->msg_hdr, MSG_DONTWAIT);
+	length = recvmsg(fd, &messages->msg_hdr, flags);
 	if (length < 0)
 		return -1;
 	messages->msg_len = (unsigned int)length;
@@ -258,12 +268,14 @@ static int
 judge_all(struct echo_table *table, struct scratch *scratch, int filled)
 {
 	int64_t monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+	int64_t now_ns = clock_ns(CLOCK_REALTIME);
 	struct datagram datagram;
 	int failed = 0;
 
 	for (int slot = 0; slot < filled && failed == 0; slot++) {
 		if (!read_datagram(table, &scratch->messages[slot], &datagram))
 			continue;
+		datagram.arrival.now_ns = now_ns;
 		datagram.arrival.monotonic_ns = monotonic_ns;
 		if (is_error(table, &datagram))
 			failed = keep_odd(table, &datagram);
@@ -281,19 +293,22 @@ receive_some(struct echo_table *table, int fd, unsigned int most)
 {
 	struct scratch_pool *pool = &table->state->scratch;
 	struct scratch *scratch =
-		scratch_take(pool, table->largest + MESSAGE_ROOM);
+		scratch_take(pool, table->largest + ECHO_MESSAGE_ROOM);
 	int filled, failed;
 
 	if (scratch == NULL) {
 		PyErr_NoMemory();
 		return -1;
 	}
-	filled = fetch(fd, scratch->messages, most);
+	filled = echo_fetch(fd, scratch->messages, most, 0);
 	table->failure = filled < 0 ? errno : 0;
 	if (filled < 0)
 		filled = 0;
 	scratch->used = filled;
-	failed = judge_all(table, scratch, filled);
+	/* After the replies, before they are judged: theirs are all there. */
+	failed = filled > 0 ? echo_read_stamps(table, fd) : 0;
+	if (failed == 0)
+		failed = judge_all(table, scratch, filled);
 	scratch_give(pool, scratch);
 	return failed < 0 ? -1 : filled;
 }
@@ -302,9 +317,10 @@ const char echo_receive_doc[] =
 "receive($self, fd, /)\n"
 "--\n"
 "\n"
-"Judge up to 64 messages that wait at a socket.\n"
+"Judge up to 64 messages that wait at a socket, and as many entries of its\n"
+"error queue.\n"
 "\n"
-"ICMP errors go to odd: (message, sender, received_ns).\n"
+"ICMP errors go to odd: (message, sender, received_ns), and to reports.\n"
 "\n"
 "Returns:\n"
 "    How many there were. With none, failure is the errno.";
@@ -313,11 +329,19 @@ PyObject *
 echo_receive(PyObject *op, PyObject *argument)
 {
 	long fd = PyLong_AsLong(argument);
+	struct echo_table *table = (struct echo_table *)op;
 	int filled;
 
 	if (fd == -1 && PyErr_Occurred())
 		return NULL;
-	filled = receive_some((struct echo_table *)op, (int)fd, SCRATCH_SLOTS);
+	if (table->reporting &&
+	    echo_read_entries(table, (int)fd, SCRATCH_SLOTS) < 0)
+		return NULL;
+	filled = receive_some(table, (int)fd, SCRATCH_SLOTS);
+	/* What nobody reads would end every wait at once. */
+	if (filled == 0 && !table->reporting && table->numbers &&
+	    echo_read_entries(table, (int)fd, SCRATCH_SLOTS) < 0)
+		return NULL;
 	return filled < 0 ? NULL : PyLong_FromLong(filled);
 }
 

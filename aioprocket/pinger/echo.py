@@ -12,9 +12,9 @@ from ..spec import IpAddress
 
 __all__ = ("Clock", "Echo", "EchoError", "PingResult")
 
-# Which clocks an RTT was measured by. "receive": when the reply came by the kernel's timestamp, and
-# the clock as read right before the system call that sent the request, as every `Pinger` does;
-# "kernel": both ends by the kernel, for who gives a table transmit timestamps as well;
+# Which clocks an RTT was measured by. "kernel": when the request was given to its interface and when
+# the reply came, both by the kernel's timestamps; "receive": the request's end by the clock, as read
+# right before the system call that sent it;
 # "program": the program's monotonic clock for both, because the system's clock was set meanwhile.
 Clock = Literal["kernel", "receive", "program"]
 

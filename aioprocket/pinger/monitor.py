@@ -14,7 +14,7 @@ from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..spec import IpAddress
 from .echo import Echo
-from .lane import READ, Lane, wait_for_any
+from .lane import Lane, wait_for_any
 from .source import Source
 from .targets import Target
 
@@ -188,8 +188,7 @@ class Monitor:
         found: list[Echo] = []
         for lane, group in self._lanes.values():
             lane.check_open()
-            while lane.receive() == READ:
-                pass
+            lane.drain()
             lane.table.expire(group, time.monotonic_ns())
             found += group.take()
         for echo in found:

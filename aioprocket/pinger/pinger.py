@@ -5,7 +5,7 @@ from contextlib import aclosing
 from functools import partial
 from operator import attrgetter
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import anyio
 
@@ -21,39 +21,21 @@ from .opening import open_socket
 from .settings import Probes, Settings, source_address
 from .single import Plan, probe_one
 from .source import Source
+from .stats import PingerStats
 from .sweep import Course, Pace
 from .targets import Host, Hosts, Target, first_target
 
-__all__ = ("Pinger", "PingerStats", "ping")
-
-
-class PingerStats(NamedTuple):
-    """What came that was no plain reply, cumulative, and what is on its way.
-
-    Attributes:
-        foreign: Answers to somebody else's requests. The kernel's filter holds most of them back.
-        spoofed: Replies that do not know the cookie of the probe they claim to answer, or come
-            from another address.
-        duplicate: Further replies to a probe.
-        late: Replies to a probe that had been given up.
-        corrupted: Replies whose checksum or contents are damaged.
-        in_flight: Probes without an end yet.
-    """
-
-    foreign: int
-    spoofed: int
-    duplicate: int
-    late: int
-    corrupted: int
-    in_flight: int
+__all__ = ("Pinger", "ping")
 
 
 class Pinger:
     """Sends echo requests to any number of hosts by one socket for each version of IP.
 
     ``async with Pinger() as pinger``. Any number of tasks may use it at once. Where a queue of this
-    machine is full, probes wait for room. A round trip goes from a look at the clock, right before
-    the system call that sends, to the kernel's timestamp of the reply.
+    machine is full, probes wait for room. A round trip goes from the kernel's timestamp of the
+    request, when it is given to the interface, to that of the reply; where there is none of the
+    request, and by `sweep`, from a look at the clock right before the system call that sends.
+    `Echo.clock` tells which it was.
 
     Args:
         type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
@@ -239,6 +221,7 @@ class Pinger:
         window: int | None = None,
         size: int | None = None,
         pattern: bytes | None = None,
+        stamps: bool = False,
     ) -> AsyncGenerator[Echo, None]:
         """Ask any number of hosts, and yield each probe's end as it comes.
 
@@ -255,6 +238,8 @@ class Pinger:
                 512.
             size: As of the pinger, and so the pattern.
             pattern: See there.
+            stamps: Ask the kernel when each probe leaves, as `ping` does; else it is the clock
+                right before the system call. The price is about a microsecond for each.
 
         Raises:
             SpecError: The arguments cannot be.
@@ -267,7 +252,7 @@ class Pinger:
             Pace(rate, window, count),
             self._settings,
             self._lane,
-            self._groups(size, pattern, timeout),
+            self._groups(size, pattern, timeout, stamped=stamps),
         )
         return course.run()
 
@@ -297,7 +282,7 @@ class Pinger:
         return Monitor(
             Source(hosts, self._settings),
             self._lane,
-            self._groups(size, pattern, timeout),
+            self._groups(size, pattern, timeout, stamped=True),
             interval=interval,
             window=window,
         )
@@ -317,13 +302,15 @@ class Pinger:
         )
 
     def _groups(
-        self, size: int | None, pattern: bytes | None, timeout: float
+        self, size: int | None, pattern: bytes | None, timeout: float, *, stamped: bool
     ) -> Callable[[], EchoGroup]:
-        return partial(self._group, self._probes_like(size, pattern, timeout), None)
+        return partial(self._group, self._probes_like(size, pattern, timeout), stamped=stamped)
 
-    def _group(self, probes: Probes, target: Target | None) -> EchoGroup:
+    def _group(
+        self, probes: Probes, target: Target | None = None, *, stamped: bool = True
+    ) -> EchoGroup:
         anybody = self._settings.broadcast or (target is not None and not any(target.packed))
-        return EchoGroup(probes.size, probes.pattern, probes.timeout_ns, anybody)
+        return EchoGroup(probes.size, probes.pattern, probes.timeout_ns, anybody, stamped)
 
     async def _lane(self, version: Literal[4, 6]) -> Lane:
         if self._closed:

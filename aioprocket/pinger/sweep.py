@@ -11,7 +11,7 @@ from .._system._native import EchoGroup
 from ..bounds import positive, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
-from .lane import READ, Lane, wait_for_any
+from .lane import Lane, wait_for_any
 from .pace import Bucket
 from .settings import Settings
 from .single import PAUSES
@@ -118,8 +118,7 @@ class Course:
         found: list[Any] = []
         for lane, group in self._lanes.values():
             lane.check_open()
-            while lane.receive() == READ:
-                pass
+            lane.drain()
             lane.table.expire(group, time.monotonic_ns())
             if len(group):
                 found += group.take()

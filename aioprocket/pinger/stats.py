@@ -1,0 +1,26 @@
+"""What a pinger has counted."""
+
+from typing import NamedTuple
+
+__all__ = ("PingerStats",)
+
+
+class PingerStats(NamedTuple):
+    """What came that was no plain reply, cumulative, and what is on its way.
+
+    Attributes:
+        foreign: Answers to somebody else's requests. The kernel's filter holds most of them back.
+        spoofed: Replies that do not know the cookie of the probe they claim to answer, or come
+            from another address.
+        duplicate: Further replies to a probe.
+        late: Replies to a probe that had been given up.
+        corrupted: Replies whose checksum or contents are damaged.
+        in_flight: Probes without an end yet.
+    """
+
+    foreign: int
+    spoofed: int
+    duplicate: int
+    late: int
+    corrupted: int
+    in_flight: int
