@@ -175,8 +175,8 @@ class Lane:
             found = quoted_error(self.version, message, router)
             if found is not None:
                 table.take_error(*found, received_ns)
-        for target, quoted, *said, received_ns in table.take_reports():
-            error = reported_error(self.version, *said)
+        for target, quoted, number, type_, code, info, router, received_ns in table.take_reports():
+            error = reported_error(self.version, number, type_, code, info, router)
             if error is not None:
                 table.take_error(target, quoted, error, received_ns or time.time_ns())
 

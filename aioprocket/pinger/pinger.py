@@ -34,7 +34,7 @@ class Pinger:
     ``async with Pinger() as pinger``. Any number of tasks may use it at once. Where a queue of this
     machine is full, probes wait for room. A round trip goes from the kernel's timestamp of the
     request, when it is given to the interface, to that of the reply; where there is none of the
-    request, and by `sweep`, from a look at the clock right before the system call that sends.
+    request, by `sweep`, and back to back, from a look at the clock right before the system call.
     `Echo.clock` tells which it was.
 
     Args:
