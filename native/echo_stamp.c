@@ -212,7 +212,8 @@ keep_report(struct echo_table *table, const struct mmsghdr *slot,
 	const struct sockaddr_in *inet = header->msg_name;
 	const struct sockaddr_in6 *inet6 = header->msg_name;
 	const struct sock_extended_err *error = entry->error;
-	const unsigned char *router = (const void *)SO_EE_OFFENDER(error);
+	/* SO_EE_OFFENDER() of ip(7), which is not const. */
+	const unsigned char *router = (const void *)(error + 1);
 	Py_ssize_t length = (Py_ssize_t)echo_address_length(table);
 	size_t at = table->version == 4
 			    ? offsetof(struct sockaddr_in, sin_addr)
