@@ -48,6 +48,7 @@ from .errors import (
     HelperTimeoutError,
     LinkDownError,
     MissingLibraryError,
+    NetworkUnavailableError,
     NotPermittedError,
     OpenError,
     ReportedError,
@@ -95,6 +96,7 @@ __all__ = (
     "MtuLimit",
     "Neighbour",
     "NetlinkChannel",
+    "NetworkUnavailableError",
     "NotPermittedError",
     "OpenError",
     "Packet",
@@ -137,12 +139,13 @@ __all__ = (
     "ping",
     "prometheus",
     "scan",
+    "testing",
     "traceroute",
     "vendor",
 )
 
 if TYPE_CHECKING:
-    from . import dissect, pcapng
+    from . import dissect, pcapng, testing
     from .neighbours import (
         HostTime,
         Neighbour,
@@ -204,7 +207,7 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
-        if name in ("dissect", "pcapng"):
+        if name in ("dissect", "pcapng", "testing"):
             return import_module(f".{name}", __name__)  # which binds it here
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

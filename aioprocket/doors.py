@@ -152,7 +152,8 @@ def open_packet(
         interface: Name, or None for all interfaces of the namespace.
         type: ``"raw"``: frames with their link header; ``"dgram"``: without.
         protocol: Ethernet protocol, by name or in host order. The kernel shows what this machine
-            sends to ``"all"`` only; with another one it is received frames alone.
+            sends to ``"all"`` only; with another one it is received frames alone. 0: nothing is
+            received: a channel that only sends, faster, and without a ring.
         promiscuous: Also receive frames for other stations, while the channel is open.
         allmulti: Also receive every multicast frame, while the channel is open.
         filter: As `open`. VLANs are matched by the tag that the kernel has taken out of the frame.
@@ -164,8 +165,8 @@ def open_packet(
             (``EBADF``), and leaves it alone when it closes the channel.
         latency: How long a packet may wait for others to be handed over with. ``"balanced"``: 1
             ms, or until 1/64 of the ring is full; 8 MiB: some 800 packets of 64 bytes, or 80 of
-            1500. ``"throughput"``: 10 ms, or 1/32; 32 MiB: 6,500 or 650. ``"low"``: not at all, in
-            2 MiB of frames with room for 1,982 bytes, or for ``snaplen`` if that is less
+            1500. ``"throughput"``: 50 ms, or 1/8; 32 MiB: 27,000 or 2,600. ``"low"``: not at all,
+            in 2 MiB of frames with room for 1,982 bytes, or for ``snaplen`` if that is less
             (TPACKET_V2). A packet that is larger, as GRO makes them, is read by a system call; if
             the socket's queue has no room for it, it is cut, and ``truncated``.
         fanout: Share the packets with other sockets: a `Fanout`, or the number of a group that

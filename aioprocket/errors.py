@@ -26,6 +26,7 @@ __all__ = (
     "HelperTimeoutError",
     "LinkDownError",
     "MissingLibraryError",
+    "NetworkUnavailableError",
     "NotPermittedError",
     "OpenError",
     "ReportedError",
@@ -156,6 +157,12 @@ class NotPermittedError(_SystemError, PermissionError):
     ) -> None:
         super().__init__(message, errno=errno, hint=hint)
         self.step = step
+
+
+class NetworkUnavailableError(_SystemError):
+    """This process may not have a network of its own (`testing.network`); ``errno`` says why."""
+
+    default_errno = _errno.EPERM
 
 
 class OpenError(_SystemError):

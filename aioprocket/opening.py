@@ -1,14 +1,17 @@
 """How a door opens: nothing before it is awaited, nothing left behind when that is cancelled."""
 
+import threading
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
+
+import anyio.to_thread
 
 from . import arguments, channels
 from .channels import Channel, IcmpChannel
 from .errors import BusyError
 from .helper import HelperLike, check_helper, check_timeout, obtain
-from .spec import Spec
+from .spec import PacketSpec, Spec
 
 __all__ = ("Door", "build_channel", "door", "open_channel", "opening")
 
@@ -96,7 +99,54 @@ async def open_channel(
 ) -> _C:
     """Get a descriptor by the ladder, and make its channel."""
     opened = await obtain(spec, helper=helper, timeout=timeout)
-    return build_channel(opened, kind, read_packets)
+    if not isinstance(spec, PacketSpec) or not spec.ring:
+        return build_channel(opened, kind, read_packets)
+    # Before it swaps a socket's queue for a ring the kernel waits for a grace period, some 15 ms.
+    building = _Building(opened, kind, read_packets)
+    try:
+        return await anyio.to_thread.run_sync(building.build)
+    except BaseException:
+        building.give_up()
+        raise
+
+
+class _Building(Generic[_C]):
+    """A channel that a thread makes, and that may be wanted no more when it is there.
+
+    asyncio's own cancel, which knows no shield, may come before the thread begins, in its midst,
+    and after it.
+    """
+
+    def __init__(self, opened: channels.Opened, kind: type[_C], read_packets: int) -> None:
+        self._opened = opened
+        self._kind = kind
+        self._read_packets = read_packets
+        self._lock = threading.Lock()
+        self._begun = self._given_up = False
+        self._channel: _C | None = None
+
+    def build(self) -> _C:
+        with self._lock:
+            if self._given_up:
+                raise BusyError("the channel is wanted no more")  # nobody hears of it
+            self._begun = True
+        channel = build_channel(self._opened, self._kind, self._read_packets)
+        with self._lock:
+            self._channel = channel
+            given_up = self._given_up
+        if given_up:
+            channel.close()
+        return channel
+
+    def give_up(self) -> None:
+        """Leave nothing open; what the thread still makes it closes itself."""
+        with self._lock:
+            self._given_up = True
+            begun, channel = self._begun, self._channel
+        if channel is not None:
+            channel.close()
+        elif not begun:
+            self._opened.descriptor.close()
 
 
 def build_channel(opened: channels.Opened, kind: type[_C], read_packets: int) -> _C:

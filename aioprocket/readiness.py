@@ -20,17 +20,13 @@ import select
 import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from contextvars import Context
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
+from ._system._native import Waiter
 from .errors import BusyError
 
 __all__ = ("Readiness", "checkpoint")
-
-# Fires without a waiter before the loop's registration is taken back. The first may be the
-# level-triggered echo of the readiness that the last waiter is about to use up.
-_IDLE_FIRES: Final = 2
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
@@ -55,71 +51,41 @@ async def checkpoint() -> None:
         await _trio().lowlevel.checkpoint()
 
 
-class _Wakeup:
-    """What a task of asyncio awaits: as a future, but the task can go on within `fire`.
+class _Waiter(Waiter):
+    """What a task of asyncio awaits: what is not for each packet is here.
 
     A future would have the loop ask for events once more before it goes on with the task; both
     cost more than what is then done with a packet. That asyncio awaits any object that has these
     methods is what `asyncio.isfuture` is about.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_step")
+    __slots__ = ()
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._asyncio_future_blocking = False
-        self._loop = loop
-        self._step: Callable[[_Wakeup], object] | None = None  # of the task; None: it goes on
-        self._context: Context | None = None
-        self._cancelled: asyncio.CancelledError | None = None
-
-    def __await__(self) -> Generator["_Wakeup", None, None]:
-        self._asyncio_future_blocking = True
+    def __await__(self) -> Generator["_Waiter", None, None]:
         yield self
-
-    def fire(self) -> None:
-        """Let the task go on, now: called by the loop, and never by another task."""
-        step, self._step = self._step, None
-        if step is not None and self._context is not None:
-            self._context.run(step, self)
 
     def wake(self) -> None:
         """Let the task go on in the loop's next turn."""
-        step, self._step = self._step, None
-        if step is not None:
-            self._loop.call_soon(step, self, context=self._context)
-
-    # What a task calls, and anyio of what a task waits for.
-
-    def done(self) -> bool:
-        return self._step is None
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
-    def add_done_callback(
-        self, step: Callable[["_Wakeup"], object], *, context: Context | None = None
-    ) -> None:
-        self._step = step
-        self._context = context
+        waiting = self.take_step()
+        if waiting is not None:
+            step, context = waiting
+            self.get_loop().call_soon(step, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
-        if self._step is None:
+        """As a future's, called by the task."""
+        if self.done():
             return False
-        self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self.cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
         self.wake()
         return True
-
-    def result(self) -> None:
-        if self._cancelled is not None:
-            raise self._cancelled
 
 
 class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback", "_called", "_doing", "_epoll", "_fd", "_idle", "_loop", "_mask", "_pid",
-        "_tick", "_trio_waits", "_unpollable", "_waiter",
+        "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid", "_tick",
+        "_trio_waits", "_unpollable", "waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -127,6 +93,7 @@ class _Gate:
         self._mask = mask
         self._doing = doing
         self._unpollable = False
+        self.waiter = _Waiter(asyncio._get_running_loop)
         self._forget()
 
     def _forget(self) -> None:
@@ -136,9 +103,9 @@ class _Gate:
         self._callback: Callable[[], None] | None = None
         self._called: Callable[[], None] | None = None  # by the loop, of which this is a handler
         self._tick: asyncio.Handle | None = None
-        self._waiter: _Wakeup | None = None
+        self.waiter.leave()
+        self.waiter.disarm()
         self._trio_waits = False
-        self._idle = 0
 
     def _open(self) -> select.epoll | None:
         """The epoll, made at the first use; None where the kernel has nothing to wait for."""
@@ -174,7 +141,7 @@ class _Gate:
 
     async def wait(self) -> None:
         epoll = self._open()
-        if self._waiter is not None or self._trio_waits:
+        if self.waiter.taken or self._trio_waits:
             raise BusyError(f"another task is already {self._doing} this channel")
         if epoll is None:
             await checkpoint()
@@ -183,12 +150,13 @@ class _Gate:
         if loop is None:
             await self._wait_trio(epoll)
             return
-        self._arm(loop, self._fire)
-        self._waiter = _Wakeup(loop)
+        self._arm(loop, self.waiter.fire)
+        self.waiter.arm(loop, self._disarm)
+        self.waiter.take()
         try:
-            await self._waiter
+            await self.waiter
         finally:
-            self._waiter = None
+            self.waiter.leave()
 
     async def _wait_trio(self, epoll: select.epoll) -> None:
         trio = _trio()
@@ -205,14 +173,13 @@ class _Gate:
         epoll = self._open()
         self._callback = callback
         # The loop calls a subscriber without anybody in between.
-        self._arm(loop, self._fire if epoll is None else callback)
+        self._arm(loop, self._call_back if epoll is None else callback)
 
     def unsubscribe(self) -> None:
         self._callback = None
         self._disarm()
 
     def _arm(self, loop: asyncio.AbstractEventLoop, called: Callable[[], None]) -> None:
-        self._idle = 0
         if self._loop is loop and self._called == called:
             return
         self._disarm()
@@ -226,6 +193,7 @@ class _Gate:
     def _disarm(self) -> None:
         loop, self._loop = self._loop, None
         tick, self._tick = self._tick, None
+        self.waiter.disarm()
         if tick is not None:
             tick.cancel()
         # A forked child shares the parent's epoll: removing there would deafen the parent.
@@ -233,28 +201,20 @@ class _Gate:
             return
         loop.remove_reader(self._epoll.fileno())
 
-    def _fire(self) -> None:
+    def _call_back(self) -> None:
         if self._callback is not None:
             self._callback()
-        elif self._waiter is not None:
-            # What this is about may have been read since. To ask costs more than to look in vain.
-            self._waiter.fire()
-        else:
-            self._idle += 1
-            if self._idle >= _IDLE_FIRES:
-                self._disarm()
 
     def _fire_again(self) -> None:
         """What a level-triggered registration does, for a descriptor that cannot have one."""
         assert self._loop is not None
         self._tick = self._loop.call_soon(self._fire_again)
-        self._fire()
+        self._call_back()
 
     def wake(self) -> None:
         if os.getpid() != self._pid:
             return
-        if self._waiter is not None:
-            self._waiter.wake()
+        self.waiter.wake()
         if self._trio_waits and self._epoll is not None:
             _trio().lowlevel.notify_closing(self._epoll.fileno())
 
@@ -283,6 +243,11 @@ class Readiness:
         self._read = _Gate(fd, select.EPOLLIN, "reading from")
         self._write = _Gate(fd, select.EPOLLOUT, "writing to")
         self._error = _Gate(fd, 0, "waiting for a timestamp of")  # the kernel adds EPOLLERR
+
+    @property
+    def reader(self) -> Waiter:
+        """What a task that reads waits by, where `wait_readable` has been before it."""
+        return self._read.waiter
 
     def events(self) -> int:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""

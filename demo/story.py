@@ -15,7 +15,7 @@ import aioprocket
 from aioprocket.wire.ethernet import EthernetHeader
 from aioprocket.wire.icmp import Echo
 from aioprocket.wire.ip import IPv4Header
-from sandbox.kernel import effective_capabilities
+from sandbox import kernel
 
 __all__ = ("FAR", "NEAR", "Station", "ask")
 
@@ -48,7 +48,7 @@ FAR = Station("far", "10.77.0.2")
 
 def ask(helper: Path, loop: str) -> int:
     """Try without the helper, then with it. The exit status of the process."""
-    capabilities = effective_capabilities()
+    capabilities = kernel.effective_capabilities()
     print(f"\n━━ {loop}: process {os.getpid()}, {_account()}, CapEff {capabilities:#x}")
     try_directly("ICMP socket", socket.AF_INET, socket.IPPROTO_ICMP)
     try_directly("packet socket", socket.AF_PACKET, 0)

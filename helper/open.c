@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <linux/magic.h>
-#include <linux/membarrier.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -11,16 +10,12 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "confine.h"
+#include "filter.h"
 #include "open.h"
 #include "privilege.h"
-
-enum { SETTLE_NANOSECONDS = 30000000 };
 
 /* The port lies at the same place in both. */
 union endpoint {
@@ -167,99 +162,6 @@ static MUST_CHECK int bind_address(struct job *job)
 	return 0;
 }
 
-/* Returns the number of instructions. */
-static size_t write_filter(const struct job *job, struct sock_filter *code)
-{
-	const struct request *request = &job->request;
-	const size_t count = confine_write(request, job->rule,
-					   job->reply.ifindex, code);
-
-	memcpy(code + count, request->filter,
-	       request->filter_count * sizeof(code[0]));
-	return count + request->filter_count;
-}
-
-static MUST_CHECK int attach(struct job *job, struct sock_filter *code,
-			     size_t count)
-{
-	const struct sock_fprog program = {
-		.len = (unsigned short)count,
-		.filter = code,
-	};
-
-	if (setsockopt(job->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-		       sizeof(program)))
-		return open_fail(job, STAGE_FILTER);
-	return 0;
-}
-
-static MUST_CHECK int drop_everything(struct job *job)
-{
-	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
-
-	return attach(job, &nothing, 1);
-}
-
-/*
- * A packet that came before the filter may still be on its way to the queue,
- * on another processor. When membarrier(2) returns, it has arrived: some 15 ms.
- * Where there is none (nohz_full), the same time twice is all that can be done.
- */
-static MUST_CHECK int settle(void)
-{
-	struct timespec left = { .tv_nsec = SETTLE_NANOSECONDS };
-
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS && errno != EPERM)
-		return -1;
-	while (nanosleep(&left, &left))
-		if (errno != EINTR)
-			return -1;
-	return 0;
-}
-
-static MUST_CHECK int drain(struct job *job)
-{
-	char byte;
-
-	if (settle())
-		return open_fail(job, STAGE_FILTER);
-	/* Ends, because nothing gets past the filter any more. */
-	while (recv(job->fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0)
-		continue;
-	return errno == EAGAIN ? 0 : open_fail(job, STAGE_FILTER);
-}
-
-/* In place of one that is there, without a moment of none. */
-static MUST_CHECK int attach_filter(struct job *job)
-{
-	struct sock_filter code[CONFINE_MAX + BPF_MAXINSNS];
-	const size_t count = write_filter(job, code);
-
-	return count > 0 ? attach(job, code, count) : 0;
-}
-
-static MUST_CHECK int set_filter(struct job *job)
-{
-	if (job->request.flags & (FLAG_FILTER | FLAG_LOCK) &&
-	    attach_filter(job))
-		return -1;
-	if (job->request.flags & FLAG_LOCK &&
-	    set(job, SOL_SOCKET, SO_LOCK_FILTER, 1))
-		return open_fail(job, STAGE_FILTER);
-	return 0;
-}
-
-static MUST_CHECK int replace_filter(struct job *job)
-{
-	if (job->request.flags & (FLAG_FILTER | FLAG_LOCK))
-		return set_filter(job);
-	if (set(job, SOL_SOCKET, SO_DETACH_FILTER, 0))
-		return open_fail(job, STAGE_FILTER);
-	return 0;
-}
-
 static MUST_CHECK int share_port(struct job *job)
 {
 	const struct request *request = &job->request;
@@ -331,7 +233,7 @@ static int impl_packet(struct job *job)
 {
 	/* Of protocol 0, it receives nothing before its receiver binds it. */
 	return open_socket(job) || find_interface(job) || set_options(job) ||
-	       set_filter(job) || verify(job);
+	       filter_set(job) || verify(job);
 }
 
 static int impl_raw(struct job *job)
@@ -340,16 +242,17 @@ static int impl_raw(struct job *job)
 	const bool stale = job->request.flags &
 			   (FLAG_ADDRESS | FLAG_INTERFACE | FLAG_FILTER);
 
-	return open_socket(job) || (stale && drop_everything(job)) ||
+	return open_socket(job) || (stale && filter_drop_all(job)) ||
 	       bind_to_interface(job) || set_options(job) ||
 	       bind_address(job) ||
-	       (stale && (drain(job) || replace_filter(job))) || verify(job);
+	       (stale && (filter_drain(job) || filter_replace(job))) ||
+	       verify(job);
 }
 
 static int impl_udp(struct job *job)
 {
 	/* It receives from bind(2) on. */
-	return open_socket(job) || find_interface(job) || set_filter(job) ||
+	return open_socket(job) || find_interface(job) || filter_set(job) ||
 	       share_port(job) || bind_to_interface(job) || set_options(job) ||
 	       bind_address(job) || verify(job) || verify_port(job);
 }

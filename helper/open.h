@@ -26,7 +26,7 @@ void open_job(struct job *job);
 /* Puts a stage that failed, and why by errno, into the reply. Returns -1. */
 int open_fail(struct job *job, enum stage stage);
 
-/* Kinds of tun.c, for open_job() alone. */
+/* Kinds of device.c and tun.c, for open_job() alone. */
 MUST_CHECK int impl_device(struct job *job);
 MUST_CHECK int impl_tun(struct job *job);
 

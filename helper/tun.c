@@ -7,10 +7,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "link.h"
 #include "open.h"
 #include "policy.h"
@@ -38,32 +37,6 @@ struct address_message {
 	struct rtattr attribute;
 	uint8_t address[ADDRESS_SIZE];
 };
-
-static bool is_node(const struct stat *node, const struct device *device)
-{
-	return S_ISCHR(node->st_mode) &&
-	       node->st_rdev == makedev(device->major, device->minor);
-}
-
-/* With the caller's own rights to the file. */
-static MUST_CHECK int open_node(struct job *job, const struct device *device)
-{
-	const int flags = O_RDWR | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW |
-			  O_CLOEXEC;
-	struct stat node;
-
-	/* Before, too: to open a wrong device could do something. */
-	if (lstat(device->path, &node))
-		return open_fail(job, STAGE_DEVICE);
-	if (!is_node(&node, device))
-		return reply_fail(&job->reply, STAGE_DEVICE, ENODEV);
-	job->fd = open(device->path, flags);
-	if (job->fd < 0)
-		return open_fail(job, STAGE_DEVICE);
-	if (fstat(job->fd, &node) || !is_node(&node, device))
-		return reply_fail(&job->reply, STAGE_VERIFY, EPROTO);
-	return 0;
-}
 
 static struct ifreq wanted_device(const struct request *request)
 {
@@ -374,11 +347,6 @@ static MUST_CHECK int configure(struct job *job, int netlink, bool made)
 	       keep_device(job);
 }
 
-int impl_device(struct job *job)
-{
-	return open_node(job, job->device);
-}
-
 int impl_tun(struct job *job)
 {
 	const int type = SOCK_RAW | SOCK_CLOEXEC;
@@ -392,7 +360,7 @@ int impl_tun(struct job *job)
 			socket(AF_NETLINK, type, NETLINK_ROUTE));
 	if (netlink < 0)
 		return open_fail(job, STAGE_INTERNAL);
-	failed = open_node(job, &policy_tun) || attach_device(job, &made) ||
+	failed = device_open(job, &policy_tun) || attach_device(job, &made) ||
 		 find_device(job, netlink) ||
 		 (made && check_alone(job, netlink)) ||
 		 configure(job, netlink, made);

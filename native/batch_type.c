@@ -110,6 +110,7 @@ fill(struct columns *into, struct walk *from, Py_ssize_t count)
 		const struct tpacket3_hdr *header = frame.header;
 
 		walk_fetch(&walk, &frame, AHEAD, 0);
+		walk_fetch(&walk, &frame, AHEAD, FRAME_READ);
 		columns.timestamps_ns[at] = frame_timestamp(header);
 		columns.lens[at] = frame.length;
 		columns.offsets[at] = (uint32_t)(frame.bytes - walk.memory);

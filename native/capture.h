@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -83,6 +84,8 @@ capture_put16(unsigned char *at, uint16_t value, int layout)
 	return at + sizeof(value);
 }
 
+bool capture_time(int64_t *timestamp_ns, uint64_t ticks, uint32_t resolution,
+		  int64_t seconds);
 PyObject *capture_write(PyObject *module, PyObject *args);
 PyObject *capture_read(PyObject *module, PyObject *args);
 extern const char capture_write_doc[];

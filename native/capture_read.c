@@ -16,6 +16,8 @@ struct interface {
 	uint32_t resolution;
 };
 
+enum { SECOND = 1000000000 };	/* in nanoseconds */
+
 struct walk_file {
 	const unsigned char *memory;
 	size_t size;
@@ -42,67 +44,6 @@ struct found {
 	uint64_t dropped;
 	size_t size;	/* of all of it */
 };
-
-static const int64_t powers[] = {
-	1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
-	1000000000,
-};
-enum { NANO = 9, DIVISORS_MOST = 2 * NANO };
-
-/* Binary fractions of a second, as nanoseconds; 0: more than fit. */
-static uint64_t
-from_binary(uint64_t ticks, unsigned int power)
-{
-	uint64_t seconds, rest;
-
-	if (power >= 64)
-		return 0;
-	seconds = ticks >> power;
-	rest = ticks - (seconds << power);
-	if (seconds > (uint64_t)(INT64_MAX / powers[NANO]))
-		return UINT64_MAX;
-	/* 30 bits for the factor: 34 of the rest stay. */
-	if (power > 34) {
-		rest >>= power - 34;
-		power = 34;
-	}
-	return seconds * (uint64_t)powers[NANO] +
-	       (rest * (uint64_t)powers[NANO] >> power);
-}
-
-static uint64_t
-from_decimal(uint64_t ticks, unsigned int power)
-{
-	uint64_t factor;
-
-	if (power > DIVISORS_MOST)
-		return 0;
-	if (power > NANO)
-		return ticks / (uint64_t)powers[power - NANO];
-	factor = (uint64_t)powers[NANO - power];
-	return ticks > UINT64_MAX / factor ? UINT64_MAX : ticks * factor;
-}
-
-/* Whether C can say: false leaves it to Python, which has longer numbers. */
-static bool
-find_timestamp(struct found *found, const struct interface *interface,
-	       uint64_t ticks)
-{
-	unsigned int power = interface->resolution & 0x7f;
-	bool binary = interface->resolution & 0x80;
-	uint64_t since;
-	int64_t offset;
-
-	if ((binary && power > 34) || (!binary && power > DIVISORS_MOST))
-		return false;
-	since = binary ? from_binary(ticks, power) : from_decimal(ticks, power);
-	if (since > INT64_MAX)
-		return false;
-	return !__builtin_mul_overflow(interface->offset, powers[NANO],
-				       &offset) &&
-	       !__builtin_add_overflow((int64_t)since, offset,
-				       &found->timestamp_ns);
-}
 
 static bool
 find_interface(const struct walk_file *walk, uint32_t number,
@@ -181,7 +122,8 @@ read_enhanced(const struct walk_file *walk, struct found *found,
 	length = ENHANCED_HEADER + (size_t)found->length;
 	length += -length & 3;
 	if (!find_interface(walk, found->interface, &interface) ||
-	    !find_timestamp(found, &interface, ticks))
+	    !capture_time(&found->timestamp_ns, ticks, interface.resolution,
+			  interface.offset))
 		return false;
 	return length >= size ||
 	       read_options(walk, found, body + length, body + size);
@@ -271,7 +213,7 @@ find_record(const struct walk_file *walk, struct found *found)
 	if (layout & LAYOUT_MICROSECONDS)
 		fraction *= 1000;
 	found->timestamp_ns =
-		(int64_t)capture_u32(at, layout) * powers[NANO] + fraction;
+		(int64_t)capture_u32(at, layout) * SECOND + fraction;
 	found->length = capture_u32(at + 8, layout);
 	found->wire_len = capture_u32(at + 12, layout);
 	found->bytes = at + header;

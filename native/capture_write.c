@@ -6,12 +6,8 @@
  */
 #include "capture.h"
 
-#include "batch_type.h"
+#include "capture_source.h"
 #include "module.h"
-#include "packet.h"
-#include "ring_walk.h"
-
-#include <linux/if_ether.h>
 
 enum {
 	TAG = 4,		/* a VLAN tag: its EtherType, and the rest */
@@ -20,19 +16,6 @@ enum {
 	FLAGS_SIZE = 8,
 	DROPCOUNT_SIZE = 12,
 	END_SIZE = 4,
-};
-
-/* What is written of a packet. */
-struct record {
-	const unsigned char *bytes;
-	size_t length;
-	uint32_t wire_len;
-	int64_t timestamp_ns;
-	const struct sockaddr_ll *sender;	/* NULL: of no packet socket */
-	uint16_t vlan_tci;
-	uint16_t vlan_tpid;
-	enum direction direction;
-	bool undirected;
 };
 
 /* How, and as what of which interface. */
@@ -52,57 +35,6 @@ struct head {
 	size_t length;
 	size_t instead;
 };
-
-/* Packets, wherever they are: a batch in a ring, or a list. */
-struct source {
-	const struct batch *batch;
-	PyObject *list;
-	Py_ssize_t count;
-};
-
-static void
-record_of_packet(struct record *record, struct packet *packet)
-{
-	packet_load(packet);
-	record->bytes = packet->bytes;
-	record->length = (size_t)packet->length;
-	record->wire_len = packet->wire_len;
-	record->timestamp_ns = packet->timestamp_ns;
-	record->sender = packet->address.family == AF_PACKET
-				 ? &packet->address.packet
-				 : NULL;
-	record->vlan_tci = packet->vlan_tci;
-	record->vlan_tpid = packet->vlan_tpid;
-	record->direction = packet->direction;
-	record->undirected = packet->undirected;
-}
-
-static void
-record_of_frame(struct record *record, const struct batch *batch, Py_ssize_t at)
-{
-	const struct columns *columns = batch->columns;
-	const unsigned char *memory = batch->slab->memory;
-	const struct tpacket3_hdr *header = batch_header(batch, at);
-
-	record->bytes = memory + columns->offsets[at];
-	record->length = columns->lens[at];
-	record->wire_len = header->tp_len;
-	record->timestamp_ns = columns->timestamps_ns[at];
-	record->sender = frame_sender(header);
-	record->direction = packet_direction(record->sender->sll_pkttype);
-	record->undirected = false;
-	frame_tag(header, &record->vlan_tci, &record->vlan_tpid);
-}
-
-static void
-record_at(struct record *record, const struct source *source, Py_ssize_t at)
-{
-	if (source->batch != NULL)
-		record_of_frame(record, source->batch, at);
-	else
-		record_of_packet(record, (struct packet *)PyList_GetItem(
-						 source->list, at));
-}
 
 /* The Linux cooked header of a packet without a link header. */
 static void
@@ -281,48 +213,6 @@ put(struct target *target, const struct record *record)
 	return put_block(target, record, &head, kept, wire_len);
 }
 
-/* Packets only, or an exception. */
-static int
-open_list(struct source *source, PyTypeObject *type)
-{
-	for (Py_ssize_t at = 0; at < source->count; at++) {
-		PyObject *packet = PyList_GetItem(source->list, at);
-
-		if (Py_TYPE(packet) == type)
-			continue;
-		PyErr_Format(PyExc_TypeError,
-			     "what is written are packets, not %R", packet);
-		return -1;
-	}
-	return 0;
-}
-
-static int
-open_source(struct source *source, PyObject *packets,
-	    const struct module_state *state)
-{
-	*source = (struct source){.count = 0};
-	if (Py_TYPE(packets) == state->batch_type) {
-		const struct batch *batch = (struct batch *)packets;
-
-		source->count = batch->count;
-		if (batch->slab != NULL)
-			source->batch = batch;
-		else
-			source->list = batch->packets;
-		return 0;
-	}
-	if (!PyList_Check(packets)) {
-		PyErr_Format(PyExc_TypeError,
-			     "packets come in a batch or a list, not in %R",
-			     Py_TYPE(packets));
-		return -1;
-	}
-	source->list = packets;
-	source->count = PyList_Size(packets);
-	return open_list(source, state->packet_type);
-}
-
 const char capture_write_doc[] =
 "capture_write(buffer, at, end, packets, start, stop, layout, interface,\n"
 "              snaplen, tag_at, dropped, /)\n"
@@ -352,7 +242,7 @@ write_all(struct target *target, const struct source *source, Py_ssize_t start,
 	struct record record;
 
 	for (; start < stop; start++) {
-		record_at(&record, source, start);
+		capture_record(&record, source, start);
 		if (!put(target, &record))
 			break;
 	}
@@ -389,7 +279,7 @@ capture_write(PyObject *module, PyObject *args)
 			      &target.tag_at, &target.dropped))
 		return NULL;
 	if (check(&buffer, at, end, &target) &&
-	    open_source(&source, packets, state) == 0) {
+	    capture_open(&source, packets, state) == 0) {
 		target.at = (unsigned char *)buffer.buf + at;
 		target.end = (unsigned char *)buffer.buf + end;
 		if (start < 0)

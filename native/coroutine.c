@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The coroutine of receive(), and of a step of an iteration.
+ * The coroutine of receive(), of receive_batch(), and of a step of an iteration.
  *
- * It takes its packet when it is started, not before, so one that is never
- * started, or cancelled first, has taken none.  If no packet is there at once,
+ * It takes its packets when it is started, not before, so one that is never
+ * started, or cancelled first, has taken none.  If there are none, it waits for
+ * the loop's call and looks again; where there is more to see to than packets,
  * a coroutine of the channel's takes over, and this one only hands on.
  */
 #include "coroutine.h"
 
 #include <stddef.h>
 #include <structmember.h>
-
-enum stage { CREATED, WAITING, CLOSED };
-
-struct coroutine {
-	PyObject_HEAD
-	struct reader *reader;
-	PyObject *channel;
-	PyObject *rest;		/* the channel's coroutine, once there is one */
-	enum stage stage;
-	bool next;		/* the end is a StopAsyncIteration */
-	char running;
-};
 
 /* As a rule one is over before the next is made, and leaves it its memory. */
 static struct coroutine *
@@ -49,7 +38,8 @@ release(struct coroutine *self, struct reader *reader)
 }
 
 PyObject *
-coroutine_new(struct reader *reader, PyObject *channel, bool next)
+coroutine_new(struct reader *reader, PyObject *channel, enum what what,
+	      PyObject *count)
 {
 	struct coroutine *self = allocate(reader);
 
@@ -59,7 +49,8 @@ coroutine_new(struct reader *reader, PyObject *channel, bool next)
 	self->channel = Py_NewRef(channel);
 	self->rest = NULL;
 	self->stage = CREATED;
-	self->next = next;
+	self->count = Py_XNewRef(count);
+	self->what = what;
 	self->running = 0;
 	/* The garbage collector hears of it when it is more than a moment's. */
 	return (PyObject *)self;
@@ -67,75 +58,19 @@ coroutine_new(struct reader *reader, PyObject *channel, bool next)
 
 /* Steps */
 
-/* The exception that is set, of the kind that the channel explains; or None. */
-static PyObject *
-take_error(void)
-{
-	PyObject *type, *value, *traceback;
-
-	if (PyErr_Occurred() == NULL)
-		return Py_NewRef(Py_None);
-	if (!PyErr_ExceptionMatches(PyExc_OSError) &&
-	    !PyErr_ExceptionMatches(PyExc_EOFError))
-		return NULL;
-	PyErr_Fetch(&type, &value, &traceback);
-	PyErr_NormalizeException(&type, &value, &traceback);
-	Py_XDECREF(type);
-	Py_XDECREF(traceback);
-	return value;
-}
-
-static int
-go_on_slowly(struct coroutine *self, bool tried)
-{
-	struct module_state *state = reader_state(self->reader);
-	PyObject *error = take_error();
-
-	if (error == NULL)
-		return -1;
-	self->rest = PyObject_CallMethodObjArgs(
-		self->channel,
-		self->next ? state->next_slowly : state->receive_slowly,
-		tried ? Py_True : Py_False, error, NULL);
-	Py_DECREF(error);
-	if (self->rest == NULL)
-		return -1;
-	self->stage = WAITING;
-	PyObject_GC_Track((PyObject *)self);
-	return 0;
-}
-
 static PySendResult
 coroutine_send(PyObject *op, PyObject *value, PyObject **result)
 {
 	struct coroutine *self = (struct coroutine *)op;
-	PySendResult outcome;
 
 	*result = NULL;
-	if (self->stage == CLOSED) {
-		PyErr_SetString(PyExc_RuntimeError,
-				"cannot reuse already awaited coroutine");
-		return PYGEN_ERROR;
-	}
-	if (self->stage == CREATED) {
-		bool is_free = reader_is_free(self->reader);
-
-		self->stage = CLOSED;
-		if (is_free) {
-			self->reader->turns--;
-			*result = reader_take(self->reader);
-		}
-		if (*result != NULL)
-			return PYGEN_RETURN;
-		if (go_on_slowly(self, is_free) < 0)
-			return PYGEN_ERROR;
-	}
-	self->running = 1;
-	outcome = PyIter_Send(self->rest, value, result);
-	self->running = 0;
-	if (outcome != PYGEN_NEXT)
-		self->stage = CLOSED;
-	return outcome;
+	if (self->stage == WAITING)
+		return coroutine_go_on(self, value, result);
+	if (self->stage != CLOSED)
+		return coroutine_advance(self, result);
+	PyErr_SetString(PyExc_RuntimeError,
+			"cannot reuse already awaited coroutine");
+	return PYGEN_ERROR;
 }
 
 /* As a generator's: what is returned travels in a StopIteration. */
@@ -198,6 +133,8 @@ throw(PyObject *op, PyObject *args)
 	struct coroutine *self = (struct coroutine *)op;
 	PyObject *method, *result;
 
+	if (self->stage == PAUSED && coroutine_give_up(self) < 0)
+		return NULL;
 	if (self->stage != WAITING) {
 		self->stage = CLOSED;
 		return raise_given(args);
@@ -221,6 +158,8 @@ coroutine_close(PyObject *op, PyObject *unused)
 	enum stage before = self->stage;
 
 	(void)unused;
+	if (before == PAUSED && coroutine_give_up(self) < 0)
+		return NULL;
 	self->stage = CLOSED;
 	if (before == WAITING)
 		return PyObject_CallMethod(self->rest, "close", NULL);
@@ -233,7 +172,9 @@ get_suspended(PyObject *op, void *closure)
 	struct coroutine *self = (struct coroutine *)op;
 
 	(void)closure;
-	return PyBool_FromLong(self->stage == WAITING && !self->running);
+	return PyBool_FromLong(
+		self->stage == PAUSED ||
+		(self->stage == WAITING && !self->running));
 }
 
 static PyObject *
@@ -244,13 +185,24 @@ get_none(PyObject *op, void *closure)
 	Py_RETURN_NONE;
 }
 
+static const char *
+name_of(const struct coroutine *self)
+{
+	static const char *const names[] = {
+		[ONE] = "Channel.receive",
+		[NEXT] = "Channel.__anext__",
+		[LIST] = "Channel.receive_batch",
+		[BATCH] = "Channel.batches.__anext__",
+	};
+
+	return names[self->what];
+}
+
 static PyObject *
 get_name(PyObject *op, void *closure)
 {
 	(void)closure;
-	return PyUnicode_FromString(((struct coroutine *)op)->next
-					    ? "Channel.__anext__"
-					    : "Channel.receive");
+	return PyUnicode_FromString(name_of((struct coroutine *)op));
 }
 
 /* Life */
@@ -264,6 +216,7 @@ coroutine_traverse(PyObject *op, visitproc visit, void *arg)
 	Py_VISIT((PyObject *)self->reader);
 	Py_VISIT(self->channel);
 	Py_VISIT(self->rest);
+	Py_VISIT(self->count);
 	return 0;
 }
 
@@ -272,6 +225,8 @@ coroutine_clear(PyObject *op)
 {
 	struct coroutine *self = (struct coroutine *)op;
 
+	if (self->stage == PAUSED)
+		reader_give_up(self->reader);
 	self->stage = CLOSED;
 	Py_CLEAR(self->rest);
 	Py_CLEAR(self->channel);
@@ -287,8 +242,7 @@ warn_of_no_await(struct coroutine *self)
 	PyErr_Fetch(&type, &value, &traceback);
 	if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
 			     "coroutine '%s' was never awaited",
-			     self->next ? "Channel.__anext__"
-					: "Channel.receive") < 0)
+			     name_of(self)) < 0)
 		PyErr_WriteUnraisable(self->channel);
 	PyErr_Restore(type, value, traceback);
 }
@@ -303,8 +257,11 @@ coroutine_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	if (self->stage == CREATED)
 		warn_of_no_await(self);
+	if (self->stage == PAUSED)
+		reader_give_up(reader);
 	Py_XDECREF(self->channel);
 	Py_XDECREF(self->rest);
+	Py_XDECREF(self->count);
 	release(self, reader);
 	Py_DECREF((PyObject *)reader);
 	Py_DECREF(type);
@@ -343,7 +300,7 @@ static PyMethodDef coroutine_methods[] = {
 };
 
 static PyType_Slot coroutine_slots[] = {
-	{Py_tp_doc, "One packet, awaited. Made by a Reader."},
+	{Py_tp_doc, "Packets, awaited. Made by a Reader."},
 	{Py_tp_dealloc, coroutine_dealloc},
 	{Py_tp_traverse, coroutine_traverse},
 	{Py_tp_clear, coroutine_clear},

@@ -93,6 +93,8 @@ static PyMemberDef delivery_members[] = {
 	 "What was read and is not delivered yet."},
 	{"credit", T_LONG, offsetof(struct delivery, credit), 0,
 	 "How many packets may be delivered; -1: without end."},
+	{"budget", T_PYSSIZET, offsetof(struct delivery, budget), 0,
+	 "How many packets a wakeup may read, by what is known of who gets them."},
 	{"interrupted", T_BOOL, offsetof(struct delivery, interrupted),
 	 READONLY, "Whether the last dispatch was told to stop."},
 	{"calling", T_BOOL, offsetof(struct delivery, calling), READONLY,

@@ -22,6 +22,7 @@ struct delivery {
 	PyObject_HEAD
 	struct backlog *backlog;
 	long credit;		/* packets, or WITHOUT_END */
+	Py_ssize_t budget;	/* packets of a wakeup at most */
 	char interrupted;
 	char calling;
 	struct flight *flight;	/* NULL but during a dispatch() */

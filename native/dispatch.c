@@ -8,6 +8,7 @@
 #include "dispatch.h"
 
 #include "batch.h"
+#include "clock.h"
 #include "delivery.h"
 #include "fill.h"
 #include "frames.h"
@@ -15,10 +16,6 @@
 #include "receiver.h"
 
 #include <errno.h>
-#include <time.h>
-
-/* Packets between looks at the clock, where the callback is quick. */
-enum { UNTIMED = 8 };
 
 struct turn {
 	struct receiver *receiver;
@@ -26,49 +23,14 @@ struct turn {
 	PyObject *callback;
 	bool datagrams;		/* callback(data, addr), else callback(packet) */
 	Py_ssize_t left;	/* of the budget */
-	int64_t ends;		/* monotonic clock, ns */
-	int64_t looked;		/* at the clock, last */
-	int stride;		/* packets from one look to the next */
-	int until_look;
+	struct turn_clock clock;
 };
-
-static int64_t
-monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-/*
- * A look costs as much as a small callback.  So it is not taken after each
- * packet as long as 64 times what passed since the last one is left; a
- * callback that is slow is looked at each time.
- */
-static bool
-is_time_left(struct turn *turn)
-{
-	int64_t now;
-
-	if (--turn->until_look > 0)
-		return true;
-	now = monotonic_ns();
-	turn->stride = (now - turn->looked) * 64 < turn->ends - now
-			       ? turn->stride * 2
-			       : 1;
-	if (turn->stride > UNTIMED)
-		turn->stride = UNTIMED;
-	turn->until_look = turn->stride;
-	turn->looked = now;
-	return now < turn->ends;
-}
 
 static bool
 may_go_on(struct turn *turn)
 {
 	return turn->left > 0 && !turn->delivery->interrupted &&
-	       turn->delivery->credit != 0 && is_time_left(turn);
+	       turn->delivery->credit != 0 && !clock_is_over(&turn->clock);
 }
 
 /* Before the call: the callback may set the credit anew. */
@@ -273,18 +235,14 @@ receiver_dispatch(struct receiver *receiver, struct delivery *delivery,
 		  PyObject *callback, Py_ssize_t budget, bool datagrams,
 		  int64_t nanoseconds)
 {
-	int64_t now = monotonic_ns();
 	struct turn turn = {
 		.receiver = receiver,
 		.delivery = delivery,
 		.callback = callback,
 		.datagrams = datagrams,
 		.left = budget,
-		.ends = now + nanoseconds,
-		.looked = now,
-		.stride = 1,
-		/* The first time after a packet, if there is any time. */
-		.until_look = nanoseconds > 0 ? 3 : 1,
+		/* Behind the first packet, which is the third to be asked. */
+		.clock = clock_start(nanoseconds, 3),
 	};
 
 	if (delivery->flight != NULL) {

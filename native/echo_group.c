@@ -114,6 +114,17 @@ group_length(PyObject *op)
 	return PyList_Size(((struct echo_group *)op)->finished);
 }
 
+static PyObject *
+group_not_overtaken(PyObject *op, void *Py_UNUSED(closure))
+{
+	const struct echo_group *self = (struct echo_group *)op;
+	uint64_t after = self->next - self->answered;
+
+	if (after > (uint64_t)self->in_flight)
+		after = (uint64_t)self->in_flight;
+	return PyLong_FromUnsignedLongLong(after);
+}
+
 static char group_doc[] =
 "EchoGroup(size, pattern, timeout_ns, anybody=False, stamped=False)\n"
 "--\n"
@@ -130,6 +141,8 @@ static char group_doc[] =
 static PyMemberDef group_members[] = {
 	{"size", T_PYSSIZET, offsetof(struct echo_group, size), READONLY,
 	 "Bytes behind the ICMP header."},
+	{"timeout_ns", T_LONGLONG, offsetof(struct echo_group, timeout_ns),
+	 READONLY, "After which a probe is lost."},
 	{"in_flight", T_INT, offsetof(struct echo_group, in_flight), READONLY,
 	 "Probes without an end yet."},
 	{"stamped", T_BOOL, offsetof(struct echo_group, stamped), READONLY,
@@ -137,6 +150,12 @@ static PyMemberDef group_members[] = {
 	{"repeats", T_OBJECT_EX, offsetof(struct echo_group, repeats), READONLY,
 	 "How many further replies came, by the sequence of the probe."},
 	{NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef group_properties[] = {
+	{"not_overtaken", group_not_overtaken, NULL,
+	 "Those of them sent after the last one that has its answer.", NULL},
+	{NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef group_methods[] = {
@@ -150,6 +169,7 @@ static PyType_Slot group_slots[] = {
 	{Py_tp_new, group_construct},
 	{Py_tp_dealloc, group_dealloc},
 	{Py_tp_members, group_members},
+	{Py_tp_getset, group_properties},
 	{Py_tp_methods, group_methods},
 	{Py_mp_length, group_length},
 	{0, NULL},

@@ -29,6 +29,8 @@ struct echo_group {
 	int32_t oldest;		/* indexes of slots in the table */
 	int32_t newest;
 	int32_t in_flight;
+	uint64_t next;		/* after the serial sent last, */
+	uint64_t answered;	/* and the last that has its answer */
 };
 
 extern PyType_Spec echo_group_spec;

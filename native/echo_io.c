@@ -2,13 +2,13 @@
 /*
  * Probes to a socket, and messages from it.
  *
- * Each probe has a system call of its own, with a look at the clock right
- * before: by one call for many, all but the first would wait for those before
- * them, for which the kernel takes microseconds each.  Those of a group that
- * is stamped ask for the kernel's timestamp as well (echo_stamp.c).  What has
- * arrived is fetched by one call for up to 64, for its timestamps are the
- * kernel's.
+ * A probe alone has a look at the clock right before its system call; those
+ * of a sweep leave in bursts, and those of a group that is stamped ask for
+ * the kernel's timestamp (echo_stamp.c).  What has arrived is fetched by one
+ * call for up to 64, for its timestamps are the kernel's.
  */
+#include "echo_destination.h"
+#include "echo_moment.h"
 #include "echo_table.h"
 
 #include <errno.h>
@@ -24,44 +24,7 @@ enum {
 	IPV6_SOURCE = 8,
 };
 
-static int64_t
-nanoseconds(const struct timespec *moment)
-{
-	return (int64_t)moment->tv_sec * 1000000000 + moment->tv_nsec;
-}
-
-static int64_t
-clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return nanoseconds(&now);
-}
-
 /* Sending */
-
-union destination {
-	struct sockaddr any;
-	struct sockaddr_in inet;
-	struct sockaddr_in6 inet6;
-};
-
-static socklen_t
-make_destination(const struct echo_table *table,
-		 const struct echo_probe *probe, union destination *address)
-{
-	memset(address, 0, sizeof(*address));
-	if (table->version == 4) {
-		address->inet.sin_family = AF_INET;
-		memcpy(&address->inet.sin_addr, probe->address, 4);
-		return sizeof(address->inet);
-	}
-	address->inet6.sin6_family = AF_INET6;
-	address->inet6.sin6_scope_id = probe->scope;
-	memcpy(&address->inet6.sin6_addr, probe->address, ECHO_ADDRESS);
-	return sizeof(address->inet6);
-}
 
 /* 1: sent; 0: not, and table->failure says why; -1 with an exception. */
 static int
@@ -70,30 +33,44 @@ send_probe(struct echo_table *table, int fd, struct echo_group *group,
 {
 	struct echo_probe *probe = echo_begin(table, group, target);
 	union destination address;
-	struct echo_way way = {.address = &address};
+	struct echo_message message = {.address = &address};
 	ssize_t sent;
 
 	if (probe == NULL) {
 		table->failure = ENOBUFS;
 		return PyErr_Occurred() ? -1 : 0;
 	}
-	way.length = echo_request(table, probe);
-	if (way.length == 0) {
+	message.length = echo_request(table, probe);
+	if (message.length == 0) {
 		echo_end(table, probe, ECHO_ENDED);
 		return -1;
 	}
-	way.room = make_destination(table, probe, &address);
+	message.room = make_destination(table, probe, &address);
 	probe->sent_monotonic = clock_ns(CLOCK_MONOTONIC);
 	probe->sent_ns = clock_ns(CLOCK_REALTIME);
-	sent = stamped ? echo_send_asking(table, fd, probe, &way)
-		       : sendto(fd, table->request, way.length,
+	sent = stamped ? echo_send_asking(table, fd, probe, &message)
+		       : sendto(fd, table->request, message.length,
 				MSG_DONTWAIT | MSG_NOSIGNAL, &address.any,
-				way.room);
+				message.room);
 	if (sent >= 0)
 		return 1;
 	table->failure = errno;
 	echo_end(table, probe, ECHO_ENDED);
 	return 0;
+}
+
+static int
+send_item(struct echo_table *table, int fd, struct echo_group *group,
+	  PyObject *item, uint32_t sequence)
+{
+	struct echo_target target = {.sequence = sequence};
+	int found;
+
+	table->failure = 0;
+	found = echo_read_item(table, group, item, &target);
+	return found == 1 ? send_probe(table, fd, group, &target,
+				       group->stamped)
+			  : found;
 }
 
 const char echo_send_doc[] =
@@ -118,7 +95,6 @@ PyObject *
 echo_send(PyObject *op, PyObject *args)
 {
 	struct echo_table *table = (struct echo_table *)op;
-	struct echo_target target;
 	PyObject *group, *items;
 	Py_ssize_t at;
 	unsigned int sequence;
@@ -128,22 +104,21 @@ echo_send(PyObject *op, PyObject *args)
 			      table->state->echo_group_type, &group,
 			      &PyList_Type, &items, &at, &sequence))
 		return NULL;
-	for (; at < PyList_Size(items); at++) {
-		table->failure = 0;
-		target.sequence = sequence;
-		done = echo_read_item(table, (struct echo_group *)group,
-				      PyList_GetItem(items, at), &target);
-		if (done == 1)
-			done = send_probe(
-				table, fd, (struct echo_group *)group, &target,
-				((struct echo_group *)group)->stamped);
+	table->failure = 0;
+	while (at < PyList_Size(items)) {
+		done = echo_send_burst(table, fd, (struct echo_group *)group,
+				       items, at, sequence);
+		if (done == 0)
+			done = send_item(table, fd, (struct echo_group *)group,
+					 PyList_GetItem(items, at), sequence);
 		if (done < 0)
 			return NULL;
 		if (done == 0)
 			break;
+		at += done;
 		/* Of numbers that the kernel counts one is known. */
 		if ((table->numbers == NUMBERS_COUNTED ||
-		     at % SCRATCH_SLOTS == SCRATCH_SLOTS - 1) &&
+		     at % SCRATCH_SLOTS == 0) &&
 		    echo_read_stamps(table, fd) < 0)
 			return NULL;
 	}

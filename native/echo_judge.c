@@ -149,7 +149,9 @@ was_set(const struct echo_probe *probe, const struct echo_arrival *arrival)
 	int64_t step = (arrival->now_ns - probe->sent_ns) -
 		       (arrival->monotonic_ns - probe->sent_monotonic);
 
-	return step < -TOLERANCE_NS || step > TOLERANCE_NS;
+	int64_t usual = TOLERANCE_NS + probe->spread_ns;
+
+	return step < -usual || step > usual;
 }
 
 static int
@@ -164,6 +166,11 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 
 	if (echo == NULL)
 		return -1;
+	/* Of a group of frames only the time of all of them is known. */
+	if (rtt < 0 && rtt + probe->spread_ns >= 0) {
+		rtt = (rtt + probe->spread_ns) / 2;
+		echo->sent_ns = arrival->received_ns - rtt;
+	}
 	echo->clock = stamped ? CLOCK_KERNEL : CLOCK_RECEIVE;
 	echo->received_ns = arrival->received_ns;
 	/* What the other clock cannot have seen, one that was set has. */
@@ -179,6 +186,8 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 	echo->size = (uint32_t)size;
 	if (echo_deliver(probe->group, echo) < 0)
 		return -1;
+	if (probe->serial >= probe->group->answered)
+		probe->group->answered = probe->serial + 1;
 	echo_end(table, probe, ECHO_ANSWERED);
 	return 0;
 }

@@ -18,6 +18,8 @@
  */
 #include "echo_table.h"
 
+#include "echo_moment.h"
+
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
@@ -53,16 +55,16 @@ put_number(struct msghdr *header, int kind, uint32_t number)
 
 static ssize_t
 ask(const struct echo_table *table, int fd, const struct echo_probe *probe,
-    const struct echo_way *way, bool named)
+    const struct echo_message *message, bool named)
 {
 	union {
 		struct cmsghdr alignment;
 		char room[2 * CMSG_SPACE(sizeof(uint32_t))];
 	} control = {.room = {0}};
-	struct iovec vector = {table->request, way->length};
+	struct iovec vector = {table->request, message->length};
 	struct msghdr header = {
-		.msg_name = way->address,
-		.msg_namelen = way->room,
+		.msg_name = message->address,
+		.msg_namelen = message->room,
 		.msg_iov = &vector,
 		.msg_iovlen = 1,
 		.msg_control = control.room,
@@ -92,12 +94,12 @@ count(struct echo_table *table, struct echo_probe *probe)
 /* The built request, as sendto(2), with a timestamp to come. */
 ssize_t
 echo_send_asking(struct echo_table *table, int fd, struct echo_probe *probe,
-		 const struct echo_way *way)
+		 const struct echo_message *message)
 {
 	ssize_t sent = -1;
 
 	if (table->numbers != NUMBERS_COUNTED) {
-		sent = ask(table, fd, probe, way, true);
+		sent = ask(table, fd, probe, message, true);
 		if (sent >= 0)
 			table->numbers = NUMBERS_CHOSEN;
 		else if (table->numbers == NUMBERS_CHOSEN || errno != EINVAL)
@@ -105,7 +107,7 @@ echo_send_asking(struct echo_table *table, int fd, struct echo_probe *probe,
 	}
 	/* Before 6.13, or refused for another reason, and then again. */
 	if (table->numbers != NUMBERS_CHOSEN) {
-		sent = ask(table, fd, probe, way, false);
+		sent = ask(table, fd, probe, message, false);
 		if (sent < 0) {
 			table->counted.high++;
 			return sent;
@@ -126,19 +128,11 @@ struct entry {
 	size_t room;		/* bytes from error on */
 };
 
-static int64_t
-nanoseconds(const unsigned char *data)
-{
-	struct timespec moment;
-
-	memcpy(&moment, data, sizeof(moment));
-	return (int64_t)moment.tv_sec * 1000000000 + moment.tv_nsec;
-}
-
 static struct entry
 read_entry(struct msghdr *header)
 {
 	struct entry entry = {0};
+	struct timespec moment;
 	struct cmsghdr *part;
 
 	for (part = CMSG_FIRSTHDR(header); part != NULL;
@@ -151,7 +145,8 @@ read_entry(struct msghdr *header)
 		    (part->cmsg_type == SO_TIMESTAMPING ||
 		     part->cmsg_type == SO_TIMESTAMPNS) &&
 		    room >= sizeof(struct timespec)) {
-			entry.moment_ns = nanoseconds(data);
+			memcpy(&moment, data, sizeof(moment));
+			entry.moment_ns = nanoseconds(&moment);
 		} else if (((part->cmsg_level == IPPROTO_IP &&
 			     part->cmsg_type == REPORT4) ||
 			    (part->cmsg_level == IPPROTO_IPV6 &&

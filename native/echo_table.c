@@ -142,8 +142,11 @@ echo_begin(struct echo_table *table, struct echo_group *group,
 	};
 	memcpy(probe->address, target->address, ECHO_ADDRESS);
 	link_newest(table, probe);
-	if (group->number == 0)
+	if (group->number == 0) {
 		group->number = ++table->groups;
+		group->answered = probe->serial;
+	}
+	group->next = table->next;
 	if (group->size > table->largest)
 		table->largest = group->size;
 	return probe;
@@ -183,6 +186,16 @@ echo_end(struct echo_table *table, struct echo_probe *probe,
 	/* Who waits for an answered one may be told of a second reply. */
 	if (state == ECHO_ENDED)
 		Py_CLEAR(probe->group);
+}
+
+/* Its time starts anew. */
+void
+echo_renew(struct echo_table *table, struct echo_probe *probe,
+	   int64_t monotonic_ns)
+{
+	unlink_probe(table, probe);
+	probe->sent_monotonic = monotonic_ns;
+	link_newest(table, probe);
 }
 
 /* What became of a probe, to be filled in; NULL with an exception. */

@@ -28,7 +28,7 @@ struct echo_target {
 };
 
 /* The length of a built request, and its address for the system call. */
-struct echo_way {
+struct echo_message {
 	size_t length;
 	void *address;
 	socklen_t room;
@@ -58,6 +58,7 @@ struct echo_probe {
 	uint32_t sequence;
 	int32_t older;			/* in its group, while it flies */
 	int32_t newer;
+	int32_t spread_ns;		/* it may have left so much earlier */
 	uint8_t state;
 	bool asked;			/* for a timestamp */
 };
@@ -91,6 +92,7 @@ struct echo_table {
 	uint8_t numbers;
 	struct echo_count counted;
 	uint32_t awaited;	/* probes in flight without their timestamp */
+	int64_t usual_step;	/* nanoseconds for a probe of a burst; 0: none */
 	int failure;			/* errno of the last system call */
 	size_t largest;			/* of the replies to expect */
 	PyObject *odd;			/* lists of what is for Python: messages, */
@@ -117,6 +119,8 @@ struct echo *echo_of(const struct echo_table *table,
 void echo_stamp(struct echo_table *table, struct echo_probe *probe,
 		int64_t stamped_ns);
 int echo_deliver(struct echo_group *group, struct echo *echo);
+void echo_renew(struct echo_table *table, struct echo_probe *probe,
+		int64_t monotonic_ns);
 int echo_expire(struct echo_table *table, struct echo_group *group,
 		int64_t monotonic_ns);
 void echo_table_clear(struct echo_table *table);
@@ -133,12 +137,15 @@ int echo_judge_error(struct echo_table *table, const unsigned char *target,
 
 /* echo_stamp.c */
 ssize_t echo_send_asking(struct echo_table *table, int fd,
-			 struct echo_probe *probe, const struct echo_way *way);
+			 struct echo_probe *probe,
+			 const struct echo_message *message);
 int echo_read_entries(struct echo_table *table, int fd, unsigned int most);
 int echo_read_stamps(struct echo_table *table, int fd);
 
 /* How many messages came, most at most; -1 with errno. */
 int echo_fetch(int fd, struct mmsghdr *messages, unsigned int most, int flags);
+int echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
+		    PyObject *items, Py_ssize_t start, uint32_t sequence);
 
 /* Methods of EchoTable that make system calls. */
 PyObject *echo_send(PyObject *op, PyObject *args);

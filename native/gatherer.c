@@ -10,36 +10,121 @@
 #include "sender.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <structmember.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 enum { GATHERED = 64 };
-
-static bool
-is_plain(struct gatherer *self, PyObject *addr)
-{
-	struct sender *sender = self->sender;
-	union address name;
-
-	return Py_IsNone(addr) ||
-	       destination_find(&sender->known, sender->family, addr, &name) > 0;
-}
 
 /* 1: it was taken, 0: it was not, -1 with an exception. */
 static int
 gather(struct gatherer *self, PyObject *data, PyObject *addr)
 {
-	PyObject *item;
-	int failed;
+	struct sender *sender = self->sender;
+	struct gathered *item;
 
-	if (!self->open || PyList_Size(self->items) >= GATHERED ||
-	    !PyBytes_CheckExact(data) || !is_plain(self, addr))
+	if (!self->open || self->count >= GATHERED || !PyBytes_CheckExact(data))
 		return 0;
-	item = PyTuple_Pack(2, data, addr);
-	if (item == NULL)
+	if (self->items == NULL)
+		self->items = PyMem_Malloc(GATHERED * sizeof(*self->items));
+	if (self->items == NULL) {
+		PyErr_NoMemory();
 		return -1;
-	failed = PyList_Append(self->items, item);
-	Py_DECREF(item);
-	return failed < 0 ? -1 : 1;
+	}
+	item = &self->items[self->count];
+	item->length = 0;
+	if (!Py_IsNone(addr)) {
+		item->length = destination_find(&sender->known, sender->family,
+						addr, &item->name);
+		if (item->length == 0)
+			return 0;
+	}
+	item->data = Py_NewRef(data);
+	item->addr = Py_NewRef(addr);
+	self->count++;
+	return 1;
+}
+
+static void
+release(struct gathered *items, int count)
+{
+	for (int i = 0; i < count; i++) {
+		Py_DECREF(items[i].data);
+		Py_DECREF(items[i].addr);
+	}
+}
+
+static int
+transmit(struct sender *sender, struct gathered *items, int count)
+{
+	struct mmsghdr messages[GATHERED];
+	struct iovec vectors[GATHERED];
+
+	for (int i = 0; i < count; i++) {
+		vectors[i].iov_base = PyBytes_AsString(items[i].data);
+		vectors[i].iov_len = (size_t)PyBytes_Size(items[i].data);
+		messages[i].msg_hdr = (struct msghdr){
+			.msg_name = items[i].length > 0 ? &items[i].name : NULL,
+			.msg_namelen = items[i].length,
+			.msg_iov = &vectors[i],
+			.msg_iovlen = 1,
+		};
+	}
+	return sender_transmit(sender, messages, count);
+}
+
+static void
+flush(struct gatherer *self)
+{
+	struct gathered items[GATHERED];
+	int count = self->count, sent;
+
+	if (!self->direct || count == 0 || !self->sender->is_socket ||
+	    self->failure != 0)
+		return;
+	sent = transmit(self->sender, self->items, count);
+	self->failure = self->sender->failure;
+	/* What is let go of here could call back, and gather. */
+	memcpy(items, self->items, (size_t)sent * sizeof(items[0]));
+	self->count = count - sent;
+	memmove(self->items, self->items + sent,
+		(size_t)self->count * sizeof(items[0]));
+	release(items, sent);
+}
+
+/*
+ * Sends what was gathered.  Whatever the kernel does not take stays, and is the
+ * writer's: it knows what an error means, and whose it is.
+ */
+void
+gatherer_flush(struct gatherer *self)
+{
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION2((PyObject *)self, (PyObject *)self->sender);
+#endif
+	flush(self);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION2();
+#endif
+}
+
+/* As gather(), which makes room first. */
+static int
+make_room_and_gather(struct gatherer *self, PyObject *data, PyObject *addr)
+{
+	int gathered;
+
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION2((PyObject *)self, (PyObject *)self->sender);
+#endif
+	if (self->count >= GATHERED)
+		flush(self);
+	gathered = gather(self, data, addr);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION2();
+#endif
+	return gathered;
 }
 
 static int
@@ -77,7 +162,7 @@ gatherer_sendto(PyObject *op, PyObject *const *args, Py_ssize_t count, PyObject 
 	}
 	if (addr == NULL)
 		addr = Py_None;
-	gathered = gather(self, data, addr);
+	gathered = make_room_and_gather(self, data, addr);
 	if (gathered < 0)
 		return NULL;
 	if (gathered > 0)
@@ -96,21 +181,49 @@ try_gather(PyObject *op, PyObject *const *args, Py_ssize_t count)
 		PyErr_SetString(PyExc_TypeError, "gather takes data and address");
 		return NULL;
 	}
-	gathered = gather((struct gatherer *)op, args[0], args[1]);
+	gathered = make_room_and_gather((struct gatherer *)op, args[0],
+					args[1]);
 	return gathered < 0 ? NULL : PyBool_FromLong(gathered);
+}
+
+static PyObject *
+take_all(struct gatherer *self)
+{
+	PyObject *pairs = PyTuple_New(self->count);
+
+	for (int i = 0; pairs != NULL && i < self->count; i++) {
+		const struct gathered *item = &self->items[i];
+		PyObject *pair = PyTuple_Pack(2, item->data, item->addr);
+
+		if (pair == NULL)
+			Py_CLEAR(pairs);
+		else
+			PyTuple_SetItem(pairs, i, pair);
+	}
+	if (pairs == NULL)
+		return NULL;
+	/* The pairs hold all of them: nothing is let go of. */
+	release(self->items, self->count);
+	self->count = 0;
+	pairs = Py_BuildValue("(Ni)", pairs, self->failure);
+	self->failure = 0;
+	return pairs;
 }
 
 static PyObject *
 take(PyObject *op, PyObject *unused)
 {
-	struct gatherer *self = (struct gatherer *)op;
-	PyObject *items = PyList_AsTuple(self->items);
+	PyObject *taken;
 
 	(void)unused;
-	if (items != NULL &&
-	    PyList_SetSlice(self->items, 0, PyList_Size(self->items), NULL) < 0)
-		Py_CLEAR(items);
-	return items;
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION(op);
+#endif
+	taken = take_all((struct gatherer *)op);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION();
+#endif
+	return taken;
 }
 
 static PyObject *
@@ -130,11 +243,6 @@ gatherer_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		return NULL;
 	self->sender = (struct sender *)Py_NewRef(sender);
 	self->otherwise = Py_NewRef(otherwise);
-	self->items = PyList_New(0);
-	if (self->items == NULL) {
-		Py_DECREF(self);
-		return NULL;
-	}
 	return (PyObject *)self;
 }
 
@@ -145,7 +253,8 @@ gatherer_traverse(PyObject *op, visitproc visit, void *arg)
 
 	Py_VISIT(Py_TYPE(op));
 	Py_VISIT(self->otherwise);
-	Py_VISIT(self->items);
+	for (int i = 0; i < self->count; i++)
+		Py_VISIT(self->items[i].addr);
 	return 0;
 }
 
@@ -168,7 +277,8 @@ gatherer_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	Py_XDECREF((PyObject *)self->sender);
 	Py_XDECREF(self->otherwise);
-	Py_XDECREF(self->items);
+	release(self->items, self->count);
+	PyMem_Free(self->items);
 	PyObject_GC_Del(op);
 	Py_DECREF(type);
 }
@@ -176,7 +286,7 @@ gatherer_dealloc(PyObject *op)
 static Py_ssize_t
 gatherer_length(PyObject *op)
 {
-	return PyList_Size(((struct gatherer *)op)->items);
+	return ((struct gatherer *)op)->count;
 }
 
 static char gatherer_doc[] =
@@ -191,6 +301,9 @@ static char gatherer_doc[] =
 static PyMemberDef gatherer_members[] = {
 	{"open", T_BOOL, offsetof(struct gatherer, open), 0,
 	 "Whether packets are taken."},
+	{"direct", T_BOOL, offsetof(struct gatherer, direct), 0,
+	 "Whether nothing waits that has to be sent before them: then a wakeup "
+	 "sends them itself, as far as the kernel takes them."},
 	{NULL, 0, 0, 0, NULL},
 };
 
@@ -205,7 +318,7 @@ static PyMethodDef gatherer_methods[] = {
 	 "the address is None or a plain tuple of an inet socket."},
 	{"take", take, METH_NOARGS,
 	 "take($self, /)\n--\n\nGive away what was gathered: data and address "
-	 "of each."},
+	 "of each, and the errno with which the first was just refused, or 0."},
 	{NULL, NULL, 0, NULL},
 };
 

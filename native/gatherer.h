@@ -5,13 +5,29 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "address.h"
+
+struct sender;
+
+struct gathered {
+	PyObject *data;		/* bytes */
+	PyObject *addr;
+	union address name;
+	socklen_t length;	/* of name; 0: to where the socket is connected */
+};
+
 struct gatherer {
 	PyObject_HEAD
 	struct sender *sender;
 	PyObject *otherwise;
-	PyObject *items;	/* list of (data, addr) */
+	struct gathered *items;	/* NULL until needed */
+	int count;
+	int failure;		/* the errno that the first of them was refused with */
 	char open;
+	char direct;		/* nothing is to go before them */
 };
+
+void gatherer_flush(struct gatherer *self);
 
 extern PyType_Spec gatherer_spec;
 

@@ -4,16 +4,17 @@
  */
 #include "iterator.h"
 
-#include "coroutine.h"
-
 struct iterator {
 	PyObject_HEAD
 	struct reader *reader;
 	PyObject *channel;
+	PyObject *count;
+	enum what what;
 };
 
 PyObject *
-iterator_new(struct reader *reader, PyObject *channel)
+iterator_new(struct reader *reader, PyObject *channel, enum what what,
+	     PyObject *count)
 {
 	struct iterator *self = PyObject_GC_New(
 		struct iterator, reader_state(reader)->iterator_type);
@@ -22,6 +23,8 @@ iterator_new(struct reader *reader, PyObject *channel)
 		return NULL;
 	self->reader = (struct reader *)Py_NewRef((PyObject *)reader);
 	self->channel = Py_NewRef(channel);
+	self->count = Py_XNewRef(count);
+	self->what = what;
 	PyObject_GC_Track((PyObject *)self);
 	return (PyObject *)self;
 }
@@ -31,7 +34,8 @@ iterator_anext(PyObject *op)
 {
 	struct iterator *self = (struct iterator *)op;
 
-	return coroutine_new(self->reader, self->channel, true);
+	return coroutine_new(self->reader, self->channel, self->what,
+			     self->count);
 }
 
 static PyObject *
@@ -48,6 +52,7 @@ iterator_traverse(PyObject *op, visitproc visit, void *arg)
 	Py_VISIT(Py_TYPE(op));
 	Py_VISIT((PyObject *)self->reader);
 	Py_VISIT(self->channel);
+	Py_VISIT(self->count);
 	return 0;
 }
 
@@ -60,12 +65,13 @@ iterator_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	Py_DECREF((PyObject *)self->reader);
 	Py_DECREF(self->channel);
+	Py_XDECREF(self->count);
 	PyObject_GC_Del(op);
 	Py_DECREF(type);
 }
 
 static PyType_Slot iterator_slots[] = {
-	{Py_tp_doc, "The packets of a channel. Made by a Reader."},
+	{Py_tp_doc, "The packets of a channel, or its batches. Made by a Reader."},
 	{Py_tp_dealloc, iterator_dealloc},
 	{Py_tp_traverse, iterator_traverse},
 	{Py_am_aiter, iterator_aiter},

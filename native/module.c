@@ -11,7 +11,7 @@
 #include "capture.h"
 #include "coroutine.h"
 #include "delivery.h"
-#include "echo_table.h"
+#include "echo_frame.h"
 #include "gatherer.h"
 #include "iterator.h"
 #include "packet.h"
@@ -20,6 +20,7 @@
 #include "receiver.h"
 #include "ring.h"
 #include "sender.h"
+#include "waiter.h"
 #include "wakeup.h"
 
 #include <errno.h>
@@ -109,6 +110,7 @@ module_exec(PyObject *module)
 	    add_type(module, &delivery_spec, true, &state->delivery_type) < 0 ||
 	    add_type(module, &receiver_spec, true, &state->receiver_type) < 0 ||
 	    add_type(module, &reader_spec, true, &state->reader_type) < 0 ||
+	    add_type(module, &waiter_spec, true, &state->waiter_type) < 0 ||
 	    add_type(module, &ring_spec, true, &state->ring_type) < 0 ||
 	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
 	    add_type(module, &sender_spec, true, &state->sender_type) < 0 ||
@@ -117,6 +119,8 @@ module_exec(PyObject *module)
 	    add_type(module, &echo_spec, true, &state->echo_type) < 0 ||
 	    add_type(module, &echo_group_spec, true, &state->echo_group_type) < 0 ||
 	    add_type(module, &echo_table_spec, true, &state->echo_table_type) < 0 ||
+	    add_type(module, &echo_frames_spec, true,
+		     &state->echo_frames_type) < 0 ||
 	    add_type(module, &coroutine_spec, false,
 		     &state->coroutine_type) < 0 ||
 	    add_type(module, &iterator_spec, false, &state->iterator_type) < 0 ||
@@ -124,11 +128,18 @@ module_exec(PyObject *module)
 		     &state->batch_iterator_type) < 0 ||
 	    add_type(module, &column_spec, false, &state->column_type) < 0)
 		return -1;
-	state->receive_slowly = PyUnicode_InternFromString("_receive_slowly");
-	state->next_slowly = PyUnicode_InternFromString("_next_slowly");
+	state->slowly[ONE] = PyUnicode_InternFromString("_receive_slowly");
+	state->slowly[NEXT] = PyUnicode_InternFromString("_next_slowly");
+	state->slowly[LIST] = PyUnicode_InternFromString("_list_slowly");
+	state->slowly[BATCH] = PyUnicode_InternFromString("_batch_slowly");
+	state->woken = PyUnicode_InternFromString("_woken");
+	state->settle = PyUnicode_InternFromString("_settle");
 	state->data = PyUnicode_InternFromString("data");
 	state->timestamp_ns = PyUnicode_InternFromString("timestamp_ns");
-	if (state->receive_slowly == NULL || state->next_slowly == NULL ||
+	for (int what = ONE; what <= BATCH; what++)
+		if (state->slowly[what] == NULL)
+			return -1;
+	if (state->woken == NULL || state->settle == NULL ||
 	    state->data == NULL || state->timestamp_ns == NULL)
 		return -1;
 	if (PyModule_AddIntConstant(module, "UNLOOKED", WAKEUP_UNLOOKED) < 0)
@@ -161,7 +172,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->echo_type);
 	Py_VISIT(state->echo_group_type);
 	Py_VISIT(state->echo_table_type);
+	Py_VISIT(state->echo_frames_type);
 	Py_VISIT(state->reader_type);
+	Py_VISIT(state->waiter_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
 	return 0;
@@ -186,11 +199,15 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->echo_type);
 	Py_CLEAR(state->echo_group_type);
 	Py_CLEAR(state->echo_table_type);
+	Py_CLEAR(state->echo_frames_type);
 	Py_CLEAR(state->reader_type);
+	Py_CLEAR(state->waiter_type);
 	Py_CLEAR(state->coroutine_type);
 	Py_CLEAR(state->iterator_type);
-	Py_CLEAR(state->receive_slowly);
-	Py_CLEAR(state->next_slowly);
+	for (int what = ONE; what <= BATCH; what++)
+		Py_CLEAR(state->slowly[what]);
+	Py_CLEAR(state->woken);
+	Py_CLEAR(state->settle);
 	Py_CLEAR(state->data);
 	Py_CLEAR(state->timestamp_ns);
 	return 0;

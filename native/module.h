@@ -18,14 +18,17 @@ struct module_state {
 	PyTypeObject *echo_type;
 	PyTypeObject *echo_group_type;
 	PyTypeObject *echo_table_type;
+	PyTypeObject *echo_frames_type;
 	PyTypeObject *backlog_type;
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;
+	PyTypeObject *waiter_type;
 	PyTypeObject *coroutine_type;
 	PyTypeObject *iterator_type;
 	/* Methods of a channel, which a Coroutine calls. */
-	PyObject *receive_slowly;
-	PyObject *next_slowly;
+	PyObject *slowly[4];	/* by what is awaited */
+	PyObject *woken;
+	PyObject *settle;
 	/* Attributes of a packet that are found by the address of their name. */
 	PyObject *data;
 	PyObject *timestamp_ns;

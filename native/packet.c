@@ -87,11 +87,8 @@ get_data(PyObject *op, void *closure)
 static PyObject *
 get_timestamp_ns(PyObject *op, void *closure)
 {
-	struct packet *self = (struct packet *)op;
-
 	(void)closure;
-	packet_load(self);
-	return PyLong_FromLongLong(self->timestamp_ns);
+	return PyLong_FromLongLong(packet_timestamp((struct packet *)op));
 }
 
 static PyObject *

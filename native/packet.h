@@ -73,6 +73,7 @@ bool packet_is_ours(struct packet *self, const struct slab *slab);
 int packet_move_out(struct packet *self);
 void packet_leave(struct packet *self);
 void packet_load(struct packet *self);
+int64_t packet_timestamp(const struct packet *self);
 PyObject *packet_data(struct packet *self);
 PyObject *packet_addr(struct packet *self);
 

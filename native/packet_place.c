@@ -82,8 +82,11 @@ void
 packet_replace(struct packet *self, const struct frame *frame, uint64_t serial)
 {
 	if (self->changed) {
-		PyObject *addr = atomic_exchange(&self->addr, NULL);
+		/* An exchange would lock a bus that nobody else is on. */
+		PyObject *addr = atomic_load_explicit(&self->addr,
+						      memory_order_relaxed);
 
+		atomic_store_explicit(&self->addr, NULL, memory_order_relaxed);
 		Py_XDECREF(addr);
 		Py_CLEAR(self->data);
 		Py_CLEAR(self->ifname);
@@ -122,6 +125,14 @@ packet_load(struct packet *self)
 	self->truncated = header->tp_len > self->length;
 	frame_tag(header, &self->vlan_tci, &self->vlan_tpid);
 	load_sender(self, header);
+}
+
+/* When it came, without the rest of what the kernel says. */
+int64_t
+packet_timestamp(const struct packet *self)
+{
+	return self->header != NULL ? frame_timestamp(self->header)
+				    : self->timestamp_ns;
 }
 
 /* Its bytes as bytes: a new reference, or NULL with an exception. */

@@ -88,8 +88,9 @@ receive_into(struct receiver *self, PyObject **packets, Py_ssize_t count)
 
 /* Python's side */
 
-static PyObject *
-receive(struct receiver *self, Py_ssize_t count)
+/* Up to so many packets as a list, also of none; NULL with an exception. */
+PyObject *
+receiver_take(struct receiver *self, Py_ssize_t count)
 {
 	PyObject *packets = NULL;
 
@@ -116,7 +117,7 @@ receiver_receive(PyObject *op, PyObject *argument)
 #ifdef Py_GIL_DISABLED
 	Py_BEGIN_CRITICAL_SECTION(op);
 #endif
-	packets = receive((struct receiver *)op, count);
+	packets = receiver_take((struct receiver *)op, count);
 #ifdef Py_GIL_DISABLED
 	Py_END_CRITICAL_SECTION();
 #endif

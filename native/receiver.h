@@ -32,6 +32,8 @@ struct receiver {
 	struct senders *senders;	/* as well */
 };
 
+PyObject *receiver_take(struct receiver *self, Py_ssize_t count);
+
 extern PyType_Spec receiver_spec;
 
 #endif

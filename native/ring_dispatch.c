@@ -5,13 +5,9 @@
  */
 #include "ring.h"
 
+#include "clock.h"
 #include "delivery.h"
 #include "packet.h"
-
-#include <time.h>
-
-/* Up to so many packets between two looks at the clock, if they are quick. */
-enum { MOST_UNTIMED = 16, QUICK_NS = 50000 };
 
 /* Packets ahead: a callback takes longer than memory. Bytes that come at once. */
 enum { FETCH = 1, LINE = 64 };
@@ -27,54 +23,20 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *callable,
 #define PY_VECTORCALL_ARGUMENTS_OFFSET ((size_t)1 << (8 * sizeof(size_t) - 1))
 #endif
 
-/* The clock costs as much as half a packet. */
-struct timer {
-	int64_t ends;
-	int64_t last;
-	int stride;
-	int left;
-};
-
 struct turn {
 	struct ring *ring;
 	struct delivery *delivery;
 	PyObject *callback;
 	bool datagrams;
 	bool called;
-	struct timer timer;
+	struct turn_clock clock;
 };
-
-static int64_t
-monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static bool
-is_over(struct timer *timer)
-{
-	int64_t now;
-
-	if (--timer->left > 0)
-		return false;
-	now = monotonic_ns();
-	if (now - timer->last > QUICK_NS)
-		timer->stride = 1;
-	else if (timer->stride < MOST_UNTIMED)
-		timer->stride *= 2;
-	timer->last = now;
-	timer->left = timer->stride;
-	return now >= timer->ends;
-}
 
 static bool
 may_go_on(struct turn *turn)
 {
 	return !turn->delivery->interrupted && turn->delivery->credit != 0 &&
-	       !is_over(&turn->timer);
+	       !clock_is_over(&turn->clock);
 }
 
 static PyObject *
@@ -187,10 +149,9 @@ ring_dispatch(struct ring *ring, struct delivery *delivery, PyObject *callback,
 		.delivery = delivery,
 		.callback = callback,
 		.datagrams = datagrams,
-		.timer = {.last = monotonic_ns(), .stride = 1, .left = 2},
+		.clock = clock_start(nanoseconds, 2),
 	};
 
-	turn.timer.ends = turn.timer.last + nanoseconds;
 	delivery->interrupted = 0;
 	delivery->calling = 0;
 	if (deliver_backlog(&turn) < 0)
@@ -204,7 +165,7 @@ ring_dispatch(struct ring *ring, struct delivery *delivery, PyObject *callback,
 			return -1;
 		if (ring->current != NULL && ring->walk.left > 0)
 			break;
-		if (monotonic_ns() >= turn.timer.ends)
+		if (monotonic_ns() >= turn.clock.ends)
 			break;
 	}
 	return 0;

@@ -94,9 +94,13 @@ map_all(const struct ring *ring)
 int
 ring_map(struct ring *ring)
 {
-	unsigned char *memory = map_all(ring);
+	unsigned char *memory;
 	uint32_t made = 0;
 
+	/* The kernel enters page for page: milliseconds, and nobody has it yet. */
+	Py_BEGIN_ALLOW_THREADS
+	memory = map_all(ring);
+	Py_END_ALLOW_THREADS
 	if (memory == MAP_FAILED) {
 		PyErr_SetFromErrno(PyExc_OSError);
 		return -1;

@@ -30,6 +30,8 @@ enum {
 	FRAME_SENDER = (sizeof(struct tpacket3_hdr) + TPACKET_ALIGNMENT - 1) /
 		       TPACKET_ALIGNMENT * TPACKET_ALIGNMENT,
 	FRAME_HEADER = FRAME_SENDER + sizeof(struct sockaddr_ll),
+	/* What a walk reads of it ends here, in the next line of memory or not. */
+	FRAME_READ = offsetof(struct tpacket3_hdr, tp_mac),
 };
 
 void walk_begin(struct walk *walk, const unsigned char *memory, size_t size,

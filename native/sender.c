@@ -3,8 +3,7 @@
  * Sender: packets to one non-blocking descriptor, many at a time.
  *
  * Nothing is copied: the kernel reads the memory of the objects that it is
- * given, and they are held until it has.  As in the receiver the GIL is kept,
- * since no call here ever waits.
+ * given.  As in the receiver the GIL is kept, since no call here ever waits.
  *
  * What is no packet or no address in a plain form is not sent, and no error
  * is made of it: send() ends before it, and the caller sends it by the socket
@@ -12,7 +11,7 @@
  */
 #include "sender.h"
 
-#include "packet.h"
+#include "group.h"
 #include "vnet.h"
 
 #include <errno.h>
@@ -22,189 +21,38 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* For each system call; more of them gain nothing. */
-enum { GROUP = 128 };
-
-/* What one system call is given, and what must live until it is over. */
-struct group {
-	int used;
-	int views_used;
-	struct ifindex_cache interface;
-	struct mmsghdr messages[GROUP];
-	struct iovec vectors[GROUP];
-	unsigned char headers[GROUP][VNET_HEADER_MAX];
-	union address names[GROUP];
-	PyObject *held[GROUP];
-	Py_buffer views[GROUP];
-};
-
-/* Filling a group */
-
-static bool
-hold_bytes(struct group *group, PyObject *data)
-{
-	struct iovec *vector = &group->vectors[group->used];
-
-	vector->iov_base = PyBytes_AsString(data);
-	vector->iov_len = (size_t)PyBytes_Size(data);
-	group->held[group->used] = Py_NewRef(data);
-	return true;
-}
-
-static bool
-hold_view(struct group *group, PyObject *data)
-{
-	struct iovec *vector = &group->vectors[group->used];
-	Py_buffer *view = &group->views[group->views_used];
-
-	if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) < 0) {
-		PyErr_Clear();
-		return false;
-	}
-	group->views_used++;
-	vector->iov_base = view->buf;
-	vector->iov_len = (size_t)view->len;
-	group->held[group->used] = NULL;
-	return true;
-}
-
-static bool
-hold_data(struct group *group, PyObject *data, PyTypeObject *packet_type)
-{
-	if (PyBytes_Check(data))
-		return hold_bytes(group, data);
-	/* One that lies in a ring is sent from there. */
-	if (Py_IS_TYPE(data, packet_type) &&
-	    ((struct packet *)data)->data != NULL)
-		return hold_bytes(group, ((struct packet *)data)->data);
-	return hold_view(group, data);
-}
-
-/*
- * An address that a packet was received with goes back as the kernel wrote
- * it; one that Python gave it is read as every other.  false: not plain.
- */
-static bool
-name_sender(const struct sender *self, struct group *group,
-	    struct packet *packet, socklen_t *length)
-{
-	union address *name = &group->names[group->used];
-	PyObject *addr;
-
-	*length = 0;
-	packet_load(packet);
-	if (packet->address.family != AF_UNSPEC) {
-		if (packet->address.family != self->family)
-			return false;
-		*name = packet->address;
-		*length = destination_size(self->family);
-		return *length > 0;
-	}
-	addr = atomic_load(&packet->addr);
-	if (addr == NULL || Py_IsNone(addr))
-		return true;
-	*length = destination_encode(name, self->fd, self->family, addr,
-				     &group->interface);
-	return *length > 0;
-}
-
-static socklen_t
-encode(struct sender *self, struct group *group, PyObject *addr)
-{
-	union address *name = &group->names[group->used];
-	socklen_t length =
-		destination_find(&self->known, self->family, addr, name);
-
-	if (length > 0)
-		return length;
-	return destination_encode(name, self->fd, self->family, addr,
-				  &group->interface);
-}
-
-/* Adds one item to the group: false if it has to be sent in another way. */
-static bool
-add_item(struct sender *self, struct group *group, PyObject *item,
-	 bool addressed)
-{
-	PyTypeObject *packet_type = self->state->packet_type;
-	struct msghdr *message = &group->messages[group->used].msg_hdr;
-	PyObject *data = item, *addr = NULL, *ancdata = NULL;
-	socklen_t length = 0;
-
-	if (PyTuple_Check(item)) {
-		if (PyTuple_Size(item) != 2)
-			return false;
-		data = PyTuple_GetItem(item, 0);
-		addr = PyTuple_GetItem(item, 1);
-	}
-	if (addr != NULL && !Py_IsNone(addr)) {
-		length = encode(self, group, addr);
-		if (length == 0)
-			return false;
-	} else if (addressed && Py_IS_TYPE(data, packet_type)) {
-		if (!name_sender(self, group, (struct packet *)data, &length))
-			return false;
-	}
-	if (Py_IS_TYPE(data, packet_type))
-		ancdata = ((struct packet *)data)->ancdata;
-	if (!self->is_socket &&
-	    !vnet_put(group->headers[group->used], self->header, ancdata))
-		return false;
-	if (!hold_data(group, data, packet_type))
-		return false;
-	*message = (struct msghdr){
-		.msg_name = length > 0 ? &group->names[group->used] : NULL,
-		.msg_namelen = length,
-		.msg_iov = &group->vectors[group->used],
-		.msg_iovlen = 1,
-	};
-	group->used++;
-	return true;
-}
-
-static void
-fill(struct sender *self, struct group *group, PyObject *items,
-     Py_ssize_t start, bool addressed)
-{
-	Py_ssize_t size = PyTuple_Size(items);
-
-	group->used = group->views_used = 0;
-	for (Py_ssize_t at = start; at < size && group->used < GROUP; at++)
-		if (!add_item(self, group, PyTuple_GetItem(items, at),
-			      addressed))
-			break;
-}
-
-static void
-release(struct group *group)
-{
-	for (int slot = 0; slot < group->used; slot++)
-		Py_XDECREF(group->held[slot]);
-	for (int view = 0; view < group->views_used; view++)
-		PyBuffer_Release(&group->views[view]);
-}
-
 /* System calls: how many were taken; what ended them goes to self->failure */
 
 static int
-transmit_to_socket(struct sender *self, struct group *group)
+transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
 {
 	int sent = 0;
 
-	while (sent < group->used) {
+	while (sent < count) {
 		/* After a short count it is the next that says why. */
-		int taken = sendmmsg(self->fd, group->messages + sent,
-				     (unsigned)(group->used - sent),
-				     MSG_DONTWAIT);
+		int taken = sendmmsg(self->fd, messages + sent,
+				     (unsigned)(count - sent), MSG_DONTWAIT);
 
 		if (taken < 0) {
 			self->failure = errno;
 			break;
 		}
 		for (int slot = sent; slot < sent + taken; slot++)
-			self->bytes += group->messages[slot].msg_len;
+			self->bytes += messages[slot].msg_len;
 		sent += taken;
 	}
+	return sent;
+}
+
+/* To a socket, and counted: how many were taken; self->failure says why not all. */
+int
+sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
+{
+	int sent;
+
+	self->failure = 0;
+	sent = transmit_to_socket(self, messages, count);
+	self->packets += (unsigned long long)sent;
 	return sent;
 }
 
@@ -243,14 +91,15 @@ send_items(struct sender *self, PyObject *items, Py_ssize_t start,
 	struct group group;
 
 	self->failure = 0;
-	group.interface.ifindex = 0;
+	group_begin(&group);
 	while (at < size) {
 		int sent;
 
-		fill(self, &group, items, at, addressed);
-		sent = self->is_socket ? transmit_to_socket(self, &group)
+		group_fill(&group, self, items, at, addressed);
+		sent = self->is_socket ? transmit_to_socket(self, group.messages,
+							    group.used)
 				       : transmit_to_device(self, &group);
-		release(&group);
+		group_release(&group);
 		at += sent;
 		self->packets += (unsigned long long)sent;
 		if (self->failure == EINTR) {

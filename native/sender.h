@@ -23,6 +23,10 @@ struct sender {
 	struct known_destinations *known;	/* NULL until needed */
 };
 
+struct mmsghdr;
+
+int sender_transmit(struct sender *self, struct mmsghdr *messages, int count);
+
 extern PyType_Spec sender_spec;
 
 #endif

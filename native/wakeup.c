@@ -8,6 +8,7 @@
  */
 #include "wakeup.h"
 
+#include "clock.h"
 #include "delivery.h"
 #include "dispatch.h"
 #include "gatherer.h"
@@ -18,19 +19,22 @@
 #include <stddef.h>
 #include <structmember.h>
 
+/* What the method is called with: a packet, bytes and an address, a batch. */
+enum form { PACKET, DATAGRAM, BATCH };
+
 struct wakeup {
 	PyObject_HEAD
 	PyObject *source;	/* struct receiver or struct ring */
 	bool is_ring;
 	struct delivery *delivery;
 	struct gatherer *gatherer;
-	Py_ssize_t budget;
+	Py_ssize_t budget;	/* delivery's at most */
 	int64_t nanoseconds;
 	PyObject *otherwise;	/* called instead */
 	PyObject *settle;	/* called after, with an exception or None */
 	PyObject *protocol;
 	PyObject *method;	/* its name; NULL: none that is called from here */
-	bool datagrams;
+	enum form form;
 };
 
 static unsigned long long
@@ -51,6 +55,73 @@ is_ordinary(const struct wakeup *self)
 	       delivery->backlog->count == 0;
 }
 
+/* A batch cannot be broken off, so who is slow gets smaller ones. */
+static void
+adapt(struct wakeup *self, Py_ssize_t count, int64_t nanoseconds)
+{
+	struct delivery *delivery = self->delivery;
+
+	if (nanoseconds > self->nanoseconds)
+		delivery->budget = count > 1 ? count / 2 : 1;
+	else if (delivery->budget < self->budget)
+		delivery->budget = delivery->budget * 2 < self->budget
+					   ? delivery->budget * 2
+					   : self->budget;
+}
+
+/* Steals packets. */
+static int
+call_with_batch(struct wakeup *self, PyObject *callback, PyObject *packets)
+{
+	struct receiver *receiver = (struct receiver *)self->source;
+	struct delivery *delivery = self->delivery;
+	Py_ssize_t count = PyList_Size(packets);
+	PyObject *batch = PyObject_CallFunctionObjArgs(
+		(PyObject *)receiver->state->batch_type, packets, NULL);
+	int64_t began = monotonic_ns();
+	PyObject *result;
+
+	Py_DECREF(packets);
+	if (batch == NULL)
+		return -1;
+	/* Before the call: the callback may set the credit anew. */
+	if (delivery->credit > 0)
+		delivery->credit = delivery->credit > count
+					   ? delivery->credit - count
+					   : 0;
+	delivery->calling = 1;
+	result = PyObject_CallFunctionObjArgs(callback, batch, NULL);
+	Py_DECREF(batch);
+	adapt(self, count, monotonic_ns() - began);
+	if (result == NULL)
+		return -1;
+	delivery->calling = 0;
+	Py_DECREF(result);
+	return 0;
+}
+
+static int
+deliver_batch(struct wakeup *self, PyObject *callback)
+{
+	struct delivery *delivery = self->delivery;
+	Py_ssize_t wanted = delivery->budget;
+	PyObject *packets;
+
+	delivery->interrupted = 0;
+	delivery->calling = 0;
+	if (delivery->credit == 0)
+		return 0;
+	if (delivery->credit > 0 && delivery->credit < wanted)
+		wanted = delivery->credit;
+	packets = receiver_take((struct receiver *)self->source, wanted);
+	if (packets == NULL)
+		return -1;
+	if (PyList_Size(packets) > 0)
+		return call_with_batch(self, callback, packets);
+	Py_DECREF(packets);
+	return 0;
+}
+
 static int
 deliver(struct wakeup *self)
 {
@@ -62,14 +133,18 @@ deliver(struct wakeup *self)
 #ifdef Py_GIL_DISABLED
 	Py_BEGIN_CRITICAL_SECTION(self->source);
 #endif
-	if (self->is_ring)
+	if (self->form == BATCH)
+		failed = deliver_batch(self, callback);
+	else if (self->is_ring)
 		failed = ring_dispatch((struct ring *)self->source,
 				       self->delivery, callback,
-				       self->datagrams, self->nanoseconds);
+				       self->form == DATAGRAM,
+				       self->nanoseconds);
 	else
 		failed = receiver_dispatch((struct receiver *)self->source,
 					   self->delivery, callback,
-					   self->budget, self->datagrams,
+					   self->delivery->budget,
+					   self->form == DATAGRAM,
 					   self->nanoseconds);
 #ifdef Py_GIL_DISABLED
 	Py_END_CRITICAL_SECTION();
@@ -124,9 +199,10 @@ run(struct wakeup *self)
 	if (deliver(self) < 0)
 		error = catch();
 	delivery->found = count_packets(self) != before;
+	gatherer_flush(self->gatherer);
 	if (error != NULL || delivery->interrupted || delivery->wary ||
 	    delivery->credit == 0 || delivery->backlog->count > 0 ||
-	    PyList_Size(self->gatherer->items) > 0)
+	    self->gatherer->count > 0)
 		return settle(self, error);
 	self->gatherer->open = 0;
 	delivery->delivering = 0;
@@ -152,20 +228,30 @@ method_run(PyObject *op, PyObject *unused)
 	return result;
 }
 
+static enum form
+form_of(PyObject *method)
+{
+	if (PyUnicode_CompareWithASCIIString(method, "packets_received") == 0)
+		return BATCH;
+	return PyUnicode_CompareWithASCIIString(method, "packet_received") == 0
+		       ? PACKET
+		       : DATAGRAM;
+}
+
 static PyObject *
 method_choose(PyObject *op, PyObject *args)
 {
 	struct wakeup *self = (struct wakeup *)op;
 	PyObject *protocol, *name, *before = self->protocol;
-	int datagrams;
 
-	if (!PyArg_ParseTuple(args, "OOp:choose", &protocol, &name, &datagrams))
+	if (!PyArg_ParseTuple(args, "OU:choose", &protocol, &name))
 		return NULL;
 	self->protocol = Py_NewRef(protocol);
 	Py_CLEAR(self->method);
-	if (!Py_IsNone(name))
+	self->form = form_of(name);
+	/* A ring has many batches for a wakeup: those are the transport's. */
+	if (self->form != BATCH || !self->is_ring)
 		self->method = Py_NewRef(name);
-	self->datagrams = datagrams != 0;
 	Py_XDECREF(before);
 	Py_RETURN_NONE;
 }
@@ -258,13 +344,14 @@ static char wakeup_doc[] =
 "        the last time, delivery.wary, a backlog, every 64th time.\n"
 "    settle: Called at the end, if there is more to do, with the exception\n"
 "        that ended it, or None. Else nothing is called.\n"
-"    budget: As dispatch(), and so nanoseconds.";
+"    budget: Packets of a turn at most; delivery.budget may be less.\n"
+"    nanoseconds: As dispatch().";
 
 static PyMethodDef wakeup_methods[] = {
 	{"run", method_run, METH_NOARGS, "run($self, /)\n--\n\nTake the turn."},
 	{"choose", method_choose, METH_VARARGS,
-	 "choose($self, protocol, method, datagrams, /)\n--\n\n"
-	 "Call this method of protocol from here on; None: otherwise does."},
+	 "choose($self, protocol, method, /)\n--\n\n"
+	 "Call protocol's method of this name from here on."},
 	{NULL, NULL, 0, NULL},
 };
 

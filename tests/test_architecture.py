@@ -27,7 +27,8 @@ ROWS = (
     ("opening",),
     ("doors", "resolve"),
     ("capture", "neighbours", "pcapng", "pinger", "tracer"),
-    ("__init__", "testing"),
+    ("testing",),
+    ("__init__",),
     ("cli",),
 )
 ROW_OF = {group: number for number, row in enumerate(ROWS) for group in row}

@@ -39,6 +39,7 @@ SHOWN = [
     "PingerStats(",
     "path MTU 65535",
     "that was everybody",
+    "it got b'a packet'",
 ]
 ENDLESS = {0, 2}
 

@@ -5,6 +5,8 @@ import re
 import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from aioprocket.wire.ip import IPv4Header
 from lab.chain import wait_for_answers
 from lab.programs import PROJECT, Program, run_program
 from sandbox import links
+from sandbox.accounts import NOBODY
 from sandbox.namespaces import Namespace, new_network
 
 pytestmark = pytest.mark.netns
@@ -227,6 +230,25 @@ def test_arp_watch(example: Runner, veth: tuple[str, str]) -> None:
         "192.0.2.1 is 02:00:00:00:00:01",
         "192.0.2.1: 02:00:00:00:00:01 became 02:00:00:00:00:07",
     ]
+
+
+def test_arp_watch_test(is_root: bool) -> None:
+    # As it is run where it lies, by a user of the package: without this project's configuration.
+    options = ["-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(PROJECT / "examples/arp_watch_test.py")],
+        user=NOBODY if is_root else None,
+        group=NOBODY if is_root else None,
+        extra_groups=[] if is_root else None,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def test_top_talkers(example: Runner, veth: tuple[str, str]) -> None:

@@ -266,7 +266,7 @@ async def test_the_loop_forgets_a_readiness_that_nobody_waits_for(
     pair[1].send(b"x")
     await readiness.wait_readable()
     fires = 0
-    fire = readiness._read._fire
+    fire = readiness.reader.fire
 
     def counting() -> None:
         nonlocal fires

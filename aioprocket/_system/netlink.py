@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Final
 
-__all__ = ("ACKNOWLEDGE", "DUMP", "ERROR", "HEADER", "ask", "attribute", "attributes")
+__all__ = ("ACKNOWLEDGE", "DUMP", "ERROR", "HEADER", "ask", "ask_by", "attribute", "attributes")
 
 HEADER: Final = struct.Struct("@IHHII")  # struct nlmsghdr
 _ATTRIBUTE: Final = struct.Struct("@HH")  # struct rtattr
@@ -34,18 +34,26 @@ def ask(kind: int, flags: int, body: bytes) -> list[bytes]:
     Raises:
         OSError: What the kernel answers; ``EPROTO``: what it answers is not understood.
     """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
+        return ask_by(route, kind, flags, body)
+
+
+def ask_by(route: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:
+    """As `ask`, by a socket of rtnetlink that is open, in the namespace that it was opened in.
+
+    After an error of a dump the socket is of no use any more.
+    """
     header = HEADER.pack(HEADER.size + len(body), kind, flags | _REQUEST, _SEQUENCE, 0)
     answers: list[bytes] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
-        route.sendto(header + body, (0, 0))
-        while True:
-            # A dump comes piece by piece, each when the one before was read.
-            data, (sender, _) = route.recvfrom(_ROOM, socket.MSG_DONTWAIT)
-            if sender != _KERNEL:
-                continue  # others with CAP_NET_ADMIN can send to the socket, too
-            ended = _split(data, answers)
-            if ended or flags & DUMP != DUMP:  # NLM_F_REPLACE is one half of it
-                return answers
+    route.sendto(header + body, (0, 0))
+    while True:
+        # A dump comes piece by piece, each when the one before was read.
+        data, (sender, _) = route.recvfrom(_ROOM, socket.MSG_DONTWAIT)
+        if sender != _KERNEL:
+            continue  # others with CAP_NET_ADMIN can send to the socket, too
+        ended = _split(data, answers)
+        if ended or flags & DUMP != DUMP:  # NLM_F_REPLACE is one half of it
+            return answers
 
 
 def _split(data: bytes, answers: list[bytes]) -> bool:

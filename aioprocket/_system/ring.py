@@ -13,6 +13,7 @@ Source: packet(7), Documentation/networking/packet_mmap.rst.
 
 import ctypes
 import mmap
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ __all__ = (
     "unmake_ring",
 )
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_NUMBER: Final = struct.Struct("@I")
 _REQUEST: Final = struct.Struct("@7I")  # struct tpacket_req3, linux/if_packet.h
 _PROGRAM: Final = struct.Struct("@HP")  # struct sock_fprog, linux/filter.h
 _INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
@@ -41,7 +45,7 @@ _INSTRUCTION: Final = struct.Struct("=HBBI")  # struct sock_filter, linux/filter
 # Of a block that are no bytes of packets: struct tpacket_block_desc, and of a packet: struct
 # tpacket3_hdr, the sender, and room for a link header and alignment.
 _OVERHEAD: Final = 256
-_LARGEST_BLOCK: Final = 2 << 20
+_LARGEST_BLOCK: Final = 4 << 20
 # Any that divides all block sizes: a packet of TPACKET_V3 takes what it needs, and no frame.
 _FRAME: Final = 2048
 
@@ -70,7 +74,7 @@ class Geometry:
 # Bytes that are asked for if nobody says how many, blocks to divide them into, milliseconds.
 _PLANS: Final[dict[Latency, tuple[int, int, int]]] = {
     "balanced": (8 << 20, 64, 1),
-    "throughput": (32 << 20, 32, 10),
+    "throughput": (32 << 20, 8, 50),
 }
 
 
@@ -100,7 +104,17 @@ def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     request = _REQUEST.pack(
         geometry.block_size, geometry.blocks, _FRAME, frames, geometry.retire_ms, 0, 0
     )
-    sock.setsockopt(SOL_PACKET, PacketOption.RX_RING, request)
+    _set(sock, PacketOption.RX_RING, request)
+
+
+def _set(sock: socket.socket, option: PacketOption, value: bytes) -> None:
+    """setsockopt(2) for what takes the kernel milliseconds: other threads go on meanwhile.
+
+    The socket module keeps the interpreter's lock.
+    """
+    if _libc.setsockopt(sock.fileno(), SOL_PACKET, int(option), value, len(value)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,7 @@ def make_frames(sock: socket.socket, geometry: FrameGeometry) -> None:
     request = _FRAMES_REQUEST.pack(
         _FRAMES_BLOCK, geometry.size // _FRAMES_BLOCK, geometry.frame_size, geometry.frames
     )
-    sock.setsockopt(SOL_PACKET, PacketOption.RX_RING, request)
+    _set(sock, PacketOption.RX_RING, request)
 
 
 def unmake_ring(sock: socket.socket) -> None:
@@ -155,7 +169,7 @@ def join_fanout(sock: socket.socket, fanout: Fanout) -> None:
         kind |= FanoutFlag.ROLLOVER
     if fanout.group is None:
         kind |= FanoutFlag.UNIQUEID
-    sock.setsockopt(SOL_PACKET, PacketOption.FANOUT, (fanout.group or 0) | kind << 16)
+    _set(sock, PacketOption.FANOUT, _NUMBER.pack((fanout.group or 0) | kind << 16))
     if fanout.program is not None:
         _set_program(sock, fanout.program)
 

@@ -25,12 +25,12 @@ class Dispatch:
 
     Attributes:
         protocol: The object that is called.
-        budget: How many packets a wakeup may read, with what is known of the protocol's speed.
+        max_budget: How many packets a wakeup may read, if the protocol is quick.
         transport: Named in reports of what the protocol raised.
     """
 
     __slots__ = (
-        "_loop", "_machine", "_method", "_wakeup", "budget", "max_budget", "protocol", "transport",
+        "_loop", "_machine", "_method", "_wakeup", "max_budget", "protocol", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -40,7 +40,7 @@ class Dispatch:
         self._machine = machine
         self.transport: Any = None
         self._wakeup: Wakeup | None = None
-        self.budget = self.max_budget = max_budget
+        self.max_budget = machine.delivery.budget = max_budget
         self.choose(protocol)
 
     def choose(self, protocol: Any) -> None:
@@ -63,8 +63,7 @@ class Dispatch:
         self._instruct(wakeup)
 
     def _instruct(self, wakeup: Wakeup) -> None:
-        method = None if self._method == "packets_received" else self._method
-        wakeup.choose(self.protocol, method, method == "datagram_received")
+        wakeup.choose(self.protocol, self._method)
 
     def call(self, what: str, *arguments: object) -> None:
         """Call a method of the protocol, if it has it; what it raises is the loop's to report."""
@@ -100,11 +99,11 @@ class Dispatch:
             if self._deliver_whole(intake):
                 self.call("passive")
             return
-        receive = getattr(self.protocol, self._method)
+        receive, delivery = getattr(self.protocol, self._method), self._machine.delivery
         try:
-            intake.dispatch(receive, self.budget, self._method == "datagram_received")
+            intake.dispatch(receive, delivery.budget, self._method == "datagram_received")
         except Exception as error:
-            if not self._machine.delivery.calling:
+            if not delivery.calling:
                 raise
             self._blame(self._method, error)
         if self._machine.ended():
@@ -128,10 +127,10 @@ class Dispatch:
             self.call("passive")
 
     def _deliver_whole(self, intake: Intake) -> bool:
-        ended = False
+        delivery, ended = self._machine.delivery, False
         began = now = time.monotonic()
         while now - began < TURN_SECONDS and self.transport.is_reading():
-            batch = intake.next_whole(self.budget)
+            batch = intake.next_whole(delivery.budget)
             if batch is None:
                 break
             ended |= self._machine.spend(len(batch))
@@ -139,9 +138,9 @@ class Dispatch:
             called, now = now, time.monotonic()
             # A batch cannot be broken off, so a protocol that is slow gets smaller ones.
             if now - called > TURN_SECONDS:
-                self.budget = max(1, len(batch) // 2)
-            elif self.budget < self.max_budget:
-                self.budget = min(self.budget * 2, self.max_budget)
+                delivery.budget = max(1, len(batch) // 2)
+            elif delivery.budget < self.max_budget:
+                delivery.budget = min(delivery.budget * 2, self.max_budget)
             if not intake.timed:
                 break
             del batch  # before the next: a ring holds what somebody has

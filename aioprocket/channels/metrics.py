@@ -4,6 +4,7 @@ Source: Prometheus, "Exposition formats", text-based format 0.0.4.
 """
 
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
@@ -75,11 +76,13 @@ _NAMED: Final = (socket.AF_PACKET, socket.AF_INET, socket.AF_INET6, socket.AF_NE
 
 _numbers = count(1)
 _channels: WeakValueDictionary[int, _Counted] = WeakValueDictionary()
+_lock: Final = threading.Lock()  # a door may make its channel in a thread
 
 
 def enlist(channel: _Counted) -> None:
     """Count a channel among those that `prometheus` tells of, as long as it lives."""
-    _channels[next(_numbers)] = channel
+    with _lock:
+        _channels[next(_numbers)] = channel
 
 
 def prometheus() -> str:
@@ -101,7 +104,9 @@ def prometheus() -> str:
 
 
 def _snapshots() -> Iterator[tuple[str, Stats]]:
-    for number in list(_channels):
+    with _lock:
+        numbers = list(_channels)
+    for number in numbers:
         channel = _channels.get(number)
         if channel is not None and channel.fileno() >= 0:
             pairs = {"channel": str(number)} | _labels(channel)

@@ -18,7 +18,7 @@ from typing import Final
 import anyio
 
 from ..errors import ClosedError
-from ..packet import Packet
+from ..packet import Batch, Packet
 from ..readiness import Readiness, checkpoint
 from .explain import send_error
 from .intake import Intake
@@ -26,12 +26,12 @@ from .link import Link
 from .port import Address, AncillaryData, Data, Item, Port
 from .state import Sent
 
-__all__ = ("BATCH", "Outlet", "no_room", "parts")
+__all__ = ("Outlet", "no_room", "parts", "pieces")
 
 # Sends that may follow each other before the other tasks get their turn.
 _TURN: Final = 64
 # Packets that a batch sends meanwhile, without a look at the clock.
-BATCH: Final = 512
+_BATCH: Final = 512
 # Seconds that batches may take between two turns of the loop. After so many packets the processor's
 # caches hold the kernel's path, and a turn costs as much as 50 of them.
 _BATCHES: Final = 0.002
@@ -50,6 +50,25 @@ def parts(item: Item) -> tuple[Data, Address | None]:
         return item, None
     data, address = item
     return data, address
+
+
+def pieces(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
+    """The items in order, in tuples of up to 512, each taken when it is asked for."""
+    if type(items) is Batch and len(items) <= _BATCH:
+        yield tuple(items)
+        return
+    if type(items) is not list and type(items) is not tuple:
+        source = iter(items)
+        while batch := tuple(islice(source, _BATCH)):
+            yield batch
+        return
+    # As an iterator of it would: what is appended meanwhile is sent as well.
+    at = 0
+    while at < len(items):
+        few = at == 0 and len(items) <= _BATCH
+        batch = tuple(items if few else items[at : at + _BATCH])
+        yield batch
+        at += len(batch)
 
 
 class Outlet:
@@ -146,8 +165,15 @@ class Outlet:
         self._bytes += taken
         return taken
 
-    def put_batch(self, items: tuple[Item, ...], start: int = 0) -> tuple[int, OSError | None]:
+    def put_batch(
+        self, items: tuple[Item, ...], start: int = 0, refused: int = 0
+    ) -> tuple[int, OSError | None]:
         """Try once to send the items from ``start`` on, in order.
+
+        Args:
+            items: What is to be sent.
+            start: The first of them that is.
+            refused: The errno with which the kernel has just refused that one; 0: it was not asked.
 
         Returns:
             The index of the first that was not taken, and why, as `put` would raise it; the number
@@ -162,7 +188,10 @@ class Outlet:
         while at < len(items):
             if self._port.fileno() < 0:
                 return at, self._closed()
-            taken, number = self._port.send_batch(items, at, self.addressed)
+            taken, number = 0, refused
+            if not refused:
+                taken, number = self._port.send_batch(items, at, self.addressed)
+            refused = 0
             at += taken
             if at == len(items):
                 break
@@ -236,10 +265,9 @@ class Outlet:
             OSError: As `send`, if none was taken.
             SpecError: As `put_batch`.
         """
-        source = iter(items)
         sent = 0
         send = self._send_each if self._port.stream else self._send_some
-        while batch := tuple(islice(source, BATCH)):
+        for batch in pieces(items):
             taken, error = await send(batch)
             sent += taken
             if error is not None:
@@ -262,7 +290,7 @@ class Outlet:
             if not self._turn:
                 await self._give_turn()
             at, error = self.put_batch(items)
-            self._turn = max(0, self._turn - 1 - at * _TURN // BATCH)
+            self._turn = max(0, self._turn - 1 - at * _TURN // _BATCH)
             if error is None or not no_room(error):
                 return at, error
             refused_at = at

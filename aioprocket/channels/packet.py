@@ -101,7 +101,8 @@ def build_packet(opened: Opened, *, spec: PacketSpec, **facts: Any) -> PacketCha
 
 
 def _geometry(spec: PacketSpec) -> _Geometry | None:
-    if not spec.ring:
+    # Of protocol 0 it receives nothing (packet(7)): a ring would only take memory, and 15 ms.
+    if not spec.ring or not spec.protocol:
         return None
     # The kernel hands over no block sooner than after 1 ms, and every frame at once.
     if spec.latency == "low":
@@ -172,8 +173,10 @@ def _link(sock: socket.socket, opened: Opened, spec: PacketSpec) -> Link | None:
 
 def _set_up(sock: socket.socket, spec: PacketSpec, link: Link | None) -> None:
     try:
-        options.enable_timestamps(sock)
-        options.enable_auxdata(sock)
+        if spec.protocol:
+            # While one socket asks for times, the kernel reads a clock for each packet of the host.
+            options.enable_timestamps(sock)
+            options.enable_auxdata(sock)
         if spec.qdisc_bypass:
             options.bypass_qdisc(sock)
         if link is not None and spec.promiscuous:

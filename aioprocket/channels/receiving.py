@@ -13,18 +13,16 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
 from anyio.abc import UnreliableObjectReceiveStream
 
-from .._system._native import Reader
+from .._system._native import Reader, Receiver
 from ..bounds import whole
 from ..errors import ActiveModeError, BusyError, ClosedError
 from ..packet import Batch, Packet
 from ..readiness import Readiness, checkpoint
-from .batches import Batches
 from .intake import Intake
 from .modes import Mode
 from .port import MAX_PACKET, Message, Port
@@ -51,15 +49,16 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._readiness = readiness
         self._read_packets = read_packets
         self._machine = intake.machine
-        self._take = port.receive
         self._closed = False
-        self._reading = False
         # While it is free, receives do without any check: until the turn ends, and not while
         # something is in the way: closed, active, another reader.
         ahead = 1 if port.stream else min(_STRETCH, read_packets)
-        self._reader = Reader(self._machine.delivery, port.receive, ahead)
+        # What every packet would pass through is left out where it can be.
+        source = port.counters if isinstance(port.counters, Receiver) else port.receive
+        self._reader = Reader(
+            self._machine.delivery, source, ahead, port.take, readiness.reader, port.turn_ns
+        )
         self._reader.turns = _STRETCH
-        self._turn_ends = 0  # of the monotonic clock, ns
 
     def receive(self) -> Coroutine[Any, Any, Packet]:
         """Receive the next packet.
@@ -88,12 +87,21 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
 
         ``tried``: it looked for one, and ``error`` is what was there instead.
         """
+        tried = self._note(tried, error)
+        return (await self._read(lambda: self._packets(1), tried=tried))[0]
+
+    def _note(self, tried: bool, error: OSError | EOFError | None) -> bool:
+        """Whether nothing is there, as far as is known."""
         if isinstance(error, OSError):
             self._intake.note(error)
-            tried = False  # behind it there may be packets
-        elif error is not None:
+            return False  # behind it there may be packets
+        if error is not None:
             raise anyio.EndOfStream
-        return (await self._read(lambda: self._packets(1), tried=tried))[0]
+        return tried
+
+    def _woken(self) -> None:
+        """A receive waited, and the loop called: it may be for an error."""
+        self._intake.wake(self._readiness.events)
 
     async def _next_slowly(self, tried: bool, error: OSError | EOFError | None) -> Packet:
         try:
@@ -101,7 +109,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def receive_batch(self, max: int = 64) -> list[Packet]:
+    def receive_batch(self, max: int = 64) -> Coroutine[Any, Any, list[Packet]]:
         """Receive at least one packet and at most ``max``: those that are there now.
 
         Above 64 a packet costs more again: such a list outgrows the allocator's reserve.
@@ -110,23 +118,20 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             SpecError: ``max`` is no whole number from 1.
             And what `receive` raises.
         """
-        whole("max", max, 1)
-        tried = False
-        if self._reader.is_free() and not self._machine.backlog:
-            try:
-                packets = self._take(max)
-            except OSError as error:
-                self._intake.note(error)
-            except EOFError:
-                raise anyio.EndOfStream from None
-            else:
-                if packets:
-                    self._count(len(packets))
-                    return packets
-                tried = True
-        batch = await self._read(lambda: self._packets(max), tried=tried)
-        self._count(len(batch) - 1)  # the read has counted one
-        return batch
+        if type(max) is int and max > 0:
+            return self._reader.receive_list(self, max)
+        return self._receive_checked(max)  # what is wrong is said where it is awaited
+
+    async def _receive_checked(self, max: int) -> list[Packet]:
+        return await self._reader.receive_list(self, whole("max", max, 1))
+
+    async def _list_slowly(
+        self, tried: bool, error: OSError | EOFError | None, max: int
+    ) -> list[Packet]:
+        tried = self._note(tried, error)
+        packets = await self._read(lambda: self._packets(max), tried=tried)
+        self._count(len(packets) - 1)  # the read has counted one
+        return packets
 
     def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
         """Iterate over all that comes, batch by batch. Leaving the loop loses nothing.
@@ -143,21 +148,16 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         """
         if max is not None:
             whole("max", max, 1)
-        return Batches(partial(self._receive_whole, max))
+        return self._reader.iterate_batches(self, max)
 
-    async def _receive_whole(self, max: int | None) -> Batch:
-        tried = False
-        if self._reader.is_free() and not self._machine.backlog:
-            try:
-                batch = self._port.take(max)
-            except OSError as error:
-                self._intake.note(error)
-            else:
-                if batch is not None:
-                    self._count(len(batch))
-                    return batch
-                tried = True
-        batch = await self._read(lambda: self._whole(max), tried=tried)
+    async def _batch_slowly(
+        self, tried: bool, error: OSError | EOFError | None, max: int | None
+    ) -> Batch:
+        try:
+            tried = self._note(tried, error)
+            batch = await self._read(lambda: self._whole(max), tried=tried)
+        except (anyio.EndOfStream, EOFError):
+            raise StopAsyncIteration from None
         self._count(len(batch) - 1)  # the read has counted one
         return batch
 
@@ -284,13 +284,13 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 f"receive on {self._intake.place}: it is active",
                 hint="set_active(False) comes first",
             )
-        if self._reading:
+        if self._reader.reading:
             raise BusyError(f"receive on {self._intake.place}: another task is receiving already")
 
     def _set_mode(self, mode: Mode) -> bool:
         """Change the mode as `ReadMachine.set` does, unless a receive waits."""
         self._check_open()
-        if self._reading and mode is not False:
+        if self._reader.reading and mode is not False:
             raise BusyError(f"set_active on {self._intake.place}: a receive waits on it")
         ended = self._machine.set(mode)
         self._settle(_STRETCH)
@@ -299,15 +299,15 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     def _settle(self, unchecked: int) -> None:
         """Something came into the way of unchecked receives, or out of it."""
         active = self._machine.active is not False
-        obstacle = self._closed or self._reading or active or self._intake.gone
+        obstacle = self._closed or self._reader.reading or active or self._intake.gone
         self._reader.turns = 0 if obstacle else unchecked
-        self._reader.ends = 0 if obstacle else self._turn_ends
+        self._reader.ends = 0 if obstacle else self._reader.turn_ends
 
     def _count(self, packets: int) -> None:
         self._reader.turns = max(0, self._reader.turns - packets)
 
     def _begin_turn(self) -> int:
-        self._turn_ends = time.monotonic_ns() + self._port.turn_ns
+        self._reader.turn_ends = time.monotonic_ns() + self._port.turn_ns
         return _STRETCH
 
     async def _read(self, attempt: Callable[[], _T | None], *, tried: bool = False) -> _T:
@@ -316,7 +316,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         reader = self._reader
         turns = reader.turns if reader.is_free() else 0
         reader.turns = reader.ends = 0
-        self._reading = True
+        reader.reading = True
         try:
             if not turns:
                 self._intake.look_for_drops()
@@ -332,7 +332,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
                 await self._wait()
                 turns = self._begin_turn()
         finally:
-            self._reading = False
+            reader.reading = False
             self._settle(turns - 1)
 
     async def _wait(self) -> None:
@@ -346,7 +346,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         else:
             await self._readiness.wait_readable()
         if not self._closed:
-            intake.wake(self._readiness.events)
+            self._woken()
 
     def _packets(self, count: int) -> list[Packet] | None:
         backlog = self._machine.backlog

@@ -65,7 +65,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self.sendto = self._writer.sendto  # type: ignore[method-assign]
         self._wakeup = Wakeup(
             port.counters, self._machine.delivery, self._writer.gatherer,
-            self._read, self._settle, dispatch.budget, TURN_NS,
+            self._read, self._settle, dispatch.max_budget, TURN_NS,
         )  # fmt: skip
         dispatch.wake_by(self._wakeup)
         self._writer.on_error = self._tell_error
@@ -277,7 +277,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
 
     def _stop(self) -> None:
         self._closing = True
-        self._writer.accepts = False
+        self._writer.stop()
         self._machine.delivery.interrupt()
         self._update()
         for handle in (self._next_turn, self._link_check):

@@ -6,14 +6,13 @@ whatever could overtake it lets it go first.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Final
 
 from .._system._native import Gatherer
 from ..packet import Packet
 from ..readiness import Readiness
 from .intake import Intake
-from .outlet import BATCH, Outlet, no_room, parts
+from .outlet import Outlet, no_room, parts, pieces
 from .port import Address, Data, Item, Port
 from .writebuffer import WriteBuffer
 
@@ -26,7 +25,7 @@ class Writer:
     """Sends without waiting, and keeps what there is no room for.
 
     Attributes:
-        accepts: Whether more may come; what is in the buffer is sent all the same.
+        accepts: Whether more may come, which ends by `stop`.
         buffer: What waits for room.
         gatherer: While it is ``open``, packets may wait for each other, until `end`.
         sendto: As `send`, but the packet may wait for others until `end`.
@@ -52,6 +51,7 @@ class Writer:
         self.on_error: Callable[[OSError], None] = lambda error: None
         self.on_writable: Callable[[], None] = lambda: None
         self.gatherer = Gatherer(port.sender, self.send)
+        self.gatherer.direct = True
         self.sendto = self.gatherer.sendto
         outlet.before_put = self._send_gathered
 
@@ -60,9 +60,13 @@ class Writer:
         self.gatherer.open = False
         self._send_gathered()
 
+    def stop(self) -> None:
+        """Take no more. What is in the buffer can still be sent."""
+        self.accepts = self.gatherer.direct = False
+
     def _send_gathered(self) -> None:
         if self.gatherer:
-            self._send_items(self.gatherer.take())
+            self._send_items(*self.gatherer.take())
 
     def size(self) -> int:
         """Bytes that wait for room, as `WriteBuffer.size`."""
@@ -99,14 +103,15 @@ class Writer:
         self._send_gathered()
         return self._send_items(items)
 
-    def _send_items(self, items: Iterable[Item]) -> int:
-        source = iter(items)
+    def _send_items(self, items: Iterable[Item], refused: int = 0) -> int:
+        source = pieces(items)
         taken = 0
-        while self.accepts and (batch := tuple(islice(source, BATCH))):
+        while self.accepts and (batch := next(source, ())):
             at = 0
             while at < len(batch) and self.accepts and not self.buffer:
                 start = at
-                at, error = self._outlet.put_batch(batch, start)
+                at, error = self._outlet.put_batch(batch, start, refused)
+                refused = 0
                 taken += at - start
                 if error is not None:
                     if self._wait_for_room(error):
@@ -132,6 +137,7 @@ class Writer:
             self._port.check(address)  # here, where the caller hears of it
         # A Packet says more than its bytes, and does not change.
         kept = data if type(data) is Packet else bytes(memoryview(data))
+        self.gatherer.direct = False  # what is sent from here on comes after it
         self.buffer.append(kept, address)
 
     def flush(self) -> None:
@@ -151,4 +157,5 @@ class Writer:
                 self.buffer.drop(1)
                 self.on_error(error)
         if not self.buffer:
+            self.gatherer.direct = self.accepts
             self._readiness.unsubscribe_writable()

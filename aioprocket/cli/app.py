@@ -4,10 +4,10 @@ import sys
 
 import typer
 
-from ..errors import AioprocketError, FilterError
+from ..errors import AioprocketError
 from . import helper, ping, policy, scan, sweep, trace
 from .doctor import doctor
-from .failure import tell
+from .failure import ERROR, tell
 from .filter import filter_command
 from .sniff import EPILOG, sniff
 
@@ -32,9 +32,9 @@ app.command(epilog=scan.SCAN_EPILOG)(scan.scan)
 
 
 def main() -> None:
-    """Run the command of ``sys.argv``. Errors of ours end it without traceback: status 1, or 2."""
+    """Run the command of ``sys.argv``. Errors of ours end it without traceback, with status 2."""
     try:
         app()
     except AioprocketError as error:
         tell(error)
-        sys.exit(2 if isinstance(error, FilterError) else 1)
+        sys.exit(ERROR)

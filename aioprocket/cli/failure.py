@@ -1,10 +1,14 @@
-"""How an error of ours is told to who typed a command."""
+"""How an error of ours is told to who typed a command, and the status that it ends with."""
+
+from typing import Final
 
 from rich.console import Console
 
 from ..errors import AioprocketError, FilterError
 
-__all__ = ("tell",)
+__all__ = ("ERROR", "tell")
+
+ERROR: Final = 2  # as ping(8) and grep(1): 1 is an answer, that something is not so
 
 
 def tell(error: AioprocketError) -> None:

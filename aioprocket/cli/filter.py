@@ -6,7 +6,7 @@ import typer
 
 from .. import bpf, pcapng
 from ..errors import AioprocketError, WireError
-from .failure import tell
+from .failure import ERROR, tell
 
 __all__ = ("filter_command",)
 
@@ -56,7 +56,7 @@ def filter_command(
         program = bpf.compile(expression, linktype, snaplen, live=live)
     except AioprocketError as error:
         tell(error)
-        raise typer.Exit(2) from None
+        raise typer.Exit(ERROR) from None
     typer.echo(_text(program, asm=asm, dump=dump, explain=explain, linktype=linktype))
 
 

@@ -135,7 +135,7 @@ def check(
 ) -> None:
     """Say whether the file is a valid policy; or what it says to a request, and why.
 
-    Decides with the helper's own code. Status 0: valid, or granted; 1: not.
+    Decides with the helper's own code. Status 0: valid, or granted; 1: not; 2: an error.
 
     Without a file, who cannot execute the installed helper is denied what is built in.
     """

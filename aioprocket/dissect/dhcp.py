@@ -16,6 +16,7 @@ __all__ = ("parse_dhcp",)
 _HEADER: Final = struct.Struct("!BBBBIHH4s4s4s4s16s")
 _COOKIE: Final = b"\x63\x82\x53\x63"
 _OPTIONS_AT: Final = 240
+_MAX_OPTIONS: Final = 256  # padding included; there are codes for 254
 _KINDS: Final = (
     "", "Discover", "Offer", "Request", "Decline", "ACK", "NAK", "Release", "Inform",
     "Force renew", "Lease query",
@@ -38,8 +39,11 @@ def parse_dhcp(into: Dissection, data: bytes, at: int) -> None:
     kind = "BOOTP reply" if op == 2 else "BOOTP request"
     try:
         if data[at + 236 : at + _OPTIONS_AT] == _COOKIE:
+            seen: set[int] = set()
             for code, value in _options(data, at + _OPTIONS_AT):
-                _take(fields, code, value)
+                if code not in seen:  # the rest of a long one (RFC 3396) is left out
+                    seen.add(code)
+                    _take(fields, code, value)
             number = fields.get("type")
             if isinstance(number, int):
                 kind = _KINDS[number] if 0 < number < len(_KINDS) else f"message {number}"
@@ -49,8 +53,9 @@ def parse_dhcp(into: Dissection, data: bytes, at: int) -> None:
 
 
 def _options(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """The options up to the end. Each is longer than nothing, so there are no more than bytes."""
-    while at < len(data) and data[at] != 255:
+    for _ in range(_MAX_OPTIONS):
+        if at >= len(data) or data[at] == 255:
+            return
         if data[at] == 0:
             at += 1
             continue

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from .addresses import ipv6
@@ -15,6 +16,9 @@ _KINDS: Final = {
     8: "Release", 9: "Decline", 10: "Reconfigure", 11: "Information-request",
     12: "Relay-forward", 13: "Relay-reply",
 }  # fmt: skip
+_MAX_OPTIONS: Final = 64  # of a message, and of one of these
+_MAX_ADDRESSES: Final = 16
+_MAX_DUID: Final = 130  # RFC 8415, section 11.1
 _RELAYED: Final = frozenset({12, 13})
 _CLIENT, _SERVER, _IA_NA, _ADDRESS, _STATUS, _IA_PD, _PREFIX, _NAME = 1, 2, 3, 5, 13, 25, 26, 39
 
@@ -33,7 +37,7 @@ def parse_dhcpv6(into: Dissection, data: bytes, at: int) -> None:
     fields: dict[str, Value] = {"type": kind, "xid": xid & 0xFFFFFF}
     addresses: list[str] = []
     try:
-        for code, value in _options(data, at + 4):
+        for code, value in islice(_options(data, at + 4), _MAX_OPTIONS):
             _take(fields, addresses, code, value)
     finally:
         if addresses:
@@ -58,16 +62,18 @@ def _options(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 def _take(fields: dict[str, Value], addresses: list[str], code: int, value: bytes) -> None:
     if code == _CLIENT:
-        fields["client_id"] = value.hex(":")
+        fields["client_id"] = value[:_MAX_DUID].hex(":")
     elif code == _SERVER:
-        fields["server_id"] = value.hex(":")
+        fields["server_id"] = value[:_MAX_DUID].hex(":")
     elif code == _STATUS and len(value) >= 2:
         fields["status"] = int.from_bytes(value[:2])
         fields["message"] = printable(value[2:])
-    elif code == _NAME and len(value) > 1:
+    elif code == _NAME and len(value) > 1 and "host_name" not in fields:
         fields["host_name"] = name_at(value[1:] + b"\0", 0)[0]
     elif code in (_IA_NA, _IA_PD):
-        for inner, leased in _options(value, 12):
+        for inner, leased in islice(_options(value, 12), _MAX_OPTIONS):
+            if len(addresses) == _MAX_ADDRESSES:
+                break
             if inner == _ADDRESS:
                 addresses.append(ipv6(struct.unpack_from("16s", leased)[0]))
             elif inner == _PREFIX:

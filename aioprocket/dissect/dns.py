@@ -1,7 +1,8 @@
 """DNS, mDNS and LLMNR: what is asked, and what is answered.
 
 Names may point back into the message, and hostile ones at themselves: a pointer is followed only
-to a place before the one that it was reached from, so every name comes to an end.
+to a place before the one that it was reached from, and no more of them than a name can have labels,
+so every name soon comes to an end.
 
 Source: RFC 1035, RFC 6762 (mDNS), RFC 9460 (HTTPS);
 https://www.iana.org/assignments/dns-parameters
@@ -12,7 +13,7 @@ from typing import Final
 
 from ..errors import WireError
 from .addresses import ipv4, ipv6
-from .result import Dissection, printable
+from .result import Dissection, printable, shown
 
 __all__ = ("name_at", "parse_dns")
 
@@ -28,7 +29,10 @@ _RCODES: Final = (
 )  # fmt: skip
 _OPCODES: Final = {0: "query", 1: "inverse query", 2: "status", 4: "notify", 5: "update"}
 _OPT: Final = 41
-_MAX_NAME: Final = 255
+_MAX_NAME: Final = 255  # bytes with the zero at its end: RFC 1035, section 2.3.4
+_MAX_LABELS: Final = 127  # of a byte each
+# Characters of a message's names, together. Those of 48 reverse lookups of IPv6 are fewer.
+_MAX_NAMES: Final = 4096
 _MAX_RECORDS: Final = 16  # of each section, read and shown
 _NAMED: Final = frozenset({2, 5, 12, 39})  # their data is one name
 
@@ -78,11 +82,12 @@ def parse_dns(into: Dissection, data: bytes, at: int, protocol: str) -> None:
 class _Reader:
     """Reads a message from front to back."""
 
-    __slots__ = ("_at", "message")
+    __slots__ = ("_at", "_room", "message")
 
     def __init__(self, message: bytes) -> None:
         self.message = message
         self._at = 12
+        self._room = _MAX_NAMES
 
     def question(self) -> str:
         """``A example.org``."""
@@ -104,8 +109,15 @@ class _Reader:
         return f"{name} {_type_name(kind)} {self._data(kind, at, size)}".rstrip()
 
     def _name(self) -> str:
-        name, self._at = name_at(self.message, self._at)
+        name, self._at = self._name_at(self._at)
         return name
+
+    def _name_at(self, at: int) -> tuple[str, int]:
+        found = name_at(self.message, at)
+        self._room -= len(found[0])
+        if self._room < 0:
+            raise WireError(f"names of more than {_MAX_NAMES} characters")
+        return found
 
     def _data(self, kind: int, at: int, size: int) -> str:
         message = self.message
@@ -114,17 +126,17 @@ class _Reader:
         if (kind, size) == (28, 16):
             return ipv6(message[at : at + 16])
         if kind in _NAMED:
-            return name_at(message, at)[0]
+            return self._name_at(at)[0]
         if kind == 15:
             (preference,) = struct.unpack_from("!H", message, at)
-            return f"{preference} {name_at(message, at + 2)[0]}"
+            return f"{preference} {self._name_at(at + 2)[0]}"
         if kind == 33:
             port = struct.unpack_from("!HHH", message, at)[2]
-            return f"{name_at(message, at + 6)[0]}:{port}"
+            return f"{self._name_at(at + 6)[0]}:{port}"
         if kind == 16 and size:
             return f'"{printable(message[at + 1 : at + 1 + message[at]])}"'
         if kind in (64, 65):
-            return name_at(message, at + 2)[0]
+            return self._name_at(at + 2)[0]
         return ""
 
 
@@ -133,27 +145,37 @@ def _type_name(kind: int) -> str:
 
 
 def name_at(message: bytes, at: int) -> tuple[str, int]:
-    """A name, and where it ends. Its labels are escaped where a terminal would obey them.
+    """A name, and where it ends. It is escaped where a terminal would obey it.
 
     Raises:
-        WireError: It is longer than 255 bytes, has a label that is none, or points ahead.
+        WireError: It is longer than 255 bytes, follows more pointers than a name has labels, has a
+            label that is none, or points ahead.
     """
-    labels: list[str] = []
-    size = 0
-    end = 0
+    labels: list[bytes] = []
+    size = jumps = end = 0
     while length := message[at]:
         if length & 0xC0 == 0xC0:
             target = (length & 0x3F) << 8 | message[at + 1]
             end = end or at + 2
-            if target >= at:
-                raise WireError("a name that points ahead")
+            jumps += 1
+            if target >= at or jumps > _MAX_LABELS:
+                raise WireError("a name that points ahead, or to pointers without end")
             at = target
             continue
         if length & 0xC0:
             raise WireError(f"a label of kind {length >> 6}")
         size += 1 + length
-        if size > _MAX_NAME or at + 1 + length >= len(message):
+        if size >= _MAX_NAME or at + 1 + length >= len(message):
             raise WireError("a name that does not end")
-        labels.append(printable(message[at + 1 : at + 1 + length]).replace(".", "\\."))
+        labels.append(message[at + 1 : at + 1 + length])
         at += 1 + length
-    return ".".join(labels) or ".", end or at + 1
+    return _text(labels) or ".", end or at + 1
+
+
+def _text(labels: list[bytes]) -> str:
+    # As one, for each look at a label alone costs more than all its bytes.
+    raw = b".".join(labels)
+    if b"\\" in raw or raw.count(b".") >= len(labels):
+        escaped = (label.replace(b"\\", b"\\\\").replace(b".", b"\\.") for label in labels)
+        raw = b".".join(escaped)
+    return shown(raw)

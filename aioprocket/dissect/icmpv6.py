@@ -149,7 +149,7 @@ def _options(fields: dict[str, Value], data: bytes, at: int) -> None:
         elif kind == _MTU:
             (fields["mtu"],) = struct.unpack_from("!I", data, at + 4)
         elif kind == _RDNSS:
-            servers += [_address(data, place) for place in range(at + 8, at + size - 15, 16)][:4]
+            servers += [_address(data, place) for place in range(at + 8, at + size - 15, 16)[:4]]
         at += size
     if prefixes:
         fields["prefixes"] = tuple(prefixes)

@@ -1,15 +1,17 @@
 """What a dissection gives, and what it is gathered in while it goes on."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import WireError
 
-__all__ = ("MAX_LAYERS", "Dissection", "Layer", "Summary", "Value", "printable")
+__all__ = ("MAX_LAYERS", "Dissection", "Layer", "Summary", "Value", "printable", "shown")
 
 # Headers in headers: more than this many nobody sends but to see what happens.
 MAX_LAYERS: Final = 24
+_MAX_TEXT: Final = 255  # of DNS and DHCP; a message of DHCPv6's status may be longer
 
 Value: TypeAlias = str | int | bool | tuple[str, ...] | tuple[int, ...]
 
@@ -95,12 +97,22 @@ class Dissection:
 
 
 def printable(raw: Any) -> str:
-    """Bytes that somebody else chose, as text that is safe to print: UTF-8, the rest escaped."""
-    text = bytes(raw).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    """Bytes that somebody else chose, as text that is safe to print: UTF-8, the rest escaped.
+
+    Of more than 255 bytes, the first, and ``…``.
+    """
+    text = shown(bytes(raw[:_MAX_TEXT]).replace(b"\\", b"\\\\"))
+    return text if len(raw) <= _MAX_TEXT else f"{text}…"
+
+
+def shown(raw: bytes) -> str:
+    """As `printable`, of bytes whose backslashes are escaped already."""
+    text = raw.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+    return "".join([each if each.isprintable() else _escaped(each) for each in text])
 
 
+@lru_cache(maxsize=4096)
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

@@ -52,6 +52,7 @@ class Link:
         assert channel.hwaddr is not None
         self.interface: str = channel.interface
         self.addresses = addresses
+        self.strays = 0  # answers to nothing that is still asked
         self._channel = channel
         identifier = int.from_bytes(os.urandom(2), "big")
         self._questions = Questions(mac_text(channel.hwaddr), addresses, identifier)
@@ -100,6 +101,7 @@ class Link:
             return None
         sent = sweep.asked_at(said.asked)
         if sent is None:
+            self.strays += 1
             return None
         # The packet waited here for so long before it was read.
         age = max(0.0, (time.time_ns() - packet.timestamp_ns) / 1e9)

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, Final, Literal, Self
 
 from ..bounds import positive
-from ..errors import SpecError
+from ..errors import ClosedError, SpecError
 from ..helper import HelperLike
 from ..readiness import checkpoint
 from ..spec import IpAddress
@@ -15,6 +15,7 @@ from .ask import check_patience
 from .link import Link, Place, open_link
 from .neighbour import Neighbour
 from .questions import ALL_NODES
+from .roll import Roll
 from .sweep import Sweep
 
 __all__ = ("Scan", "scan")
@@ -111,7 +112,7 @@ class Scan:
         self._link: Link | None = None
         self._sweep: Sweep[IpAddress] | None = None
         self._heard: deque[Neighbour] = deque()
-        self._known: set[tuple[IpAddress, str]] = set()
+        self._roll = Roll()
         self._ended = False
         self.total: int | None = None
         self.interface = place.interface
@@ -120,6 +121,15 @@ class Scan:
     def sent(self) -> int:
         """Questions until now, those that were asked again included."""
         return 0 if self._sweep is None else self._sweep.sent
+
+    @property
+    def strays(self) -> int:
+        """Answers to nothing that was asked: late, twice, or forged; they are not told.
+
+        Of an address eight hosts are believed; of a host 64 addresses that were not asked for one
+        by one; and 65,536 of all hosts.
+        """
+        return self._roll.refused + (0 if self._link is None else self._link.strays)
 
     def __aiter__(self) -> Self:
         return self
@@ -133,11 +143,11 @@ class Scan:
         try:
             link, sweep = await self._start()
             while not sweep.done:
-                for neighbour, asked in await link.advance(sweep):
-                    if asked != ALL_NODES:
-                        sweep.answered(asked)
-                    if (neighbour.ip, neighbour.hwaddr) not in self._known:
-                        self._known.add((neighbour.ip, neighbour.hwaddr))
+                for neighbour, target in await link.advance(sweep):
+                    asked = target != ALL_NODES
+                    if asked:
+                        sweep.answered(target)
+                    if self._roll.add(neighbour.ip, neighbour.hwaddr, asked=asked):
                         self._heard.append(neighbour)
                 if self._heard:
                     return self._heard.popleft()
@@ -151,6 +161,8 @@ class Scan:
         if self._link is None or self._sweep is None:
             link = await open_link(self._place)
             try:
+                if self._ended:
+                    raise ClosedError(f"scan of {link.interface}: closed")
                 targets, self.total = self._targets(link)
             except BaseException:
                 link.close()
@@ -186,7 +198,7 @@ class Scan:
         return chain(everybody, hosts), count + len(everybody)
 
     async def aclose(self) -> None:
-        """End the scan. Idempotent."""
+        """End the scan; who waits in it gets `ClosedError`. Idempotent."""
         self._ended = True
         if self._link is not None:
             await self._link.aclose()

@@ -243,13 +243,13 @@ class Parser:
             )
 
     def _described(self, number: int) -> InterfaceDescription:
-        here = self.interfaces[self._before :]
-        if number >= len(here):
+        count = len(self.interfaces) - self._before
+        if number >= count:
             raise WireError(
-                f"interface {number} is not one of the {len(here)} that the section describes",
+                f"interface {number} is not one of the {count} that the section describes",
                 offset=self._block_at,
             )
-        return here[number]
+        return self.interfaces[self._before + number]
 
     def _packet(self, block: EnhancedPacket) -> Packet:
         interface = self._described(block.interface)

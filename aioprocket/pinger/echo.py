@@ -24,7 +24,8 @@ class EchoError(NamedTuple):
 
     Attributes:
         kind: ``"host-unreachable" "net-unreachable" "no-route" "ttl-exceeded" "frag-needed"
-            "prohibited"``, …; ``"not-sent"``: this machine refused it, and ``errno`` says why.
+            "prohibited"``, …; ``"not-sent"``: this machine refused it, and ``errno`` says why;
+            ``"own-address"``: by the link nobody is asked who is this machine.
         router: Who said so; None: this machine.
         type: Of the ICMP message; None: there was none.
         code: Of the ICMP message.

@@ -19,14 +19,14 @@ from ..errors import ClosedError
 from ..readiness import Readiness
 from .reports import local_error, quoted_error, reported_error
 
-__all__ = ("READ", "Lane", "wait_for_any")
+__all__ = ("READ", "READS", "WINDOW", "Lane", "wait_for_any")
 
 READ: Final = 64  # messages that one `Lane.receive` judges at most
-_READS: Final = 16  # such calls in a row, for a flood must not keep the loop
+READS: Final = 16  # such calls in a row, for a flood must not keep the loop
 _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 # Bytes of the receive buffer that a small packet takes: it lies in a page's part of its own.
 _TRUESIZE: Final = 1280
-_WINDOW: Final = 512
+WINDOW: Final = 512  # probes on their way at most, where nobody asks for more
 _HEADER: Final = 8  # of ICMP
 # Seconds for which one lane's replies wait while another's are waited for.
 _OTHER: Final = 0.005
@@ -59,7 +59,7 @@ class Lane:
         self._reading = False
         room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _TRUESIZE
         # Probes whose replies the receive buffer has room for.
-        self.window = max(1, min(room, _WINDOW))
+        self.window = max(1, min(room, WINDOW))
 
     def close(self) -> None:
         """Close the socket; who waits gets `ClosedError`."""
@@ -159,7 +159,7 @@ class Lane:
 
     def drain(self) -> None:
         """Judge what has come, up to 1,024 messages: the rest is another turn's."""
-        for _ in range(_READS):
+        for _ in range(READS):
             if self.receive() < READ:
                 return
 

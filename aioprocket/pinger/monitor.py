@@ -4,7 +4,7 @@ import math
 import time
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final, Literal, NamedTuple
 
 import anyio
@@ -100,6 +100,11 @@ class _Watched:
         )
 
 
+def _next_probe(watched: _Watched) -> tuple[int, int]:
+    """What probes that leave together have in common: version of IP, sequence."""
+    return watched.target.version, watched.next
+
+
 class Monitor:
     """Watches hosts: ``async for echo in monitor`` gives each probe's end as it comes.
 
@@ -178,10 +183,12 @@ class Monitor:
                 self._lanes[target.version] = lane, self._new_group()
 
     def _send(self, watched: Sequence[_Watched]) -> None:
-        for one in watched:
-            lane, group = self._lanes[one.target.version]
+        for (version, sequence), alike in groupby(watched, _next_probe):
+            lane, group = self._lanes[version]
+            hosts = list(alike)
+            sent = lane.send(group, [one.target for one in hosts], 0, sequence)
             # Without room it is the next turn's: the interval is a promise, each probe is not.
-            if lane.send(group, [one.target], 0, one.next):
+            for one in hosts[:sent]:
                 one.next += 1
 
     def _collect(self) -> list[Echo]:

@@ -1,6 +1,9 @@
-"""What a pinger has counted."""
+"""What came to a pinger that was no plain reply."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Self
+
+from .._system._native import EchoTable
 
 __all__ = ("PingerStats",)
 
@@ -24,3 +27,9 @@ class PingerStats(NamedTuple):
     late: int
     corrupted: int
     in_flight: int
+
+    @classmethod
+    def of(cls, tables: Iterable[EchoTable]) -> Self:
+        """The sums of several tables."""
+        several = list(tables)
+        return cls(*(sum(getattr(table, name) for table in several) for name in cls._fields))

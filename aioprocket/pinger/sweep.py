@@ -8,15 +8,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Literal
 
 from .._system._native import EchoGroup
-from ..bounds import positive, whole
+from ..bounds import positive, seconds, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
-from .lane import Lane, wait_for_any
+from .lane import READ, READS, WINDOW, Lane, wait_for_any
 from .pace import Bucket
 from .settings import Settings
 from .single import PAUSES
 from .source import Source
 from .targets import Target, check_version
+from .window import Window
 
 __all__ = ("Course", "Pace")
 
@@ -28,8 +29,10 @@ _MANY: Final = EchoError(kind="broadcast", errno=errno.EACCES)
 class Pace:
     """How fast, and how many at once."""
 
-    def __init__(self, rate: float | None, window: int | None, count: int) -> None:
-        self.window = None if window is None else whole("window", window, 1, 32768)
+    def __init__(self, rate: float | None, window: int | None, count: int, timeout: float) -> None:
+        # As asked for, whatever becomes of the probes; else what they tell.
+        self._fixed = None if window is None else whole("window", window, 1, 32768)
+        self._window = Window(WINDOW, round(seconds("timeout", timeout) * 1e9))
         self.count = whole("count", count, 1)
         self._bucket = None
         if rate is not None:
@@ -39,14 +42,23 @@ class Pace:
         self._blocked_until = 0.0
         self._refusals = 0
 
-    def allows(self, in_flight: int, window: int) -> int:
-        """Probes that may leave now."""
-        room = min((self.window or window) - in_flight, _BATCH)
+    def allows(self, in_flight: int, not_overtaken: int, most: int) -> int:
+        """Probes that may leave now, where the receive buffer has room for the replies to some."""
+        if self._fixed is not None:
+            room = self._fixed - in_flight
+        else:
+            room = min(most - in_flight, self._window.room(in_flight, not_overtaken))
+        room = min(room, _BATCH)
         if self._blocked_until and time.monotonic() < self._blocked_until:
             return 0
         if self._bucket is not None:
             room = min(room, self._bucket.available(time.monotonic_ns()))
         return max(0, room)
+
+    def note_ended(self, ended: list[Echo], lost: int, in_flight: int) -> None:
+        """What has become of probes, ``lost`` of them: how many may fly depends on it."""
+        if self._fixed is None:
+            self._window.note(ended, lost, in_flight, time.monotonic_ns())
 
     def note_sent(self, count: int) -> None:
         """So many left."""
@@ -116,12 +128,18 @@ class Course:
 
     def _collect(self) -> list[Echo]:
         found: list[Any] = []
+        lost = 0
         for lane, group in self._lanes.values():
             lane.check_open()
-            lane.drain()
+            for _ in range(READS):
+                if lane.receive() < READ:
+                    break
+            lost -= len(group)
             lane.table.expire(group, time.monotonic_ns())
+            lost += len(group)
             if len(group):
                 found += group.take()
+        self._pace.note_ended(found, lost, self._in_flight())
         if self._pace.count > 1:
             last = self._pace.count - 1
             self._again += [echo for echo in found if echo.sequence < last]
@@ -130,10 +148,13 @@ class Course:
     def _in_flight(self) -> int:
         return sum(group.in_flight for _, group in self._lanes.values())
 
+    def _not_overtaken(self) -> int:
+        return sum(group.not_overtaken for _, group in self._lanes.values())
+
     # Sending
 
     async def _send(self) -> int:
-        room = self._pace.allows(self._in_flight(), self._window())
+        room = self._pace.allows(self._in_flight(), self._not_overtaken(), self._most())
         if room and self._at == len(self._items) and not await self._refill(room):
             return 0
         sent = 0
@@ -186,7 +207,7 @@ class Course:
         self._lanes[version] = await self._lane_of(version), self._new_group()
         return self._lanes[version]
 
-    def _window(self) -> int:
+    def _most(self) -> int:
         return min((lane.window for lane, _ in self._lanes.values()), default=_BATCH)
 
     # Waiting

@@ -79,7 +79,7 @@ class PathWatch(Journey[Watch]):
     async def __anext__(self) -> Snapshot:
         if self._ended:
             raise StopAsyncIteration
-        try:
+        with self._until_closed():
             walk, watch = await self._start()
             await checkpoint()
             while True:
@@ -88,9 +88,6 @@ class PathWatch(Journey[Watch]):
                 if snapshot is not None:
                     break
                 await walk.advance()
-        except Exception:
-            self.close()
-            raise
         if watch.done:
             self.close()
         return snapshot

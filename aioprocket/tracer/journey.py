@@ -1,5 +1,7 @@
 """What a trace and a watch share: sockets that open when something is first asked for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Generic, Literal, Self, TypeVar
 
 from ..errors import ClosedError
@@ -52,13 +54,27 @@ class Journey(Generic[_PlanT]):
             prober = await open_prober(request, self._address)
             if self._ended:
                 prober.close()
-                raise ClosedError(f"trace to {request.host}: closed")
+                raise self._closed_error()
             plan = self._plan(prober.method)
             self._started = Walk(prober, plan), plan
         return self._started
 
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        """An error ends it; what fails since it was closed meanwhile fails by that."""
+        try:
+            yield
+        except Exception:  # not a cancellation: who gives up waiting may ask again
+            if self._ended:
+                raise self._closed_error() from None
+            self.close()
+            raise
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"trace to {self._request.host}: closed")
+
     def close(self) -> None:
-        """End it, whatever is out. Idempotent."""
+        """End it, whatever is out; who waits in it gets `ClosedError`. Idempotent."""
         self._ended = True
         if self._started is not None:
             self._started[0].close()

@@ -236,7 +236,8 @@ class RawSynProber(_Raw):
     ) -> None:
         super().__init__(destination, icmp, flow)
         self._sockets.add(raw)
-        self._sockets.add(reserved, 0)
+        # Not even for errors: poll(2) always finds a hangup of a TCP socket without a connection.
+        self._sockets.keep(reserved)
         self._raw, self._flow = raw, flow
         self._to = sockaddr(raw, destination)
 

@@ -14,7 +14,7 @@ import anyio
 from .._system import interfaces
 from .._system.error_queue import QueuedError, read_queued_error
 from .._system.numbers import SocketOption
-from ..errors import ChannelError, errno_text
+from ..errors import ChannelError, ClosedError, errno_text
 from ..readiness import Readiness
 from ..spec import IpAddress
 
@@ -57,9 +57,20 @@ class SocketSet:
         self._readiness = Readiness(self._epoll.fileno())
 
     def add(self, sock: socket.socket, events: int = select.EPOLLIN) -> None:
-        """Wait for this one, too."""
+        """Wait for this one, too.
+
+        Raises:
+            ClosedError: All were closed, and so is this one now.
+        """
+        if self._epoll.closed:
+            sock.close()
+        self._check_open()
         self._sockets[sock.fileno()] = sock
         self._epoll.register(sock.fileno(), events)
+
+    def keep(self, sock: socket.socket) -> None:
+        """Close this one with the others; it is not waited for."""
+        self._sockets[sock.fileno()] = sock
 
     def discard(self, sock: socket.socket) -> None:
         """Close one of them."""
@@ -68,13 +79,28 @@ class SocketSet:
         sock.close()
 
     def ready(self) -> list[socket.socket]:
-        """Those in which something has happened."""
+        """Those in which something has happened.
+
+        Raises:
+            ClosedError: They are closed.
+        """
+        self._check_open()
         return [self._sockets[fd] for fd, _ in self._epoll.poll(0)]
 
     async def wait(self, seconds: float | None) -> None:
-        """Until something happens in one of them, or so many seconds have passed."""
+        """Until something happens in one of them, or so many seconds have passed.
+
+        Raises:
+            ClosedError: They are closed, or were meanwhile.
+        """
+        self._check_open()
         with anyio.move_on_after(seconds):
             await self._readiness.wait_readable()
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._epoll.closed:
+            raise ClosedError("the sockets of the probes are closed")
 
     def forbid_fragments(self) -> None:
         """Packets of all are sent whole or not at all, and are not measured by the kernel's MTU."""

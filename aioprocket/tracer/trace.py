@@ -88,7 +88,7 @@ class Trace(Journey[Path]):
     async def __anext__(self) -> Hop:
         if self._ended:
             raise StopAsyncIteration
-        try:
+        with self._until_closed():
             walk, path = await self._start()
             await checkpoint()
             while True:
@@ -99,9 +99,6 @@ class Trace(Journey[Path]):
                 if path.done:
                     break
                 await walk.advance()
-        except Exception:  # not a cancellation: who gives up waiting may ask again
-            self.close()
-            raise
         self.close()
         raise StopAsyncIteration
 

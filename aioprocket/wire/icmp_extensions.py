@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Self
 
 from ..errors import WireError
@@ -15,6 +16,10 @@ _OBJECT: Final = struct.Struct("!HBB")  # length with these four bytes, class, t
 _LABEL: Final = struct.Struct("!I")
 _VERSION: Final = 2
 _MPLS_STACK: Final = (1, 1)  # class and type: RFC 4950, section 7
+# Errors of the size that RFC 1812 (section 4.3.2.3) allows have room for a hundred empty objects.
+# Routers send one to five of them; label stacks have a handful of entries.
+_MOST_OBJECTS: Final = 64
+_MOST_LABELS: Final = 64
 _LEAST_QUOTED: Final = 128  # bytes of the original datagram, padded: RFC 4884, section 3
 
 
@@ -84,13 +89,13 @@ class ExtensionObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcmpExtensions:
-    """All objects, in their order."""
+    """The objects, in their order."""
 
     objects: tuple[ExtensionObject, ...] = ()
 
     @classmethod
     def parse(cls, data: BytesT) -> tuple[Self, BytesT]:
-        """The extensions; nothing follows them.
+        """The extensions, and the objects behind the 64th, which are not read.
 
         Raises:
             WireError: Another version, a wrong checksum, or an object that is cut.
@@ -104,7 +109,7 @@ class IcmpExtensions:
             raise WireError("ICMP extensions with a wrong checksum", offset=2)
         rest = data[_HEADER.size :]
         objects = []
-        while rest:
+        while rest and len(objects) < _MOST_OBJECTS:
             found, rest = ExtensionObject.parse(rest)
             objects.append(found)
         return cls(objects=tuple(objects)), rest
@@ -125,14 +130,17 @@ class IcmpExtensions:
 
     @property
     def labels(self) -> tuple[MplsLabel, ...]:
-        """The label stack that the packet came with, outermost first; () where none is told."""
-        labels = []
-        for found in self.objects:
-            rest = found.data if (found.class_number, found.type) == _MPLS_STACK else b""
-            while len(rest) >= _LABEL.size:
-                label, rest = MplsLabel.parse(rest)
-                labels.append(label)
-        return tuple(labels)
+        """The label stack that the packet came with, outermost first; () where none is told.
+
+        Entries behind the 64th are left out; they are in the data of their object.
+        """
+        stacks = (o.data for o in self.objects if (o.class_number, o.type) == _MPLS_STACK)
+        entries = (
+            stack[at : at + _LABEL.size]
+            for stack in stacks
+            for at in range(0, len(stack) - _LABEL.size + 1, _LABEL.size)
+        )
+        return tuple(MplsLabel.parse(entry)[0] for entry in islice(entries, _MOST_LABELS))
 
 
 def find_extensions(quoted: BytesT, length: int) -> tuple[BytesT, IcmpExtensions | None]:

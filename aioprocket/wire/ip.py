@@ -20,6 +20,7 @@ _MORE_FRAGMENTS: Final = 0x2000
 
 # Extension headers: https://www.iana.org/assignments/ipv6-parameters
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60
+_MOST_EXTENSIONS: Final = 16  # RFC 8200, section 4.1: each but one kind once
 _MOBILITY, _HIP, _SHIM6 = 135, 139, 140
 _COUNTED_IN_8: Final = frozenset({_HOP_BY_HOP, _ROUTING, _DESTINATION, _MOBILITY, _HIP, _SHIM6})
 
@@ -164,12 +165,12 @@ class IPv6Header:
 def skip_extensions(next_header: int, payload: BytesT) -> tuple[int, BytesT]:
     """The protocol behind the extension headers, and its bytes.
 
-    It stops with 44 and the fragment header at a fragment that is not the first, and at what it
-    cannot read: 50 (encrypted) and 59 (nothing follows).
+    It stops with 44 and the fragment header at a fragment that is not the first, at what it cannot
+    read: 50 (encrypted) and 59 (nothing follows), and at the seventeenth header.
 
     Source: RFC 8200, section 4; RFC 4302, section 2 (the length of the authentication header)
     """
-    while True:
+    for _ in range(_MOST_EXTENSIONS):
         if next_header in _COUNTED_IN_8:
             check_length(payload, 8, "IPv6 extension header")
             size = 8 + payload[1] * 8
@@ -185,3 +186,4 @@ def skip_extensions(next_header: int, payload: BytesT) -> tuple[int, BytesT]:
             return next_header, payload
         check_length(payload, size, "IPv6 extension header")
         next_header, payload = payload[0], payload[size:]
+    return next_header, payload

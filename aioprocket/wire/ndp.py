@@ -24,6 +24,7 @@ _ADVERTISEMENT: Final = 136
 _SOURCE_ADDRESS: Final = 1  # types of options: section 4.6.1
 _TARGET_ADDRESS: Final = 2
 _ADDRESS_SIZE: Final = 16
+_MOST_OPTIONS: Final = 32  # that are looked at; hosts send one
 _UNIT: Final = 8  # bytes that an option's length counts
 _ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29
 _SOLICITED_NODE: Final = bytes.fromhex("ff0200000000000000000001ff")
@@ -44,12 +45,15 @@ def _option(kind: int, mac: str | None) -> bytes:
 
 
 def _hardware_address(options: BytesT, kind: int) -> str | None:
-    """The first option of a kind; options that cannot be read end the search."""
-    while len(options) >= _UNIT and options[1]:
-        size = options[1] * _UNIT
-        if options[0] == kind and len(options) >= size:
-            return mac_text(bytes(options[2:8]))
-        options = options[size:]
+    """The first option of a kind; options that cannot be read end the search, and the 33rd."""
+    at = 0
+    for _ in range(_MOST_OPTIONS):
+        if len(options) - at < _UNIT or not options[at + 1]:
+            break
+        size = options[at + 1] * _UNIT
+        if options[at] == kind and len(options) - at >= size:
+            return mac_text(bytes(options[at + 2 : at + 8]))
+        at += size
     return None
 
 

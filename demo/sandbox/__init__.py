@@ -1,6 +1,9 @@
 """A piece of the machine of one's own: namespaces, cables and accounts that vanish with us.
 
-The demo and the tests stand on it. It knows nothing of aioprocket, and needs no tool of the
-system: everything is a system call or a netlink message. Nothing made here outlives the processes
-in it, not even after ``kill -9``: the kernel keeps a namespace only while somebody holds it.
+The demo and the tests stand on it. System calls, cables and namespaces come from the package's kit
+for tests; here is what takes a machine whose accounts can be changed.
 """
+
+from aioprocket.testing.machine import kernel, links
+
+__all__ = ("kernel", "links")

@@ -23,6 +23,7 @@ from . import (
     figures,
     growth,
     latency,
+    paced,
     ping,
     pingtruth,
     plot,
@@ -47,6 +48,7 @@ def _read(rig: Rig) -> None:
 PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "descriptors": lambda rig: descriptors.run(rig.peers),
     "reading": _read,
+    "paced": paced.run,
     "drained": drained.run,
     "capture": capture.run,
     "latency": latency.run,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * datagram_generator udp|icmp PORT SECONDS SIZE PER_SECOND: sends datagrams, or
- * ICMP echo replies that nobody asked for, to the loopback address, 64 per
- * system call, at most PER_SECOND of them (0: as fast as it goes), and prints
- * how many were taken.
+ * ICMP echo replies that nobody asked for, to the loopback address, and prints
+ * how many were taken: PER_SECOND of them, evenly spaced, one by each system
+ * call, or, if that is 0, 64 by each, as fast as it goes.
  */
 #include <arpa/inet.h>
 #include <netinet/ip_icmp.h>
@@ -41,7 +41,8 @@ int main(int argc, char **argv)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	double ends, start, rate;
-	long sent = 0;
+	unsigned at_once;
+	long tried = 0, sent = 0;
 	int icmp, fd;
 
 	if (argc != 6)
@@ -60,14 +61,16 @@ int main(int argc, char **argv)
 		batch[i].msg_hdr.msg_iovlen = 1;
 	}
 	rate = atof(argv[5]);
+	at_once = rate > 0 ? 1 : BATCH;
 	start = now();
 	ends = start + atof(argv[3]);
 	while (now() < ends) {
 		int taken;
 
-		if (rate > 0 && (double)sent >= (now() - start) * rate)
+		if (rate > 0 && (double)tried >= (now() - start) * rate)
 			continue;
-		taken = sendmmsg(fd, batch, BATCH, 0);
+		taken = sendmmsg(fd, batch, at_once, 0);
+		tried += at_once;
 		if (taken > 0)
 			sent += taken;
 	}

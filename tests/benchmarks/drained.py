@@ -49,16 +49,23 @@ class Source:
 
     def __init__(self, rig: Rig, kind: str) -> None:
         self.kind = kind
-        sender, self.ifname = rig.pair
+        self._sender, self.ifname = rig.pair
+        self._peers = rig.peers
         self._counter = rig.peers["datagram_counter"]
-        if kind == "packet":
-            command = [rig.peers["generator"], sender, FILLING, SIZE, 0]
+
+    def send(self, seconds: float, size: int, rate: int) -> subprocess.Popen[str]:
+        """The generator: evenly one by one, or, at a rate of 0, as fast as it goes."""
+        if self.kind != "packet":
+            command = [self._peers["datagram_generator"], self.kind, PORT, seconds, size, rate]
         else:
-            command = [rig.peers["datagram_generator"], kind, PORT, FILLING, SIZE, 0]
-        self._command = ["taskset", "-c", str(CORES[0]), *map(str, command)]
+            program = self._peers["stamper" if rate else "generator"]
+            command = [program, self._sender, seconds, size, rate]
+        pinned = ["taskset", "-c", str(CORES[0]), *map(str, command)]
+        return subprocess.Popen(pinned, stdout=subprocess.PIPE, text=True)
 
     def fill(self) -> None:
-        subprocess.run(self._command, check=True, stdout=subprocess.DEVNULL)
+        with self.send(FILLING, SIZE, 0) as generator:
+            generator.communicate()
 
     def socket(self) -> socket.socket:
         if self.kind == "packet":

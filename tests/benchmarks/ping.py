@@ -27,6 +27,7 @@ MANY, SOME = 60_000, 1_000
 ROUNDS = 3
 WINDOW = 256
 C: Final = "C, sendmmsg and recvmmsg"
+LINK: Final = "Pinger.sweep by the link"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,11 @@ def _steer(network: Namespace) -> bool:
 
 def _pingers(rig: Rig, count: int) -> dict[str, list[str]]:
     many = {C: [str(rig.peers["pinger"]), FIRST, str(count), str(WINDOW)]}
-    functions = {"sweep": "Pinger.sweep", "gufo_sweep": "gufo_ping, 200 workers, 4 MiB"}
+    functions = {
+        "sweep": "Pinger.sweep",
+        "link": LINK,
+        "gufo_sweep": "gufo_ping, 200 workers, 4 MiB",
+    }
     if not count:
         functions = {"ping": "Pinger.ping", "gufo_ping": "gufo_ping"}
     for function, name in functions.items():
@@ -106,6 +111,15 @@ def _sweeps(rig: Rig, count: int, *, other: bool) -> None:
         for name, several in runs.items()
         if name != C and "Pinger" not in name and not _lost(several, count)
     ]
+    # Of peers that lose none.
+    cheapest = min(
+        (
+            _cpu(several)
+            for name, several in runs.items()
+            if name != C and "Pinger" not in name and not _lost(several, count)
+        ),
+        default=0.0,
+    )
     limit = _seconds(runs[C])
     for name, several in runs.items():
         seconds = _seconds(several)
@@ -117,7 +131,7 @@ def _sweeps(rig: Rig, count: int, *, other: bool) -> None:
             f"{seconds:.4f}",
             within(best, bound) if ours and lossless else f"{best:.2f}×",
             within(seconds / limit, 1.2) if ours and not other else f"{seconds / limit:.2f}×",
-            f"{median(each.cpu for each in several) * 1e6 / count:.2f}",
+            _cost(name, _cpu(several), cheapest, count),
             str(_lost(several, count)),
         )
 
@@ -174,6 +188,16 @@ def _ping_flood() -> Run:
     told = subprocess.run(command, capture_output=True, text=True).stdout
     received = next(part for part in told.split(", ") if "received" in part)
     return Run(int(received.split()[0]), 1.0, 1.0)
+
+
+def _cost(name: str, cpu: float, cheapest: float, count: int) -> str:
+    """For each host; by the link, with what it is of the cheapest peer's."""
+    cost = f"{cpu * 1e6 / count:.2f}"
+    return f"{cost} {within(cpu / cheapest, 0.5)}" if LINK in name and cheapest else cost
+
+
+def _cpu(several: list[Run]) -> float:
+    return median(each.cpu for each in several)
 
 
 def _seconds(several: list[Run]) -> float:

@@ -10,6 +10,7 @@ import ipaddress
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import anyio.lowlevel
 
@@ -27,15 +28,22 @@ def hosts(first: str, count: int) -> list[str]:
     return [str(ipaddress.ip_address(number)) for number in range(start, start + count)]
 
 
-async def sweep(first: str, count: int) -> tuple[int, float, float]:
+async def sweep(
+    first: str, count: int, path: Literal["ip", "link"] = "ip"
+) -> tuple[int, float, float]:
     """`Pinger.sweep` with its defaults."""
     names = hosts(first, count)
     answered = 0
     began, before = time.monotonic(), cpu_seconds()
     async with aioprocket.Pinger(type="raw") as pinger:
-        async for echo in pinger.sweep(names):
+        async for echo in pinger.sweep(names, path=path):
             answered += echo.rtt is not None
     return answered, time.monotonic() - began, cpu_seconds() - before
+
+
+async def link(first: str, count: int) -> tuple[int, float, float]:
+    """The same by the link."""
+    return await sweep(first, count, "link")
 
 
 async def ping(first: str, count: int) -> tuple[int, float, float]:
@@ -81,6 +89,7 @@ async def gufo_ping(first: str, count: int) -> tuple[int, float, float]:
 
 FUNCTIONS: dict[str, Callable[[str, int], Awaitable[tuple[int, float, float]]]] = {
     "sweep": sweep,
+    "link": link,
     "ping": ping,
     "gufo_sweep": gufo_sweep,
     "gufo_ping": gufo_ping,

@@ -18,7 +18,7 @@ from .traffic import Traffic
 
 __all__ = ("Figures", "Receiver", "Trial", "interleave", "measure", "present")
 
-DRAIN = 0.1  # seconds: ten times the longest timeout of a receiver
+DRAIN = 0.15  # seconds: three times the longest timeout of a receiver
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import tracemalloc
 import anyio
 import pytest
 
+import aioprocket
 from aioprocket import Channel, ClosedError, create_endpoint
 from channels.rig import cable, in_child, number, open_packet, pair
 from contract import Recorder, until
@@ -36,6 +37,41 @@ async def test_close_is_idempotent_and_leaves_no_descriptor(veth: tuple[str, str
         assert channel.fileno() == -1
         assert "closed" in repr(channel)
         assert wire.channel.fileno() >= 0
+
+
+async def _ring(ifname: str) -> Channel:
+    return await aioprocket.open_packet(ifname)
+
+
+@pytest.mark.asyncio
+async def test_a_ring_whose_making_is_cancelled_leaves_no_descriptor(veth: tuple[str, str]) -> None:
+    # asyncio's cancel knows no shield: it comes before the thread begins, in its midst, and after.
+    await (await _ring(veth[1])).aclose()
+    before = descriptors()
+
+    for turn in range(25):
+        task = asyncio.ensure_future(_ring(veth[1]))
+        asyncio.get_running_loop().call_later(turn * 0.001, task.cancel)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result().close()
+        await until(lambda: descriptors() == before)
+
+
+@pytest.mark.anyio
+async def test_a_ring_whose_scope_ends_meanwhile_leaves_no_descriptor(
+    veth: tuple[str, str],
+) -> None:
+    await (await _ring(veth[1])).aclose()
+    before = descriptors()
+
+    for turn in range(10):
+        channel = None
+        with anyio.move_on_after(turn * 0.002):
+            channel = await _ring(veth[1])
+        if channel is not None:
+            channel.close()
+        await until(lambda: descriptors() == before)
 
 
 @pytest.mark.anyio

@@ -229,3 +229,82 @@ async def test_the_size_of_the_buffer_counts_only_what_found_no_room() -> None:
 
     assert sizes[0] == 0
     assert sizes[1] > 1000
+
+
+async def test_what_finds_no_room_is_kept_and_nothing_overtakes_it() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with far:
+        transport, protocol = await opened(near)
+        left = iter(range(1000))
+
+        def answer(data: bytes, addr: Any) -> None:
+            for _ in range(50):
+                transport.sendto(next(left).to_bytes(2, "big"))
+
+        protocol.reply = answer
+        for _ in range(20):
+            far.send(b"?")
+        transport.set_active(True)
+        far.settimeout(10)
+        await until(lambda: transport.get_write_buffer_size() > 0)
+        got = await asyncio.to_thread(answers, far, 1000)
+        await until(lambda: transport.get_write_buffer_size() == 0)
+        stats = transport.stats()
+        await closed(transport, protocol)
+
+    assert got == list(range(1000))
+    assert (stats.tx_packets, stats.tx_bytes) == (1000, 2000)
+    assert stats.tx_refused > 0
+    assert protocol.errors == []
+
+
+async def test_the_answer_to_an_earlier_reply_costs_no_other(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = ends
+    near.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR: the next call says what ICMP said
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        nobody = gone.getsockname()
+    transport, protocol = await opened(near)
+
+    def answer(data: bytes, addr: Any) -> None:
+        transport.sendto(data, nobody)
+        transport.sendto(data, addr)
+
+    protocol.reply = answer
+    ask(far, 20)
+    transport.set_active(True)
+    await until(lambda: protocol.count == 20)
+    got = answers(far, 20)
+    await until(lambda: protocol.errors)
+    stats = transport.stats()
+    await closed(transport, protocol)
+
+    assert got == list(range(20))
+    assert stats.tx_packets == 40
+    assert all(isinstance(error, ConnectionRefusedError) for error in protocol.errors)
+
+
+async def test_replies_gathered_before_the_protocol_raises_are_sent(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = ends
+    transport, protocol = await opened(near)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+
+    class Wrong(Replying):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            transport.sendto(data, addr)
+            raise ValueError("wrong")
+
+    transport.set_protocol(Wrong())
+    ask(far, 3)
+    transport.set_active(True)
+    got = await asyncio.to_thread(answers, far, 3)
+    transport.set_protocol(protocol)
+    await closed(transport, protocol)
+
+    assert got == [0, 1, 2]
+    assert [str(context["exception"]) for context in told] == ["wrong"] * 3

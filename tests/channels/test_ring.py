@@ -524,7 +524,7 @@ def test_a_ring_is_divided_as_its_latency_wants() -> None:
     throughput = ring.ring_geometry("throughput", 65535, None)
 
     assert (balanced.size, balanced.blocks, balanced.retire_ms) == (8 << 20, 64, 1)
-    assert (throughput.size, throughput.blocks, throughput.retire_ms) == (32 << 20, 32, 10)
+    assert (throughput.size, throughput.blocks, throughput.retire_ms) == (32 << 20, 8, 50)
     small = ring.ring_geometry("balanced", 1514, 1 << 16)
     assert (small.size, small.block_size) == (1 << 16, 4096)
     assert ring.ring_geometry("balanced", 65535, 1).blocks == 2
@@ -546,7 +546,7 @@ def test_no_room_for_a_ring_says_what_to_lower(veth: tuple[str, str]) -> None:
     def child() -> None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         resource.setrlimit(resource.RLIMIT_AS, (used + (16 << 20),) * 2)
-        with pytest.raises(OpenError, match="make a ring of 32 blocks of 1048576") as raised:
+        with pytest.raises(OpenError, match="make a ring of 8 blocks of 4194304") as raised:
             open_packet(veth[1], ring=True, latency="throughput")
         assert (raised.value.errno, raised.value.step) == (errno.ENOMEM, "ring")
         assert "receive_buffer" in raised.value.hint

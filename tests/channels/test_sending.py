@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from aioprocket import Channel, ClosedError, LinkDownError, Packet
+from aioprocket import Channel, ClosedError, LinkDownError, Packet, PacketChannel
+from aioprocket._system import options
 from aioprocket.channels.port import SocketPort
 from channels.rig import cable, frame, number, pair
 from sandbox import links
@@ -29,6 +30,26 @@ async def test_what_is_sent_arrives_in_order(veth: tuple[str, str]) -> None:
         assert [number(wire.far.recv(2000)) for _ in range(9)] == list(range(9))
         stats = wire.channel.stats()
         assert (stats.tx_packets, stats.tx_bytes, stats.tx_refused) == (9, 9 * 64, 0)
+
+
+async def test_a_packet_channel_of_protocol_0_sends_and_receives_nothing(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth, protocol=0) as wire:
+        wire.send(0)
+
+        assert await wire.channel.send_batch([frame(1), frame(2)]) == 2
+
+        assert [number(wire.far.recv(2000)) for _ in range(2)] == [1, 2]
+        with pytest.raises(BlockingIOError):
+            wire.channel.receive_nowait()
+        assert isinstance(wire.channel, PacketChannel)
+        assert (wire.channel.protocol, wire.channel.ring_size) == (0, 0)
+        stats = wire.channel.stats()
+        assert (stats.rx_packets, stats.rx_dropped, stats.tx_packets) == (0, 0, 2)
+        # Asked for by one socket, the kernel reads a clock for each packet of the host.
+        assert wire.channel._port.sock is not None
+        assert not options.timestamps_are_enabled(wire.channel._port.sock)
 
 
 async def test_a_datagram_socket_replies_to_where_a_packet_came_from() -> None:

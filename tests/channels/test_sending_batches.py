@@ -361,3 +361,34 @@ async def test_a_full_interface_queue_ends_a_batch_with_enobufs_in_the_end(
         assert channel.stats().tx_refused >= 1
     finally:
         channel.close()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+async def test_a_batch_larger_than_one_piece_is_sent_whole_whatever_holds_it(
+    udp: tuple[Channel, socket.socket], kind: Any
+) -> None:
+    channel, far = udp
+    pairs = [(frame(each), far.getsockname()) for each in range(1200)]
+
+    assert await channel.send_batch(kind(pairs)) == 1200
+
+    assert numbers(far, 1200) == list(range(1200))
+
+
+async def test_what_is_appended_to_a_list_while_it_is_sent_is_sent_as_well() -> None:
+    with pair() as (channel, far):
+        items = [each.to_bytes(2, "big") for each in range(400)]  # more than there is room for
+        got: list[int] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(channel.send_batch, items)
+            await anyio.wait_all_tasks_blocked()
+            assert channel.stats().tx_refused
+            items.append((400).to_bytes(2, "big"))
+            far.setblocking(False)
+            while len(got) < 401:
+                try:
+                    got.append(int.from_bytes(far.recv(100), "big"))
+                except BlockingIOError:
+                    await anyio.sleep(0.001)
+
+    assert got == list(range(401))

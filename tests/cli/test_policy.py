@@ -113,7 +113,7 @@ def test_what_is_not_there_cannot_be_removed(policy_file: Path) -> None:
     good("add", "daemon", "icmp")
     done = aioprocket("remove", "daemon", "icmp6")
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "there is no such rule" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -124,14 +124,14 @@ def test_no_rule_that_is_none_is_ever_written(policy_file: Path, what: list[str]
     before = policy_file.read_bytes()
     done = aioprocket("add", "daemon", *what)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "invalid" in done.stderr
     assert policy_file.read_bytes() == before
 
 
 @pytest.mark.parametrize("who", ["no-such-user", "@no-such-group", "uid=x", "gid=-1", ""])
 def test_nobody_of_that_name_gets_anything(policy_file: Path, who: str) -> None:
-    assert aioprocket("add", who, "icmp").returncode == 1
+    assert aioprocket("add", who, "icmp").returncode == 2
     assert not policy_file.exists()
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_is_not_roots_alone_is_never_adopted(
     before = facts()
     done = aioprocket("add", "daemon", "icmp")
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "left as it is" in done.stderr
     assert facts() == before
 
@@ -189,7 +189,7 @@ def test_a_file_that_is_invalid_is_not_made_worse(policy_file: Path) -> None:
     policy_file.write_text("version 1\nallow nonsense\n")
     policy_file.chmod(0o644)
 
-    assert aioprocket("add", "daemon", "icmp").returncode == 1
+    assert aioprocket("add", "daemon", "icmp").returncode == 2
     assert policy_file.read_text() == "version 1\nallow nonsense\n"
 
 
@@ -214,7 +214,7 @@ def test_an_ordinary_user_is_told_the_commands_and_they_do_it(policy_file: Path)
 
     done = run_as(lambda: aioprocket("add", "daemon", "packet"), 61001, 61001)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     commands = re.findall(r"^  sudo (.*)$", done.stderr, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["install", "mv"]
     assert "packet" not in policy_file.read_text()
@@ -357,7 +357,7 @@ def test_check_grants_nothing_by_a_file_that_is_not_trusted(policy_file: Path) -
 )
 def test_check_does_not_guess_what_is_asked_for(policy_file: Path, words: list[str]) -> None:
     done = aioprocket("check", *words)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
@@ -377,7 +377,7 @@ def test_the_command_is_a_program(policy_file: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("aioprocket: that would make the policy invalid: unknown word")
     assert "tcp, udp, tun, tap or device=" in done.stderr
     assert "Traceback" not in done.stderr

@@ -85,7 +85,7 @@ def test_no_room_for_the_output_is_said() -> None:
         while sniffer.process.poll() is None:
             send_datagrams(10)
 
-    assert sniffer.process.returncode == 1
+    assert sniffer.process.returncode == 2
     assert "standard output: No space left on device (ENOSPC)" in sniffer.err.splitlines()[-1]
 
 
@@ -101,7 +101,7 @@ def test_nobody_sniffs_by_the_helper(is_root: bool, unprivileged_helper: Path) -
 @pytest.mark.realroot
 def test_who_may_not_is_told_and_how_to_change_it() -> None:
     with sniffing("-i", "lo", as_nobody=True, ready="") as sniffer:
-        assert sniffer.finish() == 1
+        assert sniffer.finish() == 2
 
     assert "Traceback" not in sniffer.err
     assert "own rights" in sniffer.err or "permitted" in sniffer.err.lower()

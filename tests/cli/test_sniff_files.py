@@ -76,7 +76,7 @@ def test_file_that_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     path.write_text("mine")
 
     with sniffing("-i", "lo", "-w", str(path), ready="") as sniffer:
-        assert sniffer.finish() == 1
+        assert sniffer.finish() == 2
 
     assert path.read_text() == "mine"
     assert "File exists (EEXIST)" in sniffer.err
@@ -207,7 +207,7 @@ def test_what_is_no_capture_file_is_refused(
 
     done = run("-r", str(path))
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from aioprocket.cli import main
+from aioprocket.cli.sniff import command
 from aioprocket.cli.sniff.options import complete_interface
 
 pytestmark = pytest.mark.netns
@@ -32,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def test_unknown_interface_is_refused_with_those_that_are_there(run: Run) -> None:
     status, said = run("-i", "nowhere9")
 
-    assert status == 1
+    assert status == 2
     assert "nowhere9: No such device (ENODEV)" in said
     assert "interfaces here: lo" in said
 
@@ -46,7 +47,7 @@ def test_unknown_interface_is_refused_with_those_that_are_there(run: Run) -> Non
         (["--duration", "0"], "--duration is above 0"),
         (["-i", "lo", "-i", "lo"], "named twice"),
         (["-i", "any", "-i", "lo"], "name no other"),
-        (["-p"], "--promiscuous is for interfaces that are named"),
+        (["--promiscuous"], "--promiscuous is for interfaces that are named"),
         (["--nonsense"], "No such option: --nonsense"),
         (["-s", "99999"], "Input should be less than or equal to 65535"),
     ],
@@ -56,6 +57,16 @@ def test_options_that_make_no_sense_are_refused(arguments: list[str], said: str,
 
     assert status == 2
     assert said in told
+
+
+def test_p_is_what_it_is_of_tcpdump(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(command, "run", lambda wanted: asked.append(wanted.promiscuous) or 0)
+
+    for options in ([], ["-p"], ["--no-promiscuous"], ["--promiscuous"], ["--promiscuous", "-p"]):
+        assert run("-i", "lo", *options)[0] == 0
+
+    assert asked == [False, False, False, True, False]
 
 
 def test_help_teaches_by_examples(run: Run) -> None:
@@ -78,6 +89,6 @@ def test_dissect_without_scapy_is_refused_with_what_to_do(
 
     status, said = run("-i", "lo", "--dissect")
 
-    assert status == 1
+    assert status == 2
     assert "--dissect is done by scapy" in said
     assert "pip install scapy" in said

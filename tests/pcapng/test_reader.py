@@ -15,6 +15,7 @@ import pytest
 
 from aioprocket import BusyError, CaptureError, ClosedError, Packet, SpecError, WireError, pcapng
 from aioprocket.pcapng import InterfaceStatistics, Reader, Writer
+from aioprocket.pcapng.parser import Parser
 from aioprocket.wire.pcapng import (
     BlockType,
     EnhancedPacket,
@@ -260,6 +261,23 @@ def test_interfaces_without_end_do_not_fill_the_memory() -> None:
     data = section(InterfaceDescription().emit("little") * 65537)
     with pytest.raises(WireError, match="more than 65536"):
         list(Reader(io.BytesIO(data)))
+
+
+def test_packet_costs_the_same_however_many_interfaces_there_are() -> None:
+    parser = Parser()
+    parser.feed(section(*[InterfaceDescription()] * 30_000))
+    assert parser.take(1) == []
+    block = EnhancedPacket(interface=29_999, data=bytes(60), wire_len=60)
+    parser.feed(block.emit("little"))
+    tracemalloc.start()
+    try:
+        found = parser.take_block()  # packets alone are read in C
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert found == block
+    assert peak < 30_000
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,17 @@ class EchoGroup:
         self._filling = repeated[: max(0, size - COOKIE)]
         self.flying: OrderedDict[int, Probe] = OrderedDict()
         self.finished: list[Echo] = []
+        self.sent: list[int] = []  # serial numbers
+        self.answered: set[int] = set()
+
+    @property
+    def not_overtaken(self) -> int:
+        """Probes on their way that were sent after the last one that has its answer."""
+        serials = range(
+            max(self.answered, default=min(self.sent, default=0) - 1) + 1,
+            max(self.sent, default=-1) + 1,
+        )
+        return min(len(serials), self.in_flight)
 
     @property
     def in_flight(self) -> int:
@@ -193,6 +204,7 @@ class EchoTable:
         probe = Probe(serial, group, *item, sequence, now_ns, monotonic_ns)
         self._probes[self._slot(serial)] = probe
         group.flying[serial] = probe
+        group.sent.append(serial)
         self._flying += 1
         return serial, self._request(probe)
 
@@ -339,6 +351,7 @@ class EchoTable:
             size=size,
             clock=clock,  # type: ignore[arg-type]
         )
+        probe.group.answered.add(probe.serial)
         self._end(probe, "answered", echo)
 
     def take_error(self, target: bytes, quoted: bytes, error: EchoError, received_ns: int) -> None:

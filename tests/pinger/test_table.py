@@ -64,6 +64,7 @@ class Pair:
             assert getattr(native, counter) == getattr(plain, counter), counter
         for ours, theirs in self.groups:
             assert ours.in_flight == theirs.in_flight
+            assert ours.not_overtaken == theirs.not_overtaken
             assert ours.repeats == theirs.repeats
             assert ours.take() == theirs.take()
 

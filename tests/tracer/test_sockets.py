@@ -1,8 +1,26 @@
-"""Reading what has come."""
+"""Waiting for what comes, and reading what has come."""
 
 import socket
+import time
 
-from aioprocket.tracer.sockets import read_datagrams
+import pytest
+
+from aioprocket.tracer.sockets import SocketSet, read_datagrams
+
+
+@pytest.mark.anyio
+async def test_a_socket_that_is_only_kept_wakes_nobody() -> None:
+    sockets = SocketSet()
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    sockets.keep(reserved)
+    began = time.monotonic()
+
+    await sockets.wait(0.05)
+
+    assert time.monotonic() - began >= 0.05
+    sockets.close()
+    assert reserved.fileno() == -1
 
 
 def test_a_flood_does_not_keep_who_reads_for_ever() -> None:

@@ -146,6 +146,16 @@ def test_what_is_no_readable_extension_ends_the_skipping(number: int) -> None:
     assert skip_extensions(number, b"rest") == (number, b"rest")
 
 
+@pytest.mark.parametrize(("count", "left"), [(15, 0), (16, 0), (17, 1), (8000, 7984)])
+def test_sixteen_extensions_are_skipped(count: int, left: int) -> None:
+    padding = b"\x3c\0\1\4\0\0\0\0"  # destination options that say nothing
+    headers = padding * (count - 1) + b"\x11" + padding[1:]
+
+    protocol, rest = skip_extensions(60, headers + b"rest")
+
+    assert (protocol, len(rest)) == (60 if left else 17, 8 * left + 4)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

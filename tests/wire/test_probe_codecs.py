@@ -118,6 +118,18 @@ def test_an_advertisement_of_another_tool_is_read_and_written() -> None:
     assert found.emit(source=ip.source, destination=ip.destination) == message
 
 
+def test_options_of_an_advertisement_are_looked_at_up_to_the_32nd() -> None:
+    _, message = IPv6Header.parse(ADVERTISEMENT)
+    start, address = message[:24], message[24:]
+    other = b"\x0e\1" + bytes(6)  # a nonce: RFC 3971, section 5.3.2
+
+    near, far = (
+        NeighbourAdvertisement.parse(start + other * count + address) for count in (31, 32)
+    )
+
+    assert (near.target_mac, far.target_mac) == ("02:00:00:00:00:02", None)
+
+
 def test_queries_of_another_tool_are_read_and_written() -> None:
     times, rest = Timestamp.parse(TIMES)
     assert (rest, times) == (
@@ -166,6 +178,25 @@ def test_other_objects_are_kept_and_are_no_labels() -> None:
 
     assert IcmpExtensions.parse(extensions.emit())[0] == extensions
     assert extensions.labels == ()
+
+
+def test_objects_without_number_are_left_to_the_caller() -> None:
+    empty = ExtensionObject(class_number=2, type=1)
+
+    found, rest = IcmpExtensions.parse(IcmpExtensions(objects=(empty,) * 16_000).emit())
+
+    assert found.objects == (empty,) * 64
+    assert rest == empty.emit() * (16_000 - 64)
+
+
+def test_labels_without_number_are_left_in_their_object() -> None:
+    labels = tuple(MplsLabel(label=number) for number in range(16_000))
+    extensions = IcmpExtensions.of_labels(labels)
+
+    found, rest = IcmpExtensions.parse(extensions.emit())
+
+    assert (found, rest) == (extensions, b"")
+    assert found.labels == labels[:64]
 
 
 @pytest.mark.parametrize("version", [4, 6])

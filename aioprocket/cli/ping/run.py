@@ -13,14 +13,12 @@ import aioprocket
 
 from ...resolve import resolve_host
 from ...spec import IpAddress
-from ..failure import tell
+from ..failure import ERROR, tell
 from ..signals import until_signalled
 from .figure import Figure
 from .tally import Tally
 
-__all__ = ("ERROR", "View", "Wanted", "guarded", "run")
-
-ERROR = 2  # as ping(8): anything but a lost reply
+__all__ = ("View", "Wanted", "guarded", "run")
 
 
 class View(Protocol):

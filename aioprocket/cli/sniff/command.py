@@ -152,7 +152,10 @@ def sniff(
     promiscuous: Annotated[
         bool,
         typer.Option(
-            "-p", "--promiscuous", help="frames for other stations, too", rich_help_panel=_CAPTURING
+            "--promiscuous/--no-promiscuous",
+            " /-p",
+            help="frames for other stations, too; -p, as of tcpdump, is the default",
+            rich_help_panel=_CAPTURING,
         ),
     ] = False,
     snaplen: Annotated[
@@ -181,8 +184,7 @@ def sniff(
     end, to standard error. Nothing is looked up: addresses stay numbers.
 
     Status 0: it ended as it should, by -c, --duration, Ctrl-C or SIGTERM, or nobody reads its
-    output any more; 1: an error; 2: the command or the expression was not understood; 130: Ctrl-C
-    before anything was opened.
+    output any more; 2: an error; 130: Ctrl-C before anything was opened.
     """
     wanted = Wanted(
         interfaces=tuple(interface or ()),

@@ -1,6 +1,6 @@
 """The command line of sweep."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -60,6 +60,10 @@ def sweep(
     csv: Annotated[bool, typer.Option("--csv", help="one row per probe")] = False,
     metrics: Annotated[bool, typer.Option("--metrics", help="the sums, for Prometheus")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no bar and no sums")] = False,
+    path: Annotated[
+        Literal["ip", "link"],
+        typer.Option(help="ip: as all programs send; link: frames, which costs less for each host"),
+    ] = "ip",
     yes: Annotated[bool, typer.Option("--yes", help=f"also more than {_MOST:,} hosts")] = False,
     size: options.Size = 56,
     ttl: options.Ttl = None,
@@ -100,7 +104,7 @@ def sweep(
         "helper": helper,
         **options.origin_of(bound),
     }
-    plan = {"rate": rate, "count": count, "timeout": timeout, "window": window}
+    plan = {"rate": rate, "count": count, "timeout": timeout, "window": window, "path": path}
 
     def main() -> int:
         hosts = None if targets == [STDIN] else parse_targets(targets)

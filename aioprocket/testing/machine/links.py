@@ -24,30 +24,30 @@ __all__ = (
 )
 
 # linux/rtnetlink.h
-RTM_NEWLINK: Final = 16
-RTM_DELLINK: Final = 17
-RTM_NEWADDR: Final = 20
+_RTM_NEWLINK: Final = 16
+_RTM_DELLINK: Final = 17
+_RTM_NEWADDR: Final = 20
 # linux/netlink.h
-NLM_F_REQUEST: Final = 0x001
-NLM_F_ACK: Final = 0x004
-NLM_F_EXCL: Final = 0x200
-NLM_F_CREATE: Final = 0x400
+_NLM_F_REQUEST: Final = 0x001
+_NLM_F_ACK: Final = 0x004
+_NLM_F_EXCL: Final = 0x200
+_NLM_F_CREATE: Final = 0x400
 # linux/if_link.h
-IFLA_ADDRESS: Final = 1
-IFLA_IFNAME: Final = 3
-IFLA_MTU: Final = 4
-IFLA_LINKINFO: Final = 18
-IFLA_NET_NS_FD: Final = 28
-IFLA_INFO_KIND: Final = 1
-IFLA_INFO_DATA: Final = 2
+_IFLA_ADDRESS: Final = 1
+_IFLA_IFNAME: Final = 3
+_IFLA_MTU: Final = 4
+_IFLA_LINKINFO: Final = 18
+_IFLA_NET_NS_FD: Final = 28
+_IFLA_INFO_KIND: Final = 1
+_IFLA_INFO_DATA: Final = 2
 # linux/veth.h
-VETH_INFO_PEER: Final = 1
+_VETH_INFO_PEER: Final = 1
 # linux/if_addr.h
-IFA_ADDRESS: Final = 1
-IFA_LOCAL: Final = 2
-IFA_F_NODAD: Final = 0x02
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+_IFA_F_NODAD: Final = 0x02
 # linux/if.h
-IFF_UP: Final = 1
+_IFF_UP: Final = 1
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
@@ -60,11 +60,12 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 
 def _name(ifname: str) -> bytes:
-    return _attribute(IFLA_IFNAME, ifname.encode() + b"\x00")
+    return _attribute(_IFLA_IFNAME, ifname.encode() + b"\x00")
 
 
 def _ask(kind: int, body: bytes, what: str, flags: int = 0) -> None:
-    message = _HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | NLM_F_ACK | flags, 1, 0)
+    flags |= _NLM_F_REQUEST | _NLM_F_ACK
+    message = _HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.sendto(message + body, (0, 0))
         reply = netlink.recv(8192)
@@ -81,24 +82,24 @@ def add_veth(ifname: str, peer: str, *, peer_namespace: int | None = None) -> No
     """
     far = _LINK.pack(0, 0, 0, 0, 0) + _name(peer)
     if peer_namespace is not None:
-        far += _attribute(IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
-    pair = _attribute(IFLA_INFO_KIND, b"veth") + _attribute(
-        IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, far)
+        far += _attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
+    pair = _attribute(_IFLA_INFO_KIND, b"veth") + _attribute(
+        _IFLA_INFO_DATA, _attribute(_VETH_INFO_PEER, far)
     )
-    body = _LINK.pack(0, 0, 0, 0, 0) + _name(ifname) + _attribute(IFLA_LINKINFO, pair)
-    _ask(RTM_NEWLINK, body, f"veth {ifname} and {peer}", NLM_F_CREATE | NLM_F_EXCL)
+    body = _LINK.pack(0, 0, 0, 0, 0) + _name(ifname) + _attribute(_IFLA_LINKINFO, pair)
+    _ask(_RTM_NEWLINK, body, f"veth {ifname} and {peer}", _NLM_F_CREATE | _NLM_F_EXCL)
 
 
 def _change(ifname: str, what: str, *, flags: int = 0, attributes: bytes = b"") -> None:
     ifindex = socket.if_nametoindex(ifname)
-    mask = IFF_UP if what in ("up", "down") else 0
+    mask = _IFF_UP if what in ("up", "down") else 0
     body = _LINK.pack(0, 0, ifindex, flags, mask) + attributes
-    _ask(RTM_NEWLINK, body, f"{what} of {ifname}")
+    _ask(_RTM_NEWLINK, body, f"{what} of {ifname}")
 
 
 def set_up(ifname: str) -> None:
     """Bring an interface up; a veth carries frames once both ends are."""
-    _change(ifname, "up", flags=IFF_UP)
+    _change(ifname, "up", flags=_IFF_UP)
 
 
 def set_down(ifname: str) -> None:
@@ -108,7 +109,7 @@ def set_down(ifname: str) -> None:
 
 def set_mtu(ifname: str, mtu: int) -> None:
     """Set the largest packet, in bytes without the link's header."""
-    _change(ifname, "mtu", attributes=_attribute(IFLA_MTU, struct.pack("=I", mtu)))
+    _change(ifname, "mtu", attributes=_attribute(_IFLA_MTU, struct.pack("=I", mtu)))
 
 
 def set_address(ifname: str, hwaddr: str) -> None:
@@ -116,14 +117,14 @@ def set_address(ifname: str, hwaddr: str) -> None:
     _change(
         ifname,
         "address",
-        attributes=_attribute(IFLA_ADDRESS, bytes.fromhex(hwaddr.replace(":", ""))),
+        attributes=_attribute(_IFLA_ADDRESS, bytes.fromhex(hwaddr.replace(":", ""))),
     )
 
 
 def delete_link(ifname: str) -> None:
     """Remove an interface; a veth takes its other end with it."""
     body = _LINK.pack(0, 0, socket.if_nametoindex(ifname), 0, 0)
-    _ask(RTM_DELLINK, body, f"delete {ifname}")
+    _ask(_RTM_DELLINK, body, f"delete {ifname}")
 
 
 def add_address(ifname: str, address: str) -> None:
@@ -131,12 +132,12 @@ def add_address(ifname: str, address: str) -> None:
     interface = ipaddress.ip_interface(address)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
     # Without IFA_F_NODAD an IPv6 address is tentative for a second, and bind() refuses it.
-    flags = 0 if interface.version == 4 else IFA_F_NODAD
+    flags = 0 if interface.version == 4 else _IFA_F_NODAD
     ifindex = socket.if_nametoindex(ifname)
     body = _ADDRESS.pack(family, interface.network.prefixlen, flags, 0, ifindex)
-    for kind in (IFA_LOCAL, IFA_ADDRESS):
+    for kind in (_IFA_LOCAL, _IFA_ADDRESS):
         body += _attribute(kind, interface.ip.packed)
-    _ask(RTM_NEWADDR, body, f"address {address} on {ifname}", NLM_F_CREATE | NLM_F_EXCL)
+    _ask(_RTM_NEWADDR, body, f"address {address} on {ifname}", _NLM_F_CREATE | _NLM_F_EXCL)
 
 
 def disable_ipv6(ifname: str) -> None:

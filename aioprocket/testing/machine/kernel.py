@@ -34,12 +34,12 @@ MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
 MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
-MNT_DETACH: Final = 2
+_MNT_DETACH: Final = 2
 # linux/prctl.h
-PR_SET_PDEATHSIG: Final = 1
-PR_SET_DUMPABLE: Final = 4
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 # linux/capability.h
-LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
+_LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,7 +64,7 @@ def setns(fd: int, kind: int) -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """mount(2), in the mount namespace of the calling thread."""
+    """Put something on a folder, in the mount namespace of the calling thread."""
     result = _libc.mount(
         None if source is None else os.fsencode(source),
         os.fsencode(target),
@@ -77,12 +77,12 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
 
 def unmount(target: str) -> None:
     """Take the uppermost mount off ``target``, at once, even if something in it is still open."""
-    _checked(_libc.umount2(os.fsencode(target), MNT_DETACH), f"unmount {target}")
+    _checked(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"unmount {target}")
 
 
 def drop_capabilities() -> None:
     """Give up every capability, for good unless this process executes something as uid 0."""
-    header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
+    header = struct.pack("=Ii", _LINUX_CAPABILITY_VERSION_3, 0)
     _checked(_libc.capset(header, bytes(24)), "capset")
 
 
@@ -95,7 +95,7 @@ def effective_capabilities() -> int:
 
 def set_dumpable() -> None:
     """Let this process look at its own /proc again after it changed its uid."""
-    _checked(_libc.prctl(PR_SET_DUMPABLE, ctypes.c_ulong(1)), "PR_SET_DUMPABLE")
+    _checked(_libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1)), "PR_SET_DUMPABLE")
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -103,4 +103,4 @@ def die_with_parent(signal_number: int) -> None:
 
     Lost whenever the credentials change, so it comes after the last setuid (prctl(2)).
     """
-    _checked(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number)), "PR_SET_PDEATHSIG")
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number)), "PR_SET_PDEATHSIG")

@@ -1,0 +1,160 @@
+"""The hardware addresses of next hops: what the kernel is sure of, and what the link answers.
+
+A question is asked three times, a second apart or in as much less time as a probe has; a neighbour
+that has answered is not asked again for half a minute. No socket and no clock: frames are handed
+out and in.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from ...errors import WireError
+from ...wire.arp import ArpPacket, Operation
+from ...wire.ethernet import BROADCAST, EthernetHeader, mac_bytes, mac_text
+from ...wire.icmp import PROTOCOLS
+from ...wire.ip import IPv6Header
+from ...wire.ndp import (
+    HOP_LIMIT,
+    NeighbourAdvertisement,
+    NeighbourSolicitation,
+    multicast_mac,
+    solicited_node,
+)
+from .ways import Hop
+
+__all__ = ("ASKED", "Neighbours")
+
+ASKED: Final = 256  # neighbours at once
+_TIMES: Final = 3
+_PART: Final = 0.3  # of a probe's time, until it is asked again; but a second at most
+_KNOWN: Final = 30.0  # seconds
+_KEPT: Final = 4096
+_ARP: Final = 0x0806
+_IPV6: Final = 0x86DD
+
+_Key = tuple[int, bytes]
+
+
+@dataclass(slots=True)
+class _Question:
+    hop: Hop
+    gap: float
+    next_at: float
+    left: int = _TIMES
+    waiting: list[tuple[Hop, int]] = field(default_factory=list)
+
+
+class Neighbours:
+    """Who is asked for, who waits for it, and who has answered."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Key, tuple[bytes, float]] = {}
+        self._asked: dict[_Key, _Question] = {}
+
+    def __len__(self) -> int:
+        """How many are asked for."""
+        return len(self._asked)
+
+    def hwaddr(self, hop: Hop, now: float) -> bytes | None:
+        """What is known of a next hop."""
+        found = self._known.get((hop.ifindex, hop.address))
+        return found[0] if found is not None and now < found[1] else None
+
+    def learn(self, hop: Hop, hwaddr: bytes, now: float) -> None:
+        """This is a next hop's."""
+        self._keep((hop.ifindex, hop.address), hwaddr, now)
+
+    def forget(self) -> None:
+        """What was known may be wrong."""
+        self._known.clear()
+
+    def wait(self, hop: Hop, serial: int, timeout: float, now: float) -> None:
+        """A probe waits for a next hop, which has as long to answer as the probe's reply."""
+        key = hop.ifindex, hop.address
+        question = self._asked.get(key)
+        if question is None or (not question.left and question.next_at <= now):
+            gap = min(timeout * _PART, 1.0)
+            waited = [] if question is None else question.waiting
+            question = self._asked[key] = _Question(hop, gap, now, waiting=waited)
+        question.waiting.append((hop, serial))
+
+    def due(self) -> float | None:
+        """When `questions` or `failures` have something next."""
+        return min((question.next_at for question in self._asked.values()), default=None)
+
+    def questions(self, now: float) -> Iterator[tuple[str, bytes]]:
+        """Interfaces, and frames that are to be sent by them now."""
+        for question in self._asked.values():
+            if question.next_at <= now and question.left:
+                question.left -= 1
+                question.next_at = now + question.gap
+                yield question.hop.name, _frame(question.hop)
+
+    def failures(self, now: float) -> list[tuple[Hop, int]]:
+        """The probes whose next hop has not answered in time."""
+        lost: list[tuple[Hop, int]] = []
+        for key, question in list(self._asked.items()):
+            if question.next_at <= now and not question.left:
+                lost += self._asked.pop(key).waiting
+        return lost
+
+    def hear(self, frame: bytes, now: float) -> tuple[bytes, list[tuple[Hop, int]]] | None:
+        """A hardware address, and the probes that have waited for it; None: nobody has."""
+        try:
+            said = _parse(frame)
+        except WireError:
+            return None
+        if said is None:
+            return None
+        address, own, hwaddr = said
+        for key, question in self._asked.items():
+            if key[1] == address and own in (None, question.hop.own):
+                self._keep(key, hwaddr, now)
+                return hwaddr, self._asked.pop(key).waiting
+        return None
+
+    def _keep(self, key: _Key, hwaddr: bytes, now: float) -> None:
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        self._known[key] = hwaddr, now + _KNOWN
+
+
+def _frame(hop: Hop) -> bytes:
+    own = mac_text(hop.own)
+    if len(hop.address) == 4:
+        question = ArpPacket(
+            operation=Operation.REQUEST,
+            sender_mac=own,
+            sender_ip=ipaddress.IPv4Address(hop.source),
+            target_ip=ipaddress.IPv4Address(hop.address),
+        )
+        header = EthernetHeader(destination=BROADCAST, source=own, protocol=_ARP)
+        return header.emit(question.emit())
+    target, source = ipaddress.IPv6Address(hop.address), ipaddress.IPv6Address(hop.source)
+    group = solicited_node(target)
+    solicitation = NeighbourSolicitation(target=target, source_mac=own)
+    packet = IPv6Header(
+        source=source, destination=group, next_header=PROTOCOLS[6], hop_limit=HOP_LIMIT
+    ).emit(solicitation.emit(source=source, destination=group))
+    header = EthernetHeader(destination=multicast_mac(group), source=own, protocol=_IPV6)
+    return header.emit(packet)
+
+
+def _parse(frame: bytes) -> tuple[bytes, bytes | None, bytes] | None:
+    """Who says so, to which hardware address if that is told, and the own one."""
+    header, rest = EthernetHeader.parse(frame)
+    if header.protocol == _ARP:
+        packet, _ = ArpPacket.parse(rest)
+        if packet.operation != Operation.REPLY:
+            return None
+        return packet.sender_ip.packed, mac_bytes(packet.target_mac), mac_bytes(packet.sender_mac)
+    if header.protocol != _IPV6:
+        return None
+    ip, message = IPv6Header.parse(rest)
+    answer = NeighbourAdvertisement.parse(message)
+    if ip.hop_limit != HOP_LIMIT or not answer.solicited:
+        return None
+    hwaddr = mac_bytes(answer.target_mac or header.source)
+    return answer.target.packed, None, hwaddr

@@ -1,0 +1,138 @@
+"""What a receive that has to wait does, and leaves, by whichever of its forms it waits."""
+
+import asyncio
+import gc
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from anyio import EndOfStream
+
+from aioprocket import BusyError, Channel, ClosedError
+from channels.rig import pair
+from contract import until
+
+pytestmark = pytest.mark.asyncio
+
+FORMS: dict[str, Callable[[Channel], Awaitable[Any]]] = {
+    "receive": lambda channel: channel.receive(),
+    "async for": lambda channel: anext(aiter(channel)),
+    "receive_batch": lambda channel: channel.receive_batch(),
+    "batches": lambda channel: anext(channel.batches()),
+}
+form = pytest.mark.parametrize("take", FORMS.values(), ids=FORMS)
+
+
+def content(taken: Any) -> bytes:
+    return b"".join(map(bytes, taken)) if isinstance(taken, list) else bytes(memoryview(taken))
+
+
+async def waiting(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
+    """A task that waits in this form."""
+
+    async def receive() -> Any:
+        return await take(channel)
+
+    task = asyncio.ensure_future(receive())
+    await until(lambda: task._fut_waiter is not None)  # type: ignore[attr-defined]
+    return task
+
+
+async def once(channel: Channel, far: socket.socket) -> None:
+    """From here on the loop calls, and a wait takes no detour."""
+    task = await waiting(FORMS["receive"], channel)
+    far.send(b"first")
+    assert bytes(await task) == b"first"
+
+
+@form
+async def test_a_wait_ends_with_what_comes(take: Callable[[Channel], Awaitable[Any]]) -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        for each in (b"one", b"two", b"three"):
+            task = await waiting(take, channel)
+            far.send(each)
+            assert content(await task) == each
+
+
+@form
+async def test_a_cancelled_wait_takes_nothing_and_leaves_no_obstacle(
+    take: Callable[[Channel], Awaitable[Any]],
+) -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        for each in (b"one", b"two"):
+            task = await waiting(take, channel)
+            far.send(each)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            # At once: a deadline that has passed must not keep a packet away for ever.
+            with pytest.raises(StopIteration) as found:
+                take(channel).__await__().send(None)
+            assert content(found.value.value) == each
+
+
+@form
+async def test_a_wait_that_is_dropped_leaves_room_for_the_next(
+    take: Callable[[Channel], Awaitable[Any]],
+) -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        dropped = take(channel).__await__()
+        assert dropped.send(None) is channel._readiness.reader
+        with pytest.raises(BusyError):
+            await channel.receive()
+        del dropped
+        gc.collect()
+        far.send(b"next")
+        assert content(await take(channel)) == b"next"
+
+
+@form
+async def test_a_wait_ends_when_the_channel_is_closed(
+    take: Callable[[Channel], Awaitable[Any]],
+) -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        task = await waiting(take, channel)
+        channel.close()
+        with pytest.raises(ClosedError):
+            await task
+
+
+@form
+async def test_a_wait_sees_the_other_end_close(take: Callable[[Channel], Awaitable[Any]]) -> None:
+    with pair(socket.SOCK_SEQPACKET) as (channel, far):
+        await once(channel, far)
+        task = await waiting(take, channel)
+        far.close()
+        with pytest.raises((EndOfStream, StopAsyncIteration)):
+            await task
+
+
+async def test_wakeups_are_counted_where_waits_take_no_detour() -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        before = channel.stats().wakeups
+        for _ in range(5):
+            task = await waiting(FORMS["receive"], channel)
+            far.send(b"x")
+            await task
+        assert channel.stats().wakeups >= before + 5
+
+
+async def test_a_channel_may_be_activated_after_a_wait_was_cancelled() -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        task = await waiting(FORMS["receive"], channel)
+        with pytest.raises(BusyError):
+            await channel.serve(lambda packet: None, active=1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        far.send(b"x")
+        got: list[bytes] = []
+        await channel.serve(lambda packet: got.append(bytes(packet)), active=1)
+        assert got == [b"x"]
