@@ -21,6 +21,7 @@
 #include "broker.h"
 #include "caller.h"
 #include "fdpass.h"
+#include "owner.h"
 #include "privilege.h"
 #include "sandbox.h"
 #include "serve.h"
@@ -47,7 +48,7 @@ enum end {
 
 static struct child {
 	pid_t pid;
-	uid_t uid;
+	uid_t owner; /* as owner_of() has it */
 } children[CHILDREN_MAX];
 static size_t child_count;
 
@@ -92,25 +93,49 @@ static bool is_safe(const struct stat *file)
 	return file->st_uid == 0 || file->st_uid == geteuid();
 }
 
+/* `writable`: whether others can put something there. */
+static bool is_safe_folder(const char *path, bool *writable)
+{
+	struct stat folder;
+
+	/* A link would lead on by folders that nobody has looked at. */
+	if (lstat(path, &folder) || !S_ISDIR(folder.st_mode))
+		return false;
+	*writable = (folder.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+	/* With the sticky bit nobody can take away what is not his. */
+	return is_safe(&folder) && (!*writable || folder.st_mode & S_ISVTX);
+}
+
+/* All of them from the root on, and the last one is nobody else's. */
+static bool is_safe_way(const char *path)
+{
+	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = "/";
+	bool writable = true;
+
+	for (const char *at = path; at != NULL; at = strchr(at + 1, '/')) {
+		const size_t length = (size_t)(at - path);
+
+		memcpy(folder, path, length);
+		folder[length > 0 ? length : 1] = '\0';
+		if (!is_safe_folder(folder, &writable))
+			return false;
+	}
+	return !writable;
+}
+
 /* Whether nobody else can put another socket there, and who can connect. */
 static MUST_CHECK int look_at_socket(const struct sockaddr_un *address,
 				     struct caller *caller)
 {
-	char folder[sizeof(address->sun_path)];
-	struct stat file, parent;
-	char *slash;
+	char path[sizeof(address->sun_path) + 1] = "";
+	struct stat file;
 
-	memcpy(folder, address->sun_path, sizeof(folder));
-	slash = memrchr(folder, '/', strnlen(folder, sizeof(folder)));
+	memcpy(path, address->sun_path, sizeof(address->sun_path));
 	/* Of an abstract name, which is everybody's, nothing is known. */
-	if (folder[0] != '/' || slash == NULL)
-		return -1;
-	slash[slash == folder] = '\0';
-	if (stat(folder, &parent) || lstat(address->sun_path, &file))
+	if (path[0] != '/' || lstat(path, &file))
 		return -1;
 	caller->file_safe = S_ISSOCK(file.st_mode) && is_safe(&file) &&
-			    is_safe(&parent) &&
-			    !(parent.st_mode & (S_IWGRP | S_IWOTH));
+			    is_safe_way(path);
 	caller->file_for_all = (file.st_mode & S_IWOTH) != 0;
 	return 0;
 }
@@ -341,20 +366,29 @@ static void forget(pid_t pid)
 		}
 }
 
+/*
+ * A child is its client's, who can stop it, also for ever. It would not end
+ * by itself then: whoever stops one loses it.
+ */
 static void reap(void)
 {
+	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-		forget(pid);
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		if (WIFSTOPPED(status))
+			kill(pid, SIGKILL);
+		else
+			forget(pid);
+	}
 }
 
-static size_t count_of(uid_t uid)
+static size_t count_of(uid_t owner)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < child_count; i++)
-		count += children[i].uid == uid;
+		count += children[i].owner == owner;
 	return count;
 }
 
@@ -375,11 +409,13 @@ static MUST_CHECK int give_child(int connection, struct caller *caller)
 {
 	struct ucred client;
 	socklen_t size = sizeof(client);
+	uid_t owner;
 	pid_t pid;
 
 	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &client, &size))
 		return 0;
-	if (count_of(client.uid) >= CHILDREN_OF_ONE_MAX) {
+	owner = owner_of(client.uid);
+	if (count_of(owner) >= CHILDREN_OF_ONE_MAX) {
 		send_away(connection);
 		return 0;
 	}
@@ -388,7 +424,7 @@ static MUST_CHECK int give_child(int connection, struct caller *caller)
 		return become_child(connection, caller) ? 2 : 1;
 	if (pid < 0)
 		return -1;
-	children[child_count++] = (struct child){ pid, client.uid };
+	children[child_count++] = (struct child){ pid, owner };
 	return 0;
 }
 
@@ -460,7 +496,8 @@ static MUST_CHECK enum end run(struct caller *caller)
 	}
 	if (!caller->file_safe)
 		say("aioprocket-helper: nobody gets anything: others can put "
-		    "another socket in place of this one\n");
+		    "another socket in place of this one, or a symbolic link "
+		    "leads to it\n");
 	if (take_signals(&outside) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
 	    sandbox_calls(SANDBOX_BROKER, &caller->state)) {

@@ -4,6 +4,7 @@
  * inherited, find out who is calling, put down what is not needed, serve.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,28 @@ static MUST_CHECK int run_broker(const char *path, struct policy *policy)
 	return sanitise() ? STATUS_SYSTEM : broker_serve(policy);
 }
 
+/*
+ * To somebody who tries it by hand, whatever the arguments: they, and what
+ * standard error is, are the caller's, so the words are ours and the rights
+ * his. What has no reader is not waited for.
+ */
+static MUST_CHECK int explain(void)
+{
+	static const char text[] =
+		"aioprocket-helper: programs start it, with a socket as "
+		"standard input; what works here: aioprocket doctor\n";
+	const struct caller nobody_known = { .uid = getuid(), .gid = getgid() };
+	struct pollfd error = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	if (sanitise() || privilege_drop(&nobody_known))
+		return STATUS_SYSTEM;
+	/* To a file that may not grow it is said in vain, and that is all. */
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (poll(&error, 1, 0) == 1)
+		(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	return STATUS_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	static struct policy policy;
@@ -122,12 +145,13 @@ int main(int argc, char **argv)
 		return print_version();
 	if ((argc == 2 || argc == 3) && strcmp(argv[1], "--broker") == 0)
 		return run_broker(argv[2], &policy);
-	if (argc != 1 || open_standard_descriptors() ||
-	    !has(SESSION, SO_DOMAIN, AF_UNIX) ||
+	if (open_standard_descriptors())
+		return STATUS_USAGE;
+	if (argc != 1 || !has(SESSION, SO_DOMAIN, AF_UNIX) ||
 	    !has(SESSION, SO_TYPE, SOCK_SEQPACKET) ||
 	    !has(SESSION, SO_ACCEPTCONN, 0) ||
 	    caller_identify(SESSION, getenv("SUDO_UID"), &caller))
-		return STATUS_USAGE;
+		return explain();
 	if (sanitise() || setrlimit(RLIMIT_FSIZE, &none))
 		return STATUS_SYSTEM;
 	/* Before the drop, for the file may be root's alone to read. */

@@ -14,6 +14,7 @@ struct job {
 	const struct rule *rule; /* that allows it, or NULL */
 	const struct device *device; /* of the kind device */
 	struct reply reply;
+	bool goes_to_own; /* a namespace that came along, and is the caller's */
 	int fd; /* -1: none yet */
 };
 

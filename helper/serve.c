@@ -132,6 +132,7 @@ static MUST_CHECK enum step open_allowed(struct session *session)
 		return refuse(session, STAGE_NAMESPACE, EPERM);
 	if (verdict.reason != REASON_NONE)
 		return deny(session, verdict.reason);
+	job->goes_to_own = elsewhere && site.places & PLACE_OWN;
 	job->rule = verdict.rule;
 	job->device = verdict.device;
 	return elsewhere ? open_there(session) : open_here(session);

@@ -275,7 +275,7 @@ static MUST_CHECK int check_mtu(struct job *job)
 	/* A broker's root may be without a capability. */
 	const bool master = mode == MODE_PLAIN ||
 			    (job->caller->uid == 0 && mode != MODE_BROKER) ||
-			    job->request.flags & FLAG_NAMESPACE;
+			    job->goes_to_own;
 	int folder;
 
 	if (!(job->request.flags & FLAG_MTU) || master)

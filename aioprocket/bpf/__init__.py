@@ -7,8 +7,10 @@ program ends with the number of bytes of the packet to keep: 0 drops it.
 without; `assemble` and `disassemble` are text, both ways. `Program.run` does what the kernel does.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .ancillary import Ancillary, Extension
-from .assembler import assemble
 from .builder import (
     all_of,
     any_of,
@@ -68,3 +70,16 @@ __all__ = (
     "udp_port",
     "vlan",
 )
+
+if TYPE_CHECKING:
+    from .assembler import assemble
+else:
+    # Its regular expressions take a tenth of what it takes to load the whole package.
+    def __getattr__(name: str) -> Any:
+        if name != "assemble":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        value = globals()[name] = import_module(".assembler", __name__).assemble
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

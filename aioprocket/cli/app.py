@@ -1,34 +1,113 @@
-"""The groups of commands, one module each, and how their errors are told."""
+"""The commands, each loaded when it is asked for, and how their errors are told."""
 
 import sys
+from importlib import import_module
+from typing import Any, Final, NamedTuple
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from ..errors import AioprocketError
-from . import helper, ping, policy, scan, sweep, trace
-from .doctor import doctor
 from .failure import ERROR, tell
-from .filter import filter_command
-from .sniff import EPILOG, sniff
 
 __all__ = ("app", "main")
 
+
+class _Place(NamedTuple):
+    """Where a command is: a module with a function, or the app of a group; and its first words."""
+
+    module: str
+    name: str
+    words: str
+    epilog: str = ""
+
+
+# The words stand here again, for the list of all commands imports none of them.
+_COMMANDS: Final = {
+    "doctor": _Place(
+        "doctor",
+        "doctor",
+        "Say which ways to a raw socket work here, why the others do not, and what would mend it.",
+    ),
+    "sniff": _Place(
+        "sniff",
+        "sniff",
+        "Show the packets of interfaces: when, which way, from whom to whom, and what they say.",
+        "EPILOG",
+    ),
+    "filter": _Place(
+        "filter",
+        "filter_command",
+        "Print the program that the kernel runs for an expression of pcap-filter(7).",
+    ),
+    "ping": _Place("ping", "ping", "Ask hosts for an answer, and say how long it took.", "EPILOG"),
+    "sweep": _Place(
+        "sweep", "sweep", "Ask many hosts once, all by one socket, and say who answers.", "EPILOG"
+    ),
+    "trace": _Place(
+        "trace",
+        "trace",
+        "Show the routers on the way to a host, each as soon as it is known.",
+        "EPILOG",
+    ),
+    "mtr": _Place(
+        "trace",
+        "mtr",
+        "Watch the routers on the way to a host: their times, and what they lose.",
+        "WATCH_EPILOG",
+    ),
+    "scan": _Place(
+        "scan",
+        "scan",
+        "List the hosts of a local network, as they answer: address, hardware address, vendor.",
+        "SCAN_EPILOG",
+    ),
+    "helper": _Place("helper", "app", "The privileged helper: install, look at, remove."),
+    "policy": _Place("policy", "app", "Who may open what through the helper."),
+}
+
+
+class _Commands(TyperGroup):
+    """Has the words of all commands, and loads the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As of click: the command that the first argument names, and the other arguments."""
+        if args and args[0] in _COMMANDS:
+            self.commands[args[0]] = _load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str) -> Any:
+    """The command itself, in place of its words."""
+    place = _COMMANDS[name]
+    module = import_module(f"..{place.module}", __name__)
+    found = getattr(module, place.name)
+    if isinstance(found, typer.Typer):
+        group = get_group(found)
+        group.name = name
+        return group
+    alone = typer.Typer(add_completion=False)
+    epilog = getattr(module, place.epilog) if place.epilog else None
+    alone.command(name, epilog=epilog)(found)
+    return get_command(alone)
+
+
 app = typer.Typer(
     name="aioprocket",
+    cls=_Commands,
     help="Raw sockets, packet capture, low ports and TUN/TAP without running Python as root.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(helper.app, name="helper")
-app.add_typer(policy.app, name="policy")
-app.command()(doctor)
-app.command(epilog=EPILOG)(sniff)
-app.command("filter")(filter_command)
-app.command(epilog=ping.EPILOG)(ping.ping)
-app.command(epilog=sweep.EPILOG)(sweep.sweep)
-app.command(epilog=trace.EPILOG)(trace.trace)
-app.command(epilog=trace.WATCH_EPILOG)(trace.mtr)
-app.command(epilog=scan.SCAN_EPILOG)(scan.scan)
+
+
+def _words() -> None:
+    """Stands for a command until it is loaded."""
+
+
+for _name, _place in _COMMANDS.items():
+    app.command(_name, help=_place.words)(_words)
 
 
 def main() -> None:

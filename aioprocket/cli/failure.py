@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from rich.console import Console
-
 from ..errors import AioprocketError, FilterError
 
 __all__ = ("ERROR", "tell")
@@ -13,6 +11,8 @@ ERROR: Final = 2  # as ping(8) and grep(1): 1 is an answer, that something is no
 
 def tell(error: AioprocketError) -> None:
     """Print what went wrong and what can be done about it, to standard error."""
+    from rich.console import Console  # which takes as long to load as all else that is needed
+
     console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     console.print(f"aioprocket: {error}", markup=False)
     if isinstance(error, FilterError) and error.position is not None and (error.text.isprintable()):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..helper.ask import how_to_ask_for
+from ..helper.diagnose import has_file_capabilities
 from ..helper.locate import has_broker
 from ..policy import Person, decide, distrust, find_fault
 from ..wire.kinds import Flag
 from ..wire.reply import Reason
 from ..wire.request import Request
-from .accounts import person
+from .accounts import name_of, person
 
 __all__ = ("Change", "Report", "about_file", "about_request", "dumps", "in_words")
 
@@ -64,6 +65,7 @@ def about_request(
         "rule": _line(text, found.line),
         "imposed": [words for flag, words in _IMPOSED.items() if flag in found.imposed],
         "ask": "" if reason is None else how_to_ask_for(request, namespace, asking.uid),
+        "unknown": _unknown(asking, helper),
     }
 
 
@@ -102,7 +104,21 @@ def _closed(asking: Person, helper: str) -> Report:
             f"{helper} is not executable by uid {asking.uid}, and what is built in is only for "
             f"whoever may execute it (ls -l {helper}), or has a rule of sudo's for it"
         ),
+        "unknown": _unknown(asking, helper),
     }
+
+
+def _unknown(asking: Person, helper: str | None) -> str:
+    """What no answer is about: sudo's rules, where nothing else leads to the helper."""
+    if helper is None or asking.uid == 0 or has_broker():
+        return ""
+    if os.stat(helper).st_mode & stat.S_ISUID or has_file_capabilities(helper):
+        return ""
+    name = name_of(f"uid={asking.uid}") or "NAME"
+    return (
+        f'{helper} has no privilege of its own: sudo starts it (helper="sudo"), and what sudo lets '
+        f"uid {asking.uid} do was not looked at: sudo -l -U {name}"
+    )
 
 
 def _line(text: bytes | None, number: int) -> str:
@@ -121,6 +137,8 @@ def in_words(report: Report) -> Iterator[str]:
     yield from _file_in_words(report)
     if "granted" in report:
         yield from _answer_in_words(report)
+        if report["unknown"]:
+            yield report["unknown"]
 
 
 def _file_in_words(report: Report) -> Iterator[str]:

@@ -5,7 +5,6 @@ import shlex
 
 from .._system.namespace import namespace_path
 from ..errors import SpecError
-from ..policy import POLICY_PATH, request_words
 from ..spec import DeviceSpec, Spec
 from ..wire.request import Request, request_of
 
@@ -25,6 +24,9 @@ def how_to_ask(spec: Spec) -> str:
 
 def how_to_ask_for(request: Request, namespace: str | None, uid: int) -> str:
     """The same for a request of another account. ``namespace`` is the path of its namespace."""
+    # Not before somebody is refused: whoever is not needs none of it.
+    from ..policy import POLICY_PATH, request_words
+
     words = request_words(request, namespace)
     who = f"uid={uid}"
     return (

@@ -66,7 +66,7 @@ _REASONS: Final = {
     Reason.EVERYBODY: "everybody may execute the helper, or connect to the broker, and there is no "
     "policy",
     Reason.FILE: "the file of the helper, or the socket of the broker, is not root's, or others "
-    "can write there",
+    "can write there, or above",
     Reason.ADDRESS: "only addresses that no real network has are granted",
 }
 _INVALID: Final = "its policy is invalid, and nobody gets anything until it is mended"

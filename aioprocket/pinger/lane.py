@@ -19,10 +19,10 @@ from ..errors import ClosedError
 from ..readiness import Readiness
 from .reports import local_error, quoted_error, reported_error
 
-__all__ = ("READ", "READS", "WINDOW", "Lane", "wait_for_any")
+__all__ = ("READ", "WINDOW", "Lane", "wait_for_any")
 
 READ: Final = 64  # messages that one `Lane.receive` judges at most
-READS: Final = 16  # such calls in a row, for a flood must not keep the loop
+_READS: Final = 16  # such calls in a row, for a flood must not keep the loop
 _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 # Bytes of the receive buffer that a small packet takes: it lies in a page's part of its own.
 _TRUESIZE: Final = 1280
@@ -159,7 +159,7 @@ class Lane:
 
     def drain(self) -> None:
         """Judge what has come, up to 1,024 messages: the rest is another turn's."""
-        for _ in range(READS):
+        for _ in range(_READS):
             if self.receive() < READ:
                 return
 

@@ -11,7 +11,7 @@ from .._system._native import EchoGroup
 from ..bounds import positive, seconds, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
-from .lane import READ, READS, WINDOW, Lane, wait_for_any
+from .lane import WINDOW, Lane, wait_for_any
 from .pace import Bucket
 from .settings import Settings
 from .single import PAUSES
@@ -131,9 +131,7 @@ class Course:
         lost = 0
         for lane, group in self._lanes.values():
             lane.check_open()
-            for _ in range(READS):
-                if lane.receive() < READ:
-                    break
+            lane.drain()
             lost -= len(group)
             lane.table.expire(group, time.monotonic_ns())
             lost += len(group)

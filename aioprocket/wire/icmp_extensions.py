@@ -108,7 +108,7 @@ class IcmpExtensions:
         if sum_ and checksum(bytes(data)):
             raise WireError("ICMP extensions with a wrong checksum", offset=2)
         rest = data[_HEADER.size :]
-        objects = []
+        objects: list[ExtensionObject] = []
         while rest and len(objects) < _MOST_OBJECTS:
             found, rest = ExtensionObject.parse(rest)
             objects.append(found)

@@ -4,12 +4,13 @@ import errno
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -237,6 +238,49 @@ def test_one_account_has_so_many_connections_and_others_are_served(
         assert _greets(broker)
 
 
+@pytest.mark.hostile(78)
+def test_subordinate_accounts_are_one_owners(private_etc: Path, broker: Broker) -> None:
+    Path("/etc/subuid").write_text("alice:100000:65536\n")
+    os.chmod(broker.path, 0o666)
+    with ExitStack() as stack:
+        for uid in range(100000, 100000 + OF_ONE):
+            stack.enter_context(_connect_as(uid, broker))
+        wait_for(lambda: len(broker.children()) == OF_ONE)
+        with _connect_as(100000 + OF_ONE, broker) as one_more:
+            reply = one_more.recv(96)
+            assert struct.unpack_from("<IH", reply, 16) == (errno.EUSERS, Reason.LIMIT)
+            assert _is_closed(one_more)
+        # Who is of another range, or of none, is another.
+        for uid in (99999, 165536, NOBODY):
+            with _connect_as(uid, broker) as other:
+                other.send(hello())
+                assert struct.unpack_from("<H", other.recv(96), 10)[0] == Stage.OK
+
+
+def _connect_as(uid: int, broker: Broker) -> socket.socket:
+    """SO_PEERCRED shows the effective ids of who connected."""
+    os.seteuid(uid)
+    try:
+        return connect(broker.path)
+    finally:
+        os.seteuid(0)
+        kernel.set_dumpable()
+
+
+@pytest.mark.hostile(73)
+def test_a_child_that_its_client_stops_is_ended(
+    for_nobody: Broker, as_nobody: Unprivileged
+) -> None:
+    def stop() -> bool:
+        with for_nobody.session() as client:
+            os.kill(for_nobody.only_child(), signal.SIGSTOP)
+            return client.receive() is None
+
+    assert as_nobody(stop)
+    wait_for(lambda: for_nobody.children() == [])
+    assert _greets(for_nobody)
+
+
 def _greets(broker: Broker) -> bool:
     with broker.session(greet=False) as client:
         return client.ask(hello()).refusal == (Stage.OK, 0)
@@ -388,13 +432,61 @@ def _start_in_vain(helper: Path, *arguments: str) -> "subprocess.CompletedProces
     return subprocess.run(command, env={}, capture_output=True, timeout=20, check=False)
 
 
+# Modes of a folder and of the one above it, and whether what lies there is believed.
+FOLDERS: Final = [
+    (0o755, 0o755, True),
+    (0o777, 0o755, False),
+    (0o1777, 0o755, False),
+    (0o755, 0o777, False),
+    (0o755, 0o775, False),
+    (0o755, 0o1777, True),  # as /tmp: nobody can take away what is another's
+]
+
+
+@pytest.mark.parametrize(("own", "above", "good"), FOLDERS)
 def test_a_folder_that_others_can_write_makes_it_deny_all(
-    helper_binary: Path, folder: Path
+    helper_binary: Path, stage: Path, own: int, above: int, good: bool
 ) -> None:
-    folder.chmod(0o777)
-    with running_broker(helper_binary, folder / "socket") as broker, broker.session() as client:
-        denied = client.open(Kind.PACKET)
-        assert (denied.refusal, denied.detail) == (POLICY_REFUSED, Reason.FILE)
+    with _folders(stage) as (outer, inner):
+        inner.chmod(own)
+        outer.chmod(above)
+        with running_broker(helper_binary, inner / "socket") as broker, broker.session() as client:
+            answered = client.open(Kind.PACKET)
+    denied = (POLICY_REFUSED, Reason.FILE)
+    assert (answered.refusal, answered.detail) == (((Stage.OK, 0), 0) if good else denied)
+
+
+@pytest.mark.parametrize("whose", ["own", "above"])
+def test_a_folder_that_is_another_accounts_makes_it_deny_all(
+    helper_binary: Path, stage: Path, whose: str
+) -> None:
+    with _folders(stage) as (outer, inner):
+        os.chown(inner if whose == "own" else outer, NOBODY, NOBODY)
+        with running_broker(helper_binary, inner / "socket") as broker, broker.session() as client:
+            denied = client.open(Kind.PACKET)
+    assert (denied.refusal, denied.detail) == (POLICY_REFUSED, Reason.FILE)
+
+
+def test_a_way_by_a_symbolic_link_makes_it_deny_all(helper_binary: Path, stage: Path) -> None:
+    with _folders(stage) as (outer, inner):
+        link = outer / "link"
+        link.symlink_to(inner)
+        with running_broker(helper_binary, link / "socket") as broker, broker.session() as client:
+            denied = client.open(Kind.PACKET)
+        link.unlink()
+    assert (denied.refusal, denied.detail) == (POLICY_REFUSED, Reason.FILE)
+
+
+@contextmanager
+def _folders(stage: Path) -> Iterator[tuple[Path, Path]]:
+    outer = stage / "outer"
+    inner = outer / "inner"
+    inner.mkdir(mode=0o755, parents=True)
+    outer.chmod(0o755)
+    try:
+        yield outer, inner
+    finally:
+        shutil.rmtree(outer)
 
 
 @pytest.mark.hostile(63)

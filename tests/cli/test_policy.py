@@ -292,6 +292,18 @@ def test_check_does_not_deny_what_an_acl_or_a_broker_may_allow(installed: Path) 
     assert report("--as", ALICE, "packet")[0] == 0
 
 
+def test_check_says_that_it_has_not_looked_at_sudo(installed: Path) -> None:
+    assert report("--as", "nobody", "packet")[1]["unknown"] == ""
+    os.chown(INSTALLED, 0, 0)
+    installed.chmod(0o755)
+    for asked in ("packet", "packet mark=1"):
+        unknown = report("--as", ALICE, *asked.split())[1]["unknown"]
+        said = aioprocket("check", "--as", ALICE, *asked.split()).stdout
+        assert said.endswith(f"{unknown}\n")
+        assert unknown.endswith(f"was not looked at: sudo -l -U {ALICE}")
+    assert report("--as", "root", "packet")[1]["unknown"] == ""
+
+
 def test_check_by_a_file_says_what_the_file_says(installed: Path) -> None:
     good("add", ALICE, "packet")
     assert report("--as", ALICE, "packet")[0] == 0

@@ -8,7 +8,7 @@ import pytest
 
 from aioprocket.cli import main
 from aioprocket.cli.sniff import command
-from aioprocket.cli.sniff.options import complete_interface
+from aioprocket.cli.sniff.options import Wanted, complete_interface
 
 pytestmark = pytest.mark.netns
 
@@ -61,7 +61,12 @@ def test_options_that_make_no_sense_are_refused(arguments: list[str], said: str,
 
 def test_p_is_what_it_is_of_tcpdump(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(command, "run", lambda wanted: asked.append(wanted.promiscuous) or 0)
+
+    def note(wanted: Wanted) -> int:
+        asked.append(wanted.promiscuous)
+        return 0
+
+    monkeypatch.setattr(command, "run", note)
 
     for options in ([], ["-p"], ["--no-promiscuous"], ["--promiscuous"], ["--promiscuous", "-p"]):
         assert run("-i", "lo", *options)[0] == 0

@@ -1,6 +1,7 @@
 """What rules grant and impose, tried by an account without privilege at the setuid helper."""
 
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -393,6 +394,23 @@ def test_a_namespace_behind_a_symbolic_link_is_none(
     policy(f"uid={ACCOUNT} packet netns=/run/link/{named_namespace},/run/netns/link")
 
     assert asked(in_namespace(f"/run/netns/{named_namespace}")) is Stage.NAMESPACE
+
+
+def test_a_device_in_a_namespace_that_a_rule_names_keeps_its_ipv6(
+    policy: Policy, asked: Asked, named_namespace: str, tun_device: Path
+) -> None:
+    path = f"/run/netns/{named_namespace}"
+    policy(f"uid={ACCOUNT} tun name=aio* netns={path},own")
+
+    def answers(helper: Session) -> list[tuple[Stage, int]]:
+        with open(path, "rb") as namespace:
+            return [
+                helper.open(Kind.TUN, [namespace.fileno()], namespace=True, mtu=mtu).refusal
+                for mtu in (1279, 1280)
+            ]
+
+    # Its master is somebody else, and may raise the MTU later.
+    assert asked(answers) == [(Stage.ADDRESS, errno.EPERM), (Stage.OK, 0)]
 
 
 def test_decisions_are_told_to_the_log(policy: Policy, asked: Asked) -> None:

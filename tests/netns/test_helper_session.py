@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 import pytest
 
@@ -50,6 +50,69 @@ def test_a_fault_of_form_is_answered_and_ends_the_session(
             assert reply.refusal == (stage, EPROTO)
         assert helper.receive() is None
         assert helper.close() == ENDED_BY_HELPER
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["-x" * 5000, ""]], ids=["none", "one", "long"]
+)
+@pytest.mark.parametrize("stdin", ["nothing", "terminal", "stream"])
+def test_who_starts_it_by_hand_is_told_what_it_is(
+    helper_binary: Path, arguments: list[str], stdin: str
+) -> None:
+    with ExitStack() as stack:
+        given: int | IO[bytes] = subprocess.DEVNULL
+        if stdin == "terminal":
+            ends = pty.openpty()
+            for end in ends:
+                stack.callback(os.close, end)
+            given = ends[1]
+        elif stdin == "stream":
+            pair = [stack.enter_context(each) for each in socket.socketpair()]
+            given = pair[0].fileno()
+        done = subprocess.run(
+            [helper_binary, *arguments], stdin=given, capture_output=True, timeout=20, check=False
+        )
+
+    assert (done.returncode, done.stdout) == (NOT_STARTED, b"")
+    assert done.stderr == (
+        b"aioprocket-helper: programs start it, with a socket as standard input; "
+        b"what works here: aioprocket doctor\n"
+    )
+
+
+@pytest.mark.parametrize("stderr", ["closed", "full pipe"])
+def test_who_cannot_be_told_is_not_waited_for(helper_binary: Path, stderr: str) -> None:
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        with open(writing, "wb", closefd=False, buffering=0) as pipe:
+            while pipe.write(bytes(4096)) is not None:
+                pass
+        os.set_blocking(writing, True)
+        redirected = 'exec "$0" --help' + (" 2>&-" if stderr == "closed" else "")
+        command = ["/bin/sh", "-c", redirected, str(helper_binary)]
+        assert run_helper(command, stdin=subprocess.DEVNULL, stderr=writing) == NOT_STARTED
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.realroot
+def test_it_is_said_with_the_callers_own_rights(
+    setuid_helper: Path, as_nobody: Callable[[Callable[[], Any]], Any], stage: Path
+) -> None:
+    said = stage / "said"
+    said.touch()
+    said.chmod(0o4666)
+
+    def start() -> int:
+        with said.open("ab") as file:
+            return run_helper([setuid_helper, "--help"], stdin=subprocess.DEVNULL, stderr=file)
+
+    assert as_nobody(start) == NOT_STARTED
+    assert "aioprocket doctor" in said.read_text()
+    # The kernel takes the bit off when somebody writes who is not privileged.
+    assert said.stat().st_mode & 0o7777 == 0o666
+    said.unlink()
 
 
 @pytest.mark.parametrize("version", [0, 2, 65535])

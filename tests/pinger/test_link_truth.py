@@ -54,7 +54,7 @@ class Hosts:
                 await self._identify(ArpPacket.parse(rest)[0])
             elif header.protocol == 0x0800 and header.destination == HWADDR:
                 self.requests.append(bytes(packet))
-                for answer in self.answer(Request(rest)):
+                for answer in self.answer(Request(rest, 20)):
                     await self._channel.send(answer)
 
     async def _identify(self, question: ArpPacket) -> None:

@@ -42,6 +42,7 @@ class _Question:
     hop: Hop
     gap: float
     next_at: float
+    until: float  # however late the program is: before its probes have had their time
     left: int = _TIMES
     waiting: list[tuple[Hop, int]] = field(default_factory=list)
 
@@ -74,29 +75,31 @@ class Neighbours:
         """A probe waits for a next hop, which has as long to answer as the probe's reply."""
         key = hop.ifindex, hop.address
         question = self._asked.get(key)
-        if question is None or (not question.left and question.next_at <= now):
+        if question is None or question.until <= now:
             gap = min(timeout * _PART, 1.0)
             waited = [] if question is None else question.waiting
-            question = self._asked[key] = _Question(hop, gap, now, waiting=waited)
+            question = self._asked[key] = _Question(
+                hop, gap, now, now + _TIMES * gap, waiting=waited
+            )
         question.waiting.append((hop, serial))
 
     def due(self) -> float | None:
         """When `questions` or `failures` have something next."""
-        return min((question.next_at for question in self._asked.values()), default=None)
+        return min((min(each.next_at, each.until) for each in self._asked.values()), default=None)
 
     def questions(self, now: float) -> Iterator[tuple[str, bytes]]:
         """Interfaces, and frames that are to be sent by them now."""
         for question in self._asked.values():
-            if question.next_at <= now and question.left:
+            if question.next_at <= now < question.until and question.left:
                 question.left -= 1
-                question.next_at = now + question.gap
+                question.next_at = now + question.gap if question.left else question.until
                 yield question.hop.name, _frame(question.hop)
 
     def failures(self, now: float) -> list[tuple[Hop, int]]:
         """The probes whose next hop has not answered in time."""
         lost: list[tuple[Hop, int]] = []
         for key, question in list(self._asked.items()):
-            if question.next_at <= now and not question.left:
+            if question.until <= now:
                 lost += self._asked.pop(key).waiting
         return lost
 

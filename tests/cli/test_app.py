@@ -1,0 +1,77 @@
+"""The list of commands, which loads none of them, and the errors of who calls one."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from aioprocket.cli import app as app_module
+from aioprocket.cli.app import app
+from lab.commands import aioprocket
+
+COMMANDS = (
+    "doctor", "sniff", "filter", "ping", "sweep", "trace", "mtr", "scan", "helper", "policy",
+)  # fmt: skip
+SHOW = "import sys\n{0}\nprint(*sorted(name for name in sys.modules if 'aioprocket' in name))"
+
+
+def loaded(program: str) -> set[str]:
+    """Which modules of ours a program has loaded at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW.format(program)], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    found = loaded(
+        "import contextlib, aioprocket.cli as cli; sys.argv = ['aioprocket', '--help']\n"
+        "with contextlib.suppress(SystemExit): cli.main()"
+    )
+
+    assert {name for name in found if name.startswith("aioprocket.cli")} == {
+        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure",
+    }  # fmt: skip
+    assert not found & {"aioprocket.pinger", "aioprocket.tracer", "aioprocket.pcapng"}
+
+
+def test_what_few_programs_need_is_loaded_for_them_alone() -> None:
+    found = loaded("import aioprocket")
+
+    assert "aioprocket.doors" in found
+    assert not found & {"aioprocket.policy", "aioprocket.bpf.assembler"}
+    assert "aioprocket.bpf.assembler" in loaded("import aioprocket; aioprocket.bpf.assemble")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_begins_with_the_words_of_the_list(name: str) -> None:
+    listed = get_command(app).commands[name]  # type: ignore[attr-defined]
+    itself = app_module._load(name)
+
+    assert itself.name == name
+    assert " ".join(itself.help.partition("\n\n")[0].split()) == listed.help
+
+
+def test_every_command_is_in_the_list() -> None:
+    said = aioprocket("--help").stdout
+
+    assert tuple(get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
+    assert all(f" {name} " in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["snif"], "No such command 'snif'. Did you mean 'sniff'?"),
+        (["--nonsense"], "No such option: --nonsense"),
+        (["helper", "instal"], "No such command 'instal'. Did you mean 'install'"),
+        (["ping"], "Missing argument"),
+        (["sweep", "--nonsense"], "sweep --help' for help."),
+    ],
+)
+def test_what_is_no_command_is_said_with_status_2(arguments: list[str], words: str) -> None:
+    done = aioprocket(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
