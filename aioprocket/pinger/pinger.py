@@ -246,7 +246,7 @@ class Pinger:
             size: As of the pinger, and so the pattern.
             pattern: See there.
             stamps: Ask the kernel when each probe leaves, as `ping` does; else it is the clock
-                right before the system call. The price is two microseconds for each.
+                right before the system call. The price is about three microseconds for each.
             path: ``"ip"``: by a socket as `Pinger` says. ``"link"``: as Ethernet frames by a packet
                 socket, which costs less for each host. The kernel's routes and neighbours are
                 asked, and then the link, for the next hop; firewalls and IPsec of this machine are
