@@ -18,7 +18,8 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -124,6 +125,14 @@ class _Gate:
             else:
                 self._epoll = epoll
         return self._epoll
+
+    def leave(self) -> None:
+        if self._epoll is not None and os.getpid() == self._pid:
+            self._epoll.unregister(self._fd)
+
+    def enter(self) -> None:
+        if self._epoll is not None and os.getpid() == self._pid:
+            self._epoll.register(self._fd, self._mask)
 
     def events(self) -> int:
         epoll = self._open()
@@ -243,6 +252,19 @@ class Readiness:
     def events(self) -> int:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""
         return self._read.events()
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """A block without a wait, in which the kernel tells nobody that there is something to read.
+
+        To tell takes it a microsecond or two, between a packet's way to the interface and back.
+        Who waits meanwhile finds out afterwards.
+        """
+        self._read.leave()
+        try:
+            yield
+        finally:
+            self._read.enter()
 
     def wait_readable(self) -> Coroutine[Any, Any, None]:
         """Wait for something to read; `BusyError` if another task does."""

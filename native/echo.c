@@ -211,8 +211,8 @@ static char echo_doc[] =
 "    size: Bytes of the reply behind its ICMP header.\n"
 "    duplicates: Further replies, as far as they came before it was made.\n"
 "    error: An EchoError: why there is no reply, where that is known.\n"
-"    clock: What measured rtt. 'kernel': when both packets passed;\n"
-"        'receive': when the reply came, and the program's clock right\n"
+"    clock: What measured rtt. 'kernel': its timestamps of both packets;\n"
+"        'receive': that of the reply, and the program's clock right\n"
 "        before it sent; 'program': the program's monotonic clock alone.";
 
 static PyGetSetDef echo_getset[] = {

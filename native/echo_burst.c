@@ -118,7 +118,8 @@ echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
 	int added = 1;
 
 	burst.count = 0;
-	if (end - start < 2 || group->size > LARGEST - ECHO_HEADER)
+	if (end - start < 2 || group->stamped ||
+	    group->size > LARGEST - ECHO_HEADER)
 		return 0;
 	if (end > start + BURST)
 		end = start + BURST;

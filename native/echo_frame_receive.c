@@ -4,6 +4,7 @@
  * them as IP does: what it would have thrown away is thrown away here.
  */
 #include "echo_frame.h"
+#include "echo_moment.h"
 
 #include "inetsum.h"
 #include "lineage.h"
@@ -224,7 +225,6 @@ echo_frames_receive(PyObject *op, PyObject *argument)
 	struct echo_frames *self = (struct echo_frames *)op;
 	struct frames *ring = self->ring;
 	struct arrived arrived = {0};
-	struct timespec now;
 	long seen = 0;
 	int failed = 0;
 
@@ -235,9 +235,8 @@ echo_frames_receive(PyObject *op, PyObject *argument)
 	/* In a forked child the ring is the parent's. */
 	if (ring == NULL || ring->process != lineage_here())
 		return PyLong_FromLong(0);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	arrived.arrival.monotonic_ns =
-		(int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	arrived.arrival.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+	arrived.arrival.now_ns = clock_ns(CLOCK_REALTIME);
 	for (; seen < FRAME_JUDGED && failed == 0 && frames_is_next(ring);
 	     seen++) {
 		struct tpacket2_hdr *header = next_header(ring);

@@ -30,16 +30,16 @@ static PyObject *
 group_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"size", "pattern", "timeout_ns", "anybody",
-				NULL};
+				"stamped", NULL};
 	Py_ssize_t size, length;
 	const char *pattern;
 	long long timeout_ns;
-	int anybody = 0;
+	int anybody = 0, stamped = 0;
 	struct echo_group *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ny#L|p:EchoGroup",
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ny#L|pp:EchoGroup",
 					 names, &size, &pattern, &length,
-					 &timeout_ns, &anybody))
+					 &timeout_ns, &anybody, &stamped))
 		return NULL;
 	if (size < 0 || size > MAX_SIZE) {
 		PyErr_Format(PyExc_ValueError, "size must be 0 to %d, not %zd",
@@ -52,6 +52,7 @@ group_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->size = (size_t)size;
 	self->timeout_ns = timeout_ns;
 	self->anybody = anybody != 0;
+	self->stamped = stamped != 0;
 	self->oldest = self->newest = ECHO_NONE;
 	self->finished = PyList_New(0);
 	self->repeats = PyDict_New();
@@ -125,7 +126,7 @@ group_not_overtaken(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static char group_doc[] =
-"EchoGroup(size, pattern, timeout_ns, anybody=False)\n"
+"EchoGroup(size, pattern, timeout_ns, anybody=False, stamped=False)\n"
 "--\n"
 "\n"
 "Probes of one task, by one table; its length is what take() would give.\n"
@@ -134,7 +135,8 @@ static char group_doc[] =
 "    size: Bytes behind the ICMP header.\n"
 "    pattern: What follows the cookie, again and again; empty: zeros.\n"
 "    timeout_ns: After which a probe is lost.\n"
-"    anybody: A reply may come from another address than the probe went to.";
+"    anybody: A reply may come from another address than the probe went to.\n"
+"    stamped: The kernel is asked when each leaves.";
 
 static PyMemberDef group_members[] = {
 	{"size", T_PYSSIZET, offsetof(struct echo_group, size), READONLY,
@@ -143,6 +145,8 @@ static PyMemberDef group_members[] = {
 	 READONLY, "After which a probe is lost."},
 	{"in_flight", T_INT, offsetof(struct echo_group, in_flight), READONLY,
 	 "Probes without an end yet."},
+	{"stamped", T_BOOL, offsetof(struct echo_group, stamped), READONLY,
+	 "Whether the kernel is asked when each leaves."},
 	{"repeats", T_OBJECT_EX, offsetof(struct echo_group, repeats), READONLY,
 	 "How many further replies came, by the sequence of the probe."},
 	{NULL, 0, 0, 0, NULL},

@@ -24,6 +24,7 @@ struct echo_group {
 	size_t size;		/* bytes behind the ICMP header */
 	uint16_t filling_sum;
 	bool anybody;
+	bool stamped;
 	int64_t timeout_ns;
 	int32_t oldest;		/* indexes of slots in the table */
 	int32_t newest;

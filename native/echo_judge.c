@@ -17,7 +17,10 @@
 /* RFC 792, RFC 4443 */
 enum { REQUEST4 = 8, REPLY4 = 0, REQUEST6 = 128, REPLY6 = 129 };
 enum { TYPE = 0, CODE = 1, CHECKSUM = 2, IDENTIFIER = 4, SEQUENCE = 6 };
-/* That the two clocks may differ in what they measure: one is steered. */
+/*
+ * That the two clocks may differ in what they measure: they run alike, but are
+ * not read at one moment.
+ */
 enum { TOLERANCE_NS = 1000000 };
 
 static uint16_t
@@ -139,12 +142,26 @@ is_late(const struct echo_table *table, uint64_t serial,
 	return memcmp(cookie, payload, ECHO_COOKIE) == 0;
 }
 
+/* Whether somebody has set the realtime clock since a probe was sent. */
+static bool
+was_set(const struct echo_probe *probe, const struct echo_arrival *arrival)
+{
+	int64_t step = (arrival->now_ns - probe->sent_ns) -
+		       (arrival->monotonic_ns - probe->sent_monotonic);
+
+	int64_t usual = TOLERANCE_NS + probe->spread_ns;
+
+	return step < -usual || step > usual;
+}
+
 static int
 answer(struct echo_table *table, struct echo_probe *probe, size_t size,
        const struct echo_arrival *arrival)
 {
 	int64_t most = arrival->monotonic_ns - probe->sent_monotonic;
-	int64_t rtt = arrival->received_ns - probe->sent_ns;
+	bool stamped = probe->stamped_ns != 0;
+	int64_t rtt = arrival->received_ns -
+		      (stamped ? probe->stamped_ns : probe->sent_ns);
 	struct echo *echo = echo_of(table, probe);
 
 	if (echo == NULL)
@@ -154,14 +171,15 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 		rtt = (rtt + probe->spread_ns) / 2;
 		echo->sent_ns = arrival->received_ns - rtt;
 	}
-	echo->clock = probe->stamped ? CLOCK_KERNEL : CLOCK_RECEIVE;
+	echo->clock = stamped ? CLOCK_KERNEL : CLOCK_RECEIVE;
 	echo->received_ns = arrival->received_ns;
 	/* What the other clock cannot have seen, one that was set has. */
-	if (arrival->received_ns == 0 || rtt < 0 || rtt > most + TOLERANCE_NS) {
+	if (arrival->received_ns == 0 || rtt < 0 || rtt > most + TOLERANCE_NS ||
+	    was_set(probe, arrival)) {
 		rtt = most;
 		echo->clock = CLOCK_PROGRAM;
 		if (arrival->received_ns == 0)
-			echo->received_ns = probe->sent_ns + most;
+			echo->received_ns = echo->sent_ns + most;
 	}
 	echo->rtt = (double)rtt / 1e9;
 	echo->ttl = (int16_t)arrival->ttl;

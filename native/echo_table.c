@@ -179,6 +179,8 @@ echo_end(struct echo_table *table, struct echo_probe *probe,
 	 enum echo_state state)
 {
 	unlink_probe(table, probe);
+	if (probe->asked && probe->stamped_ns == 0)
+		table->awaited--;
 	probe->state = (uint8_t)state;
 	Py_CLEAR(probe->host);
 	/* Who waits for an answered one may be told of a second reply. */
@@ -208,12 +210,28 @@ echo_of(const struct echo_table *table, const struct echo_probe *probe)
 	echo->host = Py_XNewRef(probe->host);
 	echo->rtt = -1.0;
 	echo->ttl = ECHO_NO_TTL;
-	echo->sent_ns = probe->sent_ns;
+	echo->sent_ns =
+		probe->stamped_ns != 0 ? probe->stamped_ns : probe->sent_ns;
 	echo->scope = probe->scope;
 	echo->sequence = probe->sequence;
 	echo->version = table->version;
 	memcpy(echo->address, probe->address, ECHO_ADDRESS);
 	return echo;
+}
+
+/*
+ * The kernel says when a probe left.  Again, where one interface gives packets
+ * to another, as that of a VLAN does: the last is the nearest to the cable.
+ */
+void
+echo_stamp(struct echo_table *table, struct echo_probe *probe,
+	   int64_t stamped_ns)
+{
+	if (probe->state != ECHO_FLYING)
+		return;
+	if (probe->asked && probe->stamped_ns == 0)
+		table->awaited--;
+	probe->stamped_ns = stamped_ns;
 }
 
 int

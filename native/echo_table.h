@@ -10,9 +10,14 @@ enum {
 	ECHO_HEADER = 8,
 	ECHO_SEQUENCES = 1 << 16,
 	ECHO_MOST = ECHO_SEQUENCES / 2,	/* probes in flight */
+	/* An error with its quotation, beside what a reply takes. */
+	ECHO_MESSAGE_ROOM = 2048,
 };
 
 enum echo_state { ECHO_FREE, ECHO_FLYING, ECHO_ANSWERED, ECHO_ENDED };
+
+/* Where the numbers come from by which timestamps name their requests. */
+enum echo_numbers { NUMBERS_UNKNOWN, NUMBERS_CHOSEN, NUMBERS_COUNTED };
 
 /* Where a probe goes. */
 struct echo_target {
@@ -22,17 +27,30 @@ struct echo_target {
 	uint32_t sequence;
 };
 
-struct echo_moment {
-	int64_t realtime_ns;
-	int64_t monotonic_ns;
+/* The length of a built request, and its address for the system call. */
+struct echo_message {
+	size_t length;
+	void *address;
+	socklen_t room;
+};
+
+/*
+ * The kernel's number of the probe that waits for its timestamp: from low to
+ * high, for what it refused may have been counted.
+ */
+struct echo_count {
+	uint32_t low;
+	uint32_t high;
+	uint64_t serial;
+	bool waits;
 };
 
 /* A slot of the table: a probe, also for a while after its end. */
 struct echo_probe {
 	uint64_t serial;
-	int64_t sent_ns;
+	int64_t sent_ns;		/* by the clock */
 	int64_t sent_monotonic;
-	int32_t spread_ns;	/* it may have left so much earlier */
+	int64_t stamped_ns;		/* by the kernel; 0: not known */
 	PyObject *host;			/* while it flies */
 	struct echo_group *group;	/* until it is ended */
 	unsigned char address[ECHO_ADDRESS];
@@ -40,14 +58,16 @@ struct echo_probe {
 	uint32_t sequence;
 	int32_t older;			/* in its group, while it flies */
 	int32_t newer;
+	int32_t spread_ns;		/* it may have left so much earlier */
 	uint8_t state;
-	bool stamped;
+	bool asked;			/* for a timestamp */
 };
 
 /* What a message is to be judged by, besides its bytes. */
 struct echo_arrival {
 	const unsigned char *source;
 	int64_t received_ns;		/* 0: not known */
+	int64_t now_ns;			/* when it is judged, by both clocks */
 	int64_t monotonic_ns;
 	int ttl;
 };
@@ -68,10 +88,15 @@ struct echo_table {
 	uint16_t identifier;
 	uint8_t version;
 	bool unchecked;
+	bool reporting;		/* ICMP errors come by the error queue */
+	uint8_t numbers;
+	struct echo_count counted;
+	uint32_t awaited;	/* probes in flight without their timestamp */
 	int64_t usual_step;	/* nanoseconds for a probe of a burst; 0: none */
 	int failure;			/* errno of the last system call */
 	size_t largest;			/* of the replies to expect */
-	PyObject *odd;			/* list of messages for Python */
+	PyObject *odd;			/* lists of what is for Python: messages, */
+	PyObject *reports;		/* and entries of the error queue */
 	unsigned long long foreign, spoofed, duplicate, late, corrupted;
 };
 
@@ -91,6 +116,8 @@ void echo_end(struct echo_table *table, struct echo_probe *probe,
 	      enum echo_state state);
 struct echo *echo_of(const struct echo_table *table,
 		     const struct echo_probe *probe);
+void echo_stamp(struct echo_table *table, struct echo_probe *probe,
+		int64_t stamped_ns);
 int echo_deliver(struct echo_group *group, struct echo *echo);
 void echo_renew(struct echo_table *table, struct echo_probe *probe,
 		int64_t monotonic_ns);
@@ -108,6 +135,15 @@ int echo_judge_error(struct echo_table *table, const unsigned char *target,
 		     const unsigned char *quoted, size_t length,
 		     PyObject *error, int64_t received_ns);
 
+/* echo_stamp.c */
+ssize_t echo_send_asking(struct echo_table *table, int fd,
+			 struct echo_probe *probe,
+			 const struct echo_message *message);
+int echo_read_entries(struct echo_table *table, int fd, unsigned int most);
+int echo_read_stamps(struct echo_table *table, int fd);
+
+/* How many messages came, most at most; -1 with errno. */
+int echo_fetch(int fd, struct mmsghdr *messages, unsigned int most, int flags);
 int echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
 		    PyObject *items, Py_ssize_t start, uint32_t sequence);
 
@@ -115,6 +151,7 @@ int echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
 PyObject *echo_send(PyObject *op, PyObject *args);
 PyObject *echo_exchange(PyObject *op, PyObject *args);
 PyObject *echo_receive(PyObject *op, PyObject *argument);
+PyObject *echo_read_queue(PyObject *op, PyObject *argument);
 
 int echo_read_item(const struct echo_table *table,
 		   const struct echo_group *group, PyObject *item,
@@ -124,5 +161,6 @@ extern PyType_Spec echo_table_spec;
 extern const char echo_send_doc[];
 extern const char echo_exchange_doc[];
 extern const char echo_receive_doc[];
+extern const char echo_read_queue_doc[];
 
 #endif

@@ -19,17 +19,18 @@ static PyObject *
 table_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"version", "identifier", "key", "first",
-				"unchecked", NULL};
+				"unchecked", "reporting", "counted", NULL};
 	unsigned long long first = 0;
 	const char *key;
 	Py_ssize_t length;
 	unsigned short identifier;
-	int version, unchecked = 0;
+	int version, unchecked = 0, reporting = 0, counted = 0;
 	struct echo_table *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iHy#|$Kp:EchoTable",
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iHy#|$Kppp:EchoTable",
 					 names, &version, &identifier, &key,
-					 &length, &first, &unchecked))
+					 &length, &first, &unchecked,
+					 &reporting, &counted))
 		return NULL;
 	if ((version != 4 && version != 6) || length != 16) {
 		PyErr_SetString(PyExc_ValueError,
@@ -44,11 +45,14 @@ table_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->identifier = identifier;
 	self->version = (uint8_t)version;
 	self->unchecked = unchecked != 0;
+	self->reporting = reporting != 0;
+	self->numbers = counted ? NUMBERS_COUNTED : NUMBERS_UNKNOWN;
 	for (int byte = 15; byte >= 0; byte--)
 		self->key[byte / 8] = self->key[byte / 8] << 8 |
 				      (unsigned char)key[byte];
 	self->odd = PyList_New(0);
-	if (self->odd == NULL)
+	self->reports = PyList_New(0);
+	if (self->odd == NULL || self->reports == NULL)
 		Py_CLEAR(self);
 	return (PyObject *)self;
 }
@@ -62,6 +66,7 @@ table_dealloc(PyObject *op)
 	echo_table_clear(self);
 	PyMem_Free(self->request);
 	Py_XDECREF(self->odd);
+	Py_XDECREF(self->reports);
 	PyObject_Free(self);
 	Py_DECREF(type);
 }
@@ -114,10 +119,8 @@ table_stamp(PyObject *op, PyObject *args)
 	if (!PyArg_ParseTuple(args, "KL:stamp", &serial, &sent_ns))
 		return NULL;
 	probe = echo_find(self, serial);
-	if (probe != NULL && probe->state == ECHO_FLYING) {
-		probe->sent_ns = sent_ns;
-		probe->stamped = true;
-	}
+	if (probe != NULL)
+		echo_stamp(self, probe, sent_ns);
 	Py_RETURN_NONE;
 }
 
@@ -216,12 +219,12 @@ table_take(PyObject *op, PyObject *args)
 	struct echo_arrival arrival;
 	const char *message, *source;
 	Py_ssize_t length, source_length;
-	long long received_ns, monotonic_ns;
+	long long received_ns, now_ns, monotonic_ns;
 	PyObject *ttl;
 
-	if (!PyArg_ParseTuple(args, "y#y#OLL:take", &message, &length, &source,
-			      &source_length, &ttl, &received_ns,
-			      &monotonic_ns))
+	if (!PyArg_ParseTuple(args, "y#y#OLLL:take", &message, &length,
+			      &source, &source_length, &ttl, &received_ns,
+			      &now_ns, &monotonic_ns))
 		return NULL;
 	if ((size_t)source_length != echo_address_length(self)) {
 		PyErr_SetString(PyExc_ValueError,
@@ -230,6 +233,7 @@ table_take(PyObject *op, PyObject *args)
 	}
 	arrival.source = (const unsigned char *)source;
 	arrival.received_ns = received_ns;
+	arrival.now_ns = now_ns;
 	arrival.monotonic_ns = monotonic_ns;
 	arrival.ttl = ttl == Py_None ? ECHO_NO_TTL : (int)PyLong_AsLong(ttl);
 	if (PyErr_Occurred() ||
@@ -264,29 +268,45 @@ table_take_error(PyObject *op, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/* A list, and a fresh one in its place; NULL with an exception. */
 static PyObject *
-table_take_odd(PyObject *op, PyObject *Py_UNUSED(ignored))
+take_list(PyObject **list)
 {
-	struct echo_table *self = (struct echo_table *)op;
-	PyObject *odd = self->odd, *fresh = PyList_New(0);
+	PyObject *full = *list, *fresh = PyList_New(0);
 
 	if (fresh == NULL)
 		return NULL;
-	self->odd = fresh;
-	return odd;
+	*list = fresh;
+	return full;
+}
+
+static PyObject *
+table_take_odd(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+	return take_list(&((struct echo_table *)op)->odd);
+}
+
+static PyObject *
+table_take_reports(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+	return take_list(&((struct echo_table *)op)->reports);
 }
 
 static Py_ssize_t
 table_length(PyObject *op)
 {
-	return PyList_Size(((struct echo_table *)op)->odd);
+	const struct echo_table *self = (struct echo_table *)op;
+
+	return PyList_Size(self->odd) + PyList_Size(self->reports);
 }
 
 static char table_doc[] =
-"EchoTable(version, identifier, key, *, first=0, unchecked=False)\n"
+"EchoTable(version, identifier, key, *, first=0, unchecked=False,\n"
+"          reporting=False, counted=False)\n"
 "--\n"
 "\n"
-"The probes of one socket; its length is what take_odd() would give.\n"
+"The probes of one socket; its length is what take_odd() and\n"
+"take_reports() would give.\n"
 "\n"
 "Args:\n"
 "    version: Of IP.\n"
@@ -294,7 +314,10 @@ static char table_doc[] =
 "    key: 16 bytes that nobody else knows.\n"
 "    first: The first serial number; a sequence is its lower half.\n"
 "    unchecked: Messages come with their IPv4 header, and nobody has looked\n"
-"        at their checksum: raw sockets.";
+"        at their checksum: raw sockets.\n"
+"    reporting: ICMP errors come by the error queue: ping sockets.\n"
+"    counted: Timestamps have the kernel's numbers, as before Linux 6.13,\n"
+"        also where it takes ours.";
 
 static PyMethodDef table_methods[] = {
 	{"build", table_build, METH_VARARGS,
@@ -303,7 +326,7 @@ static PyMethodDef table_methods[] = {
 	 "None: the item is none of this table's, or too many probes fly."},
 	{"stamp", table_stamp, METH_VARARGS,
 	 "stamp($self, serial, sent_ns, /)\n--\n\n"
-	 "The kernel says when a probe left."},
+	 "The kernel says when a probe left, by the realtime clock."},
 	{"take_back", table_take_back, METH_O,
 	 "take_back($self, serial, /)\n--\n\n"
 	 "A probe was not sent: it ends, and nobody is told."},
@@ -320,24 +343,33 @@ static PyMethodDef table_methods[] = {
 	 "abandon($self, group, /)\n--\n\n"
 	 "Nobody waits for these probes any more."},
 	{"take", table_take, METH_VARARGS,
-	 "take($self, message, source, ttl, received_ns, monotonic_ns, /)\n--\n\n"
+	 "take($self, message, source, ttl, received_ns, now_ns, monotonic_ns, /)\n"
+	 "--\n\n"
 	 "Judge a message, from its ICMP header on.\n\n"
-	 "received_ns is the kernel's, by the realtime clock; 0: not known."},
+	 "received_ns is the kernel's, by the realtime clock; 0: not known.\n"
+	 "The others are when this happens, by it and the monotonic clock."},
 	{"take_error", table_take_error, METH_VARARGS,
 	 "take_error($self, target, quoted, error, received_ns, /)\n--\n\n"
 	 "Judge an error about a packet to target, quoted from its ICMP\n"
 	 "header on; error is what the probe gets if it is the one."},
 	{"take_odd", table_take_odd, METH_NOARGS,
 	 "take_odd($self, /)\n--\n\nICMP errors that receive() came across."},
+	{"take_reports", table_take_reports, METH_NOARGS,
+	 "take_reports($self, /)\n--\n\n"
+	 "ICMP errors from the error queue: (target, quoted, errno, type, code,\n"
+	 "info, router, received_ns), addresses as bytes."},
 	{"send", echo_send, METH_VARARGS, echo_send_doc},
 	{"exchange", echo_exchange, METH_VARARGS, echo_exchange_doc},
 	{"receive", echo_receive, METH_O, echo_receive_doc},
+	{"read_queue", echo_read_queue, METH_O, echo_read_queue_doc},
 	{NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef table_members[] = {
 	{"in_flight", T_INT, offsetof(struct echo_table, in_flight), READONLY,
 	 "Probes without an end yet."},
+	{"awaited", T_UINT, offsetof(struct echo_table, awaited), READONLY,
+	 "Of them those that asked for a timestamp and have none yet."},
 	{"failure", T_INT, offsetof(struct echo_table, failure), READONLY,
 	 "The errno of the last system call."},
 	{"foreign", T_ULONGLONG, offsetof(struct echo_table, foreign),

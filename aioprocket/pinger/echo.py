@@ -12,10 +12,10 @@ from ..spec import IpAddress
 
 __all__ = ("Clock", "Echo", "EchoError", "PingResult")
 
-# Which clocks an RTT was measured by. "receive": when the reply came by the kernel's timestamp, and
-# the clock as read right before the system call that sent the request, as every `Pinger` does;
-# "kernel": both ends by the kernel, for who gives a table transmit timestamps as well;
-# "program": the program's monotonic clock for both, because the system's clock was set meanwhile.
+# Which clocks an RTT was measured by. "kernel": when the request was given to its interface and
+# when the reply came, by the kernel's timestamps of both; "receive": its end by that, its beginning
+# by the clock as read right before the system call that sent the request; "program": the program's
+# monotonic clock for both, because the system's clock was set meanwhile.
 Clock = Literal["kernel", "receive", "program"]
 
 

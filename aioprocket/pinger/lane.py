@@ -17,7 +17,7 @@ from .._system._native import EchoGroup, EchoTable
 from .._system.numbers import IP_RECVERR
 from ..errors import ClosedError
 from ..readiness import Readiness
-from .reports import local_error, quoted_error, read_reports
+from .reports import local_error, quoted_error, reported_error
 
 __all__ = ("READ", "WINDOW", "Lane", "wait_for_any")
 
@@ -45,7 +45,12 @@ class Lane:
         # only while it wants to know errors: raw_sendmsg() in net/ipv4/raw.c.
         self._asks = raw and version == 4
         self.table = EchoTable(
-            version, identifier, os.urandom(16), first=first, unchecked=raw and version == 4
+            version,
+            identifier,
+            os.urandom(16),
+            first=first,
+            unchecked=raw and version == 4,
+            reporting=not raw,
         )
         self._sock = sock
         self._fd = sock.fileno()
@@ -81,6 +86,12 @@ class Lane:
             none that the table knows.
         """
         self.check_open()
+        if not group.stamped:
+            return self._send_all(group, items, start, sequence)
+        with self._readiness.unwatched():
+            return self._send_all(group, items, start, sequence)
+
+    def _send_all(self, group: EchoGroup, items: list[Any], start: int, sequence: int) -> int:
         table = self.table
         while True:
             start = self._send_some(group, items, start, sequence)
@@ -127,7 +138,8 @@ class Lane:
         self.check_open()
         if self._ping or self._waiting:
             return 0
-        return self.table.exchange(self._fd, group, item, sequence, count, int(until * 1e9))
+        with self._readiness.unwatched():
+            return self.table.exchange(self._fd, group, item, sequence, count, int(until * 1e9))
 
     @property
     def blocked(self) -> bool:
@@ -138,15 +150,9 @@ class Lane:
 
     def receive(self) -> int:
         """Judge what has come, up to 64 messages; how many there were."""
-        table = self.table
-        if self._ping:
-            self._read_reports()
-        count = table.receive(self._fd)
-        if len(table):
-            for message, router, received_ns in table.take_odd():
-                found = quoted_error(self.version, message, router)
-                if found is not None:
-                    table.take_error(*found, received_ns)
+        count = self.table.receive(self._fd)
+        if len(self.table):
+            self._judge_errors()
         if self._waiting:
             self._tell()
         return count
@@ -158,11 +164,21 @@ class Lane:
                 return
 
     def _read_reports(self) -> int:
-        reports = read_reports(self._sock, self.version)
-        for target, quoted, error, received_ns in reports:
+        count = self.table.read_queue(self._fd)
+        if len(self.table):
+            self._judge_errors()
+        return count
+
+    def _judge_errors(self) -> None:
+        table = self.table
+        for message, router, received_ns in table.take_odd():
+            found = quoted_error(self.version, message, router)
+            if found is not None:
+                table.take_error(*found, received_ns)
+        for target, quoted, number, type_, code, info, router, received_ns in table.take_reports():
+            error = reported_error(self.version, number, type_, code, info, router)
             if error is not None:
-                self.table.take_error(target, quoted, error, received_ns)
-        return len(reports)
+                table.take_error(target, quoted, error, received_ns or time.time_ns())
 
     def _tell(self) -> None:
         for group, event in self._waiting.items():

@@ -4,23 +4,18 @@ import errno
 import ipaddress
 import socket
 import struct
-import time
 from contextlib import suppress
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from .._system.numbers import IP_RECVERR, IPV6_RECVERR, SocketOption
+from .._system.numbers import IP_RECVERR, IPV6_RECVERR
 from .echo import EchoError
 
-__all__ = ("Report", "error_of", "local_error", "quoted_error", "read_reports")
+__all__ = ("error_of", "local_error", "quoted_error", "reported_error")
 
 _HEADER: Final = 8  # of ICMP
-_ROOM: Final = 65536
 _CONTROL: Final = 512
 # ip(7), struct sock_extended_err: errno, origin, type, code, pad, info, data.
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
-_FROM_ICMP: Final = {2, 3}  # SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6
-_LEVELS: Final = {(socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)}
-_TIMESPEC: Final = struct.Struct("@2q" if struct.calcsize("@l") == 8 else "@2l")
 
 # Codes: https://www.iana.org/assignments/icmp-parameters and …/icmpv6-parameters
 _KINDS: Final = {
@@ -68,22 +63,6 @@ _LOCAL: Final = {
 }
 
 
-class Report(NamedTuple):
-    """What came of a probe, instead of a reply: what `EchoTable.take_error` takes.
-
-    Attributes:
-        target: The address that the probe went to.
-        quoted: The probe, from its ICMP header on, as far as it is known.
-        error: None: nothing that ends a probe.
-        received_ns: By the realtime clock.
-    """
-
-    target: bytes
-    quoted: bytes
-    error: EchoError | None
-    received_ns: int
-
-
 def error_of(
     version: Literal[4, 6], type: int, code: int, rest: int, router: bytes
 ) -> EchoError | None:
@@ -128,35 +107,11 @@ def quoted_error(
     return quoted[target], quoted[header:], error
 
 
-def read_reports(sock: socket.socket, version: Literal[4, 6]) -> list[Report]:
-    """Empty the error queue of a ping socket."""
-    reports: list[Report] = []
-    while True:
-        try:
-            quoted, ancillary, _, address = sock.recvmsg(_ROOM, _CONTROL, socket.MSG_ERRQUEUE)
-        except OSError:
-            return reports  # EAGAIN: it is empty. All else an ordinary call will say, too.
-        report, received_ns = b"", 0
-        for level, kind, value in ancillary:
-            if (level, kind) in _LEVELS and len(value) >= _EXTENDED_ERROR.size:
-                report = value
-            elif (level, kind) == (socket.SOL_SOCKET, SocketOption.TIMESTAMPNS):
-                seconds, nanoseconds = _TIMESPEC.unpack(value)
-                received_ns = seconds * 10**9 + nanoseconds
-        if not report:
-            continue
-        target = socket.inet_pton(sock.family, address[0].partition("%")[0])
-        error = _reported(version, report)
-        reports.append(Report(target, quoted, error, received_ns or time.time_ns()))
-
-
-def _reported(version: Literal[4, 6], report: bytes) -> EchoError | None:
-    number, origin, type_, code, _, info, _ = _EXTENDED_ERROR.unpack_from(report)
-    if origin not in _FROM_ICMP:
-        return None
-    offender = report[_EXTENDED_ERROR.size :]  # a sockaddr
-    router = offender[4:8] if version == 4 else offender[8:24]
-    error = error_of(version, type_, code, info, router)
+def reported_error(
+    version: Literal[4, 6], number: int, type: int, code: int, info: int, router: bytes
+) -> EchoError | None:
+    """What an entry of the error queue of a ping socket says; None: nothing that ends a probe."""
+    error = error_of(version, type, code, info, router)
     return None if error is None else error._replace(errno=number)
 
 

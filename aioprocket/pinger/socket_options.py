@@ -42,6 +42,9 @@ def set_up(
             options.enable_receive_errors(sock, sock.family)
             with suppress(OSError):  # a smaller one makes for a smaller window
                 options.set_receive_buffer(sock, receive_buffer)
+        # Where there are none, times go from the clock.
+        with suppress(OSError):
+            options.report_transmit_timestamps(sock)
         if settings.broadcast:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         for level, option, value in _options(version, settings):

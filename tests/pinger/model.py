@@ -26,7 +26,7 @@ _REPLY: Final = {4: 0, 6: 129}
 _SEQUENCES: Final = 1 << 16
 _FIRST_CAPACITY: Final = 1024
 _MOST: Final = _SEQUENCES // 2  # probes in flight
-# Nanoseconds that the two clocks may differ in what they measure: one is steered, the other not.
+# Nanoseconds that the two clocks may differ in what they measure: they are not read at one moment.
 _TOLERANCE: Final = 1_000_000
 
 
@@ -84,7 +84,7 @@ class Probe:
 
     __slots__ = (
         "address", "group", "host", "scope", "sent_monotonic", "sent_ns", "sequence", "serial",
-        "stamped", "state",
+        "stamped_ns", "state",
     )  # fmt: skip
 
     def __init__(
@@ -106,7 +106,7 @@ class Probe:
         self.sequence = sequence
         self.sent_ns = sent_ns
         self.sent_monotonic = sent_monotonic
-        self.stamped = False
+        self.stamped_ns = 0
         self.state: Literal["flying", "answered", "ended"] = "flying"
 
     def echo(
@@ -126,7 +126,7 @@ class Probe:
             sequence=self.sequence,
             scope=self.scope,
             rtt=rtt,
-            sent_ns=self.sent_ns,
+            sent_ns=self.stamped_ns or self.sent_ns,
             received_ns=received_ns,
             ttl=ttl,
             size=size,
@@ -232,8 +232,7 @@ class EchoTable:
         """The kernel says when a probe left."""
         probe = self._find(serial)
         if probe is not None and probe.state == "flying":
-            probe.sent_ns = sent_ns
-            probe.stamped = True
+            probe.stamped_ns = sent_ns
 
     def refuse(
         self, group: EchoGroup, item: tuple[str, bytes, int], sequence: int, error: EchoError
@@ -268,7 +267,13 @@ class EchoTable:
     # Messages
 
     def take(
-        self, message: bytes, source: bytes, ttl: int | None, received_ns: int, monotonic_ns: int
+        self,
+        message: bytes,
+        source: bytes,
+        ttl: int | None,
+        received_ns: int,
+        now_ns: int,
+        monotonic_ns: int,
     ) -> None:
         if len(message) < _HEADER.size:
             self.foreign += 1
@@ -295,7 +300,7 @@ class EchoTable:
             else:
                 self.spoofed += 1
         else:
-            self._take_reply(probe, payload, source, ttl, received_ns, monotonic_ns)
+            self._take_reply(probe, payload, source, ttl, received_ns, (now_ns, monotonic_ns))
 
     def _is_known(self, serial: int, address: bytes, payload: bytes) -> bool:
         asked = self._first <= serial < self._next
@@ -311,7 +316,7 @@ class EchoTable:
         source: bytes,
         ttl: int | None,
         received_ns: int,
-        monotonic_ns: int,
+        now: tuple[int, int],
     ) -> None:
         expected = probe.group.payload(self._cookie(probe.serial, probe.address))
         if (
@@ -322,23 +327,26 @@ class EchoTable:
         elif payload != expected[: len(payload)] or len(payload) < min(COOKIE, len(expected)):
             self.corrupted += 1
         else:
-            self._answer(probe, len(payload), ttl, received_ns, monotonic_ns)
+            self._answer(probe, len(payload), ttl, received_ns, now)
 
     def _answer(
-        self, probe: Probe, size: int, ttl: int | None, received_ns: int, monotonic_ns: int
+        self, probe: Probe, size: int, ttl: int | None, received_ns: int, now: tuple[int, int]
     ) -> None:
         if probe.state == "answered":
             self.duplicate += 1
             repeats = probe.group.repeats
             repeats[probe.sequence] = repeats.get(probe.sequence, 0) + 1
             return
+        now_ns, monotonic_ns = now
         most = monotonic_ns - probe.sent_monotonic
-        rtt, clock = received_ns - probe.sent_ns, "kernel" if probe.stamped else "receive"
-        if not received_ns or not 0 <= rtt <= most + _TOLERANCE:
+        sent_ns = probe.stamped_ns or probe.sent_ns
+        rtt, clock = received_ns - sent_ns, "kernel" if probe.stamped_ns else "receive"
+        was_set = abs(now_ns - probe.sent_ns - most) > _TOLERANCE
+        if not received_ns or not 0 <= rtt <= most + _TOLERANCE or was_set:
             rtt, clock = most, "program"
         echo = probe.echo(
             rtt=rtt / 1e9,
-            received_ns=received_ns or probe.sent_ns + most,
+            received_ns=received_ns or sent_ns + most,
             ttl=ttl,
             size=size,
             clock=clock,  # type: ignore[arg-type]

@@ -80,6 +80,7 @@ actions = st.one_of(
         st.booleans(),  # whether the checksum is right all the same
         st.integers(0, 2),  # by whom; 2: as asked
         st.integers(-30, 5),  # how much longer, or shorter
+        st.integers(0, 2000000),  # nanoseconds until it is read; the kernel's timestamp is older
     ),
     st.tuples(
         st.just("error"), st.integers(0, 30), st.integers(0, 60), st.sampled_from([0, 0, 1]),
@@ -97,7 +98,7 @@ actions = st.one_of(
 
 @settings(max_examples=300)
 # A short reply whose sequence was never sent.
-@example(version=4, size=0, story=[("build", 0, 0, 0), ("reply", 0, 7, 1, True, 0, 0)])
+@example(version=4, size=0, story=[("build", 0, 0, 0), ("reply", 0, 7, 1, True, 0, 0, 0)])
 @given(
     version=st.sampled_from([4, 6]),
     size=st.sampled_from([0, 3, 8, 12, 16, 20, 56]),
@@ -115,12 +116,12 @@ def test_both_say_the_same(version: Literal[4, 6], size: int, story: list[Any]) 
                 pair.serials.append(found[0])
                 pair.requests.append(found[1])
                 pair.targets.append(target)
-            case "reply", which, at, by, right, sender, longer if pair.requests:
+            case "reply", which, at, by, right, sender, longer, ago if pair.requests:
                 which %= len(pair.requests)
                 message = _reply(pair.requests[which], version, at, by, longer, right=right)
                 asked = pair.targets[which]
                 source = ADDRESSES[version][sender] if sender < 2 else asked
-                pair.both("take", message, source, 64, real, monotonic)
+                pair.both("take", message, source, 64, real - ago, real, monotonic)
             case "error", which, at, by, length if pair.requests:
                 which %= len(pair.requests)
                 quoted = bytearray(pair.requests[which])
@@ -195,10 +196,33 @@ def test_clock_that_steps_does_not_change_a_round_trip() -> None:
         found = table.build(group, ADDRESSES[4][0], 0, sent_ns, SECOND)
         assert found is not None
         reply = b"\0" + found[1][1:]
-        table.take(reply, ADDRESSES[4][0], 64, sent_ns + step, SECOND + 2_000_000)
+        now_ns = sent_ns + step + 2_000_000
+        table.take(reply, ADDRESSES[4][0], 64, now_ns - 1_000_000, now_ns, SECOND + 2_000_000)
         (echo,) = group.take()
 
         assert (echo.rtt, echo.clock) == (0.002, "program")
+
+
+@pytest.mark.parametrize("step", [-3600 * SECOND, -5_000_000, 5_000_000, 3600 * SECOND])
+@pytest.mark.parametrize("stamped", [False, True])
+def test_step_that_two_timestamps_alone_would_not_show_is_noticed(step: int, stamped: bool) -> None:
+    """Set between the request and its reply, which is read late."""
+    table = _native.EchoTable(6, 1, KEY)
+    group = _native.EchoGroup(56, b"", SECOND)
+    sent_ns = 1_700_000_000 * SECOND
+    found = table.build(group, ADDRESSES[6][0], 0, sent_ns, SECOND)
+    assert found is not None
+    if stamped:
+        table.stamp(found[0], sent_ns + 10_000)
+    received_ns = sent_ns + 6_000_000 + step
+    later = 20_000_000
+    table.take(
+        b"\x81" + found[1][1:], ADDRESSES[6][0], 64, received_ns, sent_ns + later + step,
+        SECOND + later,
+    )  # fmt: skip
+    (echo,) = group.take()
+
+    assert (echo.rtt, echo.clock) == (0.02, "program")
 
 
 def test_echo_survives_pickle_and_copy() -> None:
