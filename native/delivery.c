@@ -110,6 +110,8 @@ static PyMemberDef delivery_members[] = {
 	 "Whether there is more to look after than packets."},
 	{"delivering", T_BOOL, offsetof(struct delivery, delivering), 0,
 	 "Whether a turn of reading goes on."},
+	{"due", T_BOOL, offsetof(struct delivery, due), 0,
+	 "Whether the loop's next turn has one of reading, before any wakeup."},
 	{NULL, 0, 0, 0, NULL},
 };
 

@@ -31,6 +31,7 @@ struct delivery {
 	char found;
 	char wary;
 	char delivering;
+	char due;
 };
 
 int delivery_land(struct delivery *self);

@@ -50,7 +50,8 @@ is_ordinary(const struct wakeup *self)
 	const struct delivery *delivery = self->delivery;
 
 	return self->method != NULL && delivery->found && !delivery->wary &&
-	       !delivery->delivering && delivery->flight == NULL &&
+	       !delivery->delivering && !delivery->due &&
+	       delivery->flight == NULL &&
 	       delivery->unlooked + 1 < WAKEUP_UNLOOKED &&
 	       delivery->backlog->count == 0;
 }

@@ -188,6 +188,7 @@ class Delivery:
     found: bool
     wary: bool
     delivering: bool
+    due: bool
     def interrupt(self) -> None: ...
 
 @final

@@ -149,16 +149,21 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._subscribed = wanted
         if wanted and self._machine.backlog and self._next_turn is None:
             # No event will come for what was read already.
-            self._next_turn = self._loop.call_soon(self._on_next_turn)
+            self._take_next_turn()
         if wanted and self._intake.link_is_down and self._link_check is None:
             self._link_check = self._loop.call_later(LINK_CHECK, self._on_link_check)
 
+    def _take_next_turn(self) -> None:
+        self._next_turn = self._loop.call_soon(self._on_next_turn)
+        self._machine.delivery.due = True
+
     def _on_next_turn(self) -> None:
         self._next_turn = None
+        self._machine.delivery.due = False
         if self.is_reading() and self._machine.backlog:
             self._read(False)
             if self._next_turn is None and not self._closing:
-                self._next_turn = self._loop.call_soon(self._on_next_turn)
+                self._take_next_turn()
 
     def _on_link_check(self) -> None:
         self._link_check = None
@@ -284,6 +289,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             if handle is not None:
                 handle.cancel()
         self._next_turn = self._link_check = None
+        self._machine.delivery.due = False
 
     def _fail(self, doing: str, error: Exception) -> None:
         """End with what nobody expected: the next wakeup would only meet it again."""

@@ -287,6 +287,29 @@ async def test_no_wakeup_reads_more_than_read_packets(veth: tuple[str, str]) -> 
 
 
 @pytest.mark.asyncio
+async def test_what_time_cut_short_and_new_packets_share_a_turn(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        wire.send(*range(250))
+        turns = 0
+        seen: list[int] = []
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+
+        def slow_once(packet: Packet) -> None:
+            seen.append(turns)
+            if len(seen) == 26:
+                time.sleep(0.005)  # longer than a turn has
+
+        protocol.on_packet = slow_once
+        transport.set_active(True)
+        while len(seen) < 250:
+            turns += 1
+            await asyncio.sleep(0)
+        await ended(transport)
+
+        assert max(seen.count(turn) for turn in set(seen)) <= 64
+
+
+@pytest.mark.asyncio
 async def test_a_backlog_and_new_packets_share_the_packets_of_a_turn(
     veth: tuple[str, str],
 ) -> None:
