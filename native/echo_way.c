@@ -88,6 +88,23 @@ read_way(struct echo_frames *self, PyObject *args, struct echo_way *way)
 	return 0;
 }
 
+/* Those that begin in its range: they would be found in place of it. */
+static void
+forget_inside(struct echo_frames *self, const struct echo_way *way)
+{
+	size_t from = rank(self, way->first, way->scope);
+	size_t to = rank(self, way->last, way->scope);
+
+	if (from > 0 &&
+	    compare(&self->ways[from - 1], way->first, way->scope) == 0)
+		from--;
+	if (to <= from)
+		return;
+	memmove(&self->ways[from], &self->ways[to],
+		(self->ways_used - to) * sizeof(*self->ways));
+	self->ways_used -= to - from;
+}
+
 const char echo_way_set_doc[] =
 "set_way($self, first, last, scope, ifindex, source, link, mtu, until_ns, /)\n"
 "--\n"
@@ -114,11 +131,8 @@ echo_way_set(PyObject *op, PyObject *args)
 	if (read_way(self, args, &way) < 0)
 		return NULL;
 	self->last = NULL;
+	forget_inside(self, &way);
 	at = rank(self, way.first, way.scope);
-	if (at > 0 && compare(&self->ways[at - 1], way.first, way.scope) == 0) {
-		self->ways[at - 1] = way;
-		Py_RETURN_NONE;
-	}
 	if (self->ways_used == FRAME_WAYS)
 		self->ways_used = at = 0;
 	memmove(&self->ways[at + 1], &self->ways[at],

@@ -109,8 +109,9 @@ def test_a_storm_of_sessions_leaves_nothing(way: Way) -> None:
             if number % 3 == 2:
                 running.send(SYN)
     if way.broker is not None:
-        wait_for(lambda: way.running.children() == [])
-        assert len(descriptors(way.broker.process.pid)) == 3
+        broker = way.broker.process.pid
+        # It may still be at connections of which no child has been made.
+        wait_for(lambda: way.running.children() == [] and len(descriptors(broker)) == 3)
     way.serves()
 
 

@@ -6,7 +6,7 @@ The account is nobody; the test itself stays root, and so can look into the help
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -173,8 +173,12 @@ def as_caller(groups: Sequence[int] = ()) -> Iterator[None]:
 
 
 def descriptors(pid: int) -> list[str]:
-    """What a process has open."""
-    return sorted(os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    """What a process has open, and does not close while it is looked at."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(fd))
+    return sorted(found)
 
 
 def resident(pid: int) -> int:

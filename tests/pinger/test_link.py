@@ -2,6 +2,7 @@
 
 import ipaddress
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,6 +158,18 @@ async def test_what_is_not_sent_is_told_of_as_by_the_ip_path(cable: str) -> None
 
     assert {echo.host: echo.error for echo in by_link} == {echo.host: echo.error for echo in by_ip}
     assert kinds(by_link)["net-unreachable"] == 1
+
+
+async def test_route_that_goes_leaves_the_wider_one(cable: str) -> None:
+    host = "198.19.1.7"
+    ip(f"route add 198.19.1.0/24 via {ON_LINK[4][0]}")
+    await until_answered(FAR[4])
+    async with Pinger() as pinger:
+        assert kinds(await swept(pinger, [host])) == {"ok": 1}
+        ip("route delete 198.19.1.0/24")
+        known = time.monotonic()
+        while time.monotonic() < known + 1.5:  # what was known has become old
+            assert kinds(await swept(pinger, [host])) == {"ok": 1}
 
 
 async def test_own_addresses_are_no_links(cable: str) -> None:
