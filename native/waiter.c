@@ -111,8 +111,8 @@ add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t count,
 				"add_done_callback(step, *, context)");
 		return NULL;
 	}
-	Py_XDECREF(self->step);
-	Py_XDECREF(self->context);
+	Py_CLEAR(self->step);
+	Py_CLEAR(self->context);
 	self->step = Py_NewRef(args[0]);
 	self->context = Py_NewRef(args[1]);
 	Py_RETURN_NONE;
@@ -126,6 +126,8 @@ take_step(PyObject *op, PyObject *unused)
 	PyObject *step = self->step, *context = self->context;
 
 	(void)unused;
+	/* Also of one that goes on already: it has to see why. */
+	self->fired = 0;
 	if (step == NULL)
 		Py_RETURN_NONE;
 	self->step = NULL;

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -136,3 +137,51 @@ async def test_a_channel_may_be_activated_after_a_wait_was_cancelled() -> None:
         got: list[bytes] = []
         await channel.serve(lambda packet: got.append(bytes(packet)), active=1)
         assert got == [b"x"]
+
+
+class _Between:
+    """An awaitable around another, that does something before that goes on."""
+
+    def __init__(self, inner: Any, act: Callable[[], None]) -> None:
+        self._inner = inner
+        self._act = act
+
+    def __await__(self) -> Any:
+        steps = self._inner.__await__()
+        given = steps.send(None)
+        while True:
+            yield given
+            self._act()
+            try:
+                given = steps.send(None)
+            except StopIteration as stop:
+                return stop.value
+
+
+@form
+async def test_a_wait_whose_channel_is_closed_as_it_goes_on_reads_no_other_descriptor(
+    take: Callable[[Channel], Awaitable[Any]],
+) -> None:
+    with pair() as (channel, far):
+        await once(channel, far)
+        mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with mine, other:
+            other.send(b"somebody else's")
+            number = channel.fileno()
+
+            def close() -> None:
+                channel.close()
+                os.dup2(mine.fileno(), number)
+
+            async def receive() -> Any:
+                return await _Between(take(channel), close)
+
+            task = asyncio.ensure_future(receive())
+            await until(lambda: task._fut_waiter is not None)  # type: ignore[attr-defined]
+            far.send(b"one")
+            try:
+                with pytest.raises(ClosedError):
+                    await task
+            finally:
+                os.close(number)
+            assert mine.recv(64) == b"somebody else's"
