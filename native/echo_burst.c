@@ -77,11 +77,12 @@ step_of(struct echo_table *table, int64_t took, int count)
 static int
 send_burst(struct echo_table *table, int fd, struct burst *burst)
 {
-	int64_t monotonic = clock_ns(CLOCK_MONOTONIC);
-	int64_t realtime = clock_ns(CLOCK_REALTIME), step = 0;
-	int sent = sendmmsg(fd, burst->messages, (unsigned int)burst->count,
-			    MSG_DONTWAIT | MSG_NOSIGNAL);
+	int64_t monotonic, realtime, step = 0;
+	int sent;
 
+	read_clocks(&monotonic, &realtime);
+	sent = sendmmsg(fd, burst->messages, (unsigned int)burst->count,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0)
 		sent = 0;
 	if (sent > 0)

@@ -235,8 +235,7 @@ echo_frames_receive(PyObject *op, PyObject *argument)
 	/* In a forked child the ring is the parent's. */
 	if (ring == NULL || ring->process != lineage_here())
 		return PyLong_FromLong(0);
-	arrived.arrival.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
-	arrived.arrival.now_ns = clock_ns(CLOCK_REALTIME);
+	read_clocks(&arrived.arrival.monotonic_ns, &arrived.arrival.now_ns);
 	for (; seen < FRAME_JUDGED && failed == 0 && frames_is_next(ring);
 	     seen++) {
 		struct tpacket2_hdr *header = next_header(ring);

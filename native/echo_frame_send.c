@@ -9,6 +9,7 @@
  * small; what larger ones would save is in tests/benchmarks/README.md.
  */
 #include "echo_frame.h"
+#include "echo_moment.h"
 
 #include "inetsum.h"
 
@@ -28,6 +29,11 @@ enum {
 	DONT_FRAGMENT = 0x40,
 };
 
+struct moment {
+	int64_t monotonic;
+	int64_t realtime;
+};
+
 /* Frames that are built, and the probes in them. */
 struct batch {
 	struct mmsghdr messages[FRAME_BATCH];
@@ -37,15 +43,6 @@ struct batch {
 	unsigned used;
 	int64_t monotonic_ns;
 };
-
-static int64_t
-clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void
 put16(unsigned char *at, size_t value)
@@ -213,16 +210,19 @@ add(struct echo_frames *self, struct echo_table *table,
 
 static void
 stamp(const struct echo_table *table, const struct batch *batch, unsigned first,
-      unsigned count, int64_t before, int64_t after)
+      unsigned count, const struct moment *before, const struct moment *after)
 {
+	int64_t took = after->realtime - before->realtime;
+
 	for (unsigned at = 0; at < count; at++) {
 		struct echo_probe *probe =
 			echo_find(table, batch->serials[first + at]);
-		int64_t share = (after - before) * at / count;
+		int64_t share = took * at / count;
 
 		if (probe == NULL)
 			continue;
-		probe->sent_ns = before + share;
+		probe->sent_monotonic = before->monotonic + share;
+		probe->sent_ns = before->realtime + share;
 		probe->spread_ns = share > INT32_MAX ? INT32_MAX
 						     : (int32_t)share;
 	}
@@ -233,9 +233,10 @@ static unsigned
 transmit(struct echo_frames *self, struct echo_table *table,
 	 struct batch *batch)
 {
-	int64_t before = clock_ns(CLOCK_REALTIME), after;
+	struct moment before, after;
 	unsigned sent = 0;
 
+	read_clocks(&before.monotonic, &before.realtime);
 	while (sent < batch->used) {
 		unsigned count = batch->used - sent;
 		int taken;
@@ -250,8 +251,8 @@ transmit(struct echo_frames *self, struct echo_table *table,
 			table->failure = errno;
 			break;
 		}
-		after = clock_ns(CLOCK_REALTIME);
-		stamp(table, batch, sent, (unsigned)taken, before, after);
+		read_clocks(&after.monotonic, &after.realtime);
+		stamp(table, batch, sent, (unsigned)taken, &before, &after);
 		before = after;
 		sent += (unsigned)taken;
 	}
@@ -384,8 +385,7 @@ echo_frames_begin(PyObject *op, PyObject *args)
 			return NULL;
 		Py_RETURN_NONE;
 	}
-	probe->sent_monotonic = clock_ns(CLOCK_MONOTONIC);
-	probe->sent_ns = clock_ns(CLOCK_REALTIME);
+	read_clocks(&probe->sent_monotonic, &probe->sent_ns);
 	return PyLong_FromUnsignedLongLong(probe->serial);
 }
 

@@ -46,8 +46,7 @@ send_probe(struct echo_table *table, int fd, struct echo_group *group,
 		return -1;
 	}
 	message.room = make_destination(table, probe, &address);
-	probe->sent_monotonic = clock_ns(CLOCK_MONOTONIC);
-	probe->sent_ns = clock_ns(CLOCK_REALTIME);
+	read_clocks(&probe->sent_monotonic, &probe->sent_ns);
 	sent = stamped ? echo_send_asking(table, fd, probe, &message)
 		       : sendto(fd, table->request, message.length,
 				MSG_DONTWAIT | MSG_NOSIGNAL, &address.any,
@@ -243,11 +242,11 @@ echo_fetch(int fd, struct mmsghdr *messages, unsigned int most, int flags)
 static int
 judge_all(struct echo_table *table, struct scratch *scratch, int filled)
 {
-	int64_t monotonic_ns = clock_ns(CLOCK_MONOTONIC);
-	int64_t now_ns = clock_ns(CLOCK_REALTIME);
+	int64_t monotonic_ns, now_ns;
 	struct datagram datagram;
 	int failed = 0;
 
+	read_clocks(&monotonic_ns, &now_ns);
 	for (int slot = 0; slot < filled && failed == 0; slot++) {
 		if (!read_datagram(table, &scratch->messages[slot], &datagram))
 			continue;
