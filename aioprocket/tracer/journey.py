@@ -47,6 +47,20 @@ class Journey(Generic[_PlanT]):
     def _plan(self, method: Method) -> _PlanT:
         raise NotImplementedError
 
+    async def start(self) -> None:
+        """Look the host up and open the sockets, which else happens when something is asked for.
+
+        From then on `address`, `method` and `type` are known. Idempotent.
+
+        Raises:
+            ClosedError: It has been closed.
+            And what asking for the first hop or snapshot raises of the host and the sockets.
+        """
+        if self._ended:
+            raise self._closed_error()
+        with self._until_closed():
+            await self._start()
+
     async def _start(self) -> tuple[Walk, _PlanT]:
         if self._started is None:
             request = self._request

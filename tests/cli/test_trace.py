@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,46 @@ def test_trace_shows_each_router_in_a_line(way: Chain) -> None:
     for ttl, (line, address) in enumerate(zip(lines, way.addresses(), strict=True), 1):
         assert re.fullmatch(rf" {{2}}{ttl}  {address}(  \d+\.\d{{3}} ms){{3}}", line)
     assert done.returncode == 0
+
+
+@pytest.fixture
+def silence(way: Chain) -> Iterator[None]:
+    """Router 2 drops what is not for itself, and says nothing about it."""
+    switch = Path("/proc/sys/net/ipv4/ip_forward")
+    with way.networks[1].entered():
+        switch.write_text("0")
+    yield
+    with way.networks[1].entered():
+        switch.write_text("1")
+
+
+@pytest.mark.usefixtures("silence")
+def test_trace_shows_a_hop_while_the_next_one_is_waited_for(way: Chain) -> None:
+    first = f"  1  {way.address(1)}"
+    done = interrupted("trace", "-w", "600", way.destination(), after=first)
+
+    title, hop = done.stdout.splitlines()
+    assert title == f"{way.destination()} ({way.destination()}), icmp:"
+    assert hop.startswith(first)
+    assert done.returncode == 1
+
+
+@pytest.mark.usefixtures("silence")
+def test_trace_says_where_it_goes_before_the_first_hop_is_known(way: Chain) -> None:
+    done = interrupted("trace", "-f", "2", "-w", "600", way.destination(), after=", icmp:")
+
+    assert len(done.stdout.splitlines()) == 1
+    assert done.returncode == 1
+
+
+@pytest.mark.usefixtures("silence")
+def test_trace_at_a_terminal_shows_which_hop_is_waited_for(way: Chain) -> None:
+    with at_terminal("trace", "-m", "2", "-w", "1", way.destination()) as terminal:
+        said = terminal.read_to_end()
+
+    assert re.search(r"  2  waiting, \d\.\d s", said)
+    assert said.rstrip().endswith("\x1b[2K")  # erase the line: ECMA-48, EL
+    assert re.search(r"  2  \*  \*  \*", said)
 
 
 def test_trace_as_json_has_a_hop_per_line(way: Chain) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 import aioprocket
-from aioprocket import Hop, ResolutionError, SpecError
+from aioprocket import ClosedError, Hop, ResolutionError, SpecError
 from lab.chain import Chain, chain
 from sandbox.routes import add_route
 
@@ -62,6 +62,18 @@ async def test_a_trace_knows_how_it_goes(way: Chain) -> None:
 
         assert str(trace.address) == way.destination()
         assert (trace.method, trace.type) == ("icmp", "raw")
+
+
+@pytest.mark.anyio
+async def test_a_trace_that_is_started_knows_its_address_before_the_first_hop(way: Chain) -> None:
+    async with aioprocket.traceroute(way.destination(), type="raw", timeout=PATIENT) as trace:
+        await trace.start()
+        await trace.start()
+
+        assert (str(trace.address), trace.method) == (way.destination(), "icmp")
+        assert [str(hop.address) async for hop in trace] == way.addresses()
+    with pytest.raises(ClosedError):
+        await trace.start()
 
 
 @pytest.mark.anyio

@@ -15,6 +15,7 @@ from ..ping.run import guarded
 from ..ping.text import milliseconds
 from ..signals import until_signalled
 from .options import FirstHop, Host, MaxHops, Method, Port, Timeout, settings
+from .waiting import Waiting
 
 __all__ = ("EPILOG", "labels_text", "trace")
 
@@ -54,6 +55,9 @@ def trace(
 ) -> None:
     """Show the routers on the way to a host, each as soon as it is known.
 
+    A hop is known when each of its probes is answered, or had its --timeout; the hops behind it are
+    asked meanwhile. A terminal shows which one is waited for.
+
     Status 0: the host was reached; 1: it was not; 2: an error.
     """
     request = settings(
@@ -70,17 +74,23 @@ async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
 
     async def work() -> None:
         nonlocal reached
-        async with aioprocket.traceroute(host, **request) as hops:
-            titled = as_json
-            async for hop in hops:
-                if not titled:
+        with Waiting(out, f"looking up {host}", shown=not as_json) as waiting:
+            async with aioprocket.traceroute(host, **request) as hops:
+                await hops.start()
+                waiting.wait_for(_hop(request["first_hop"]))
+                if not as_json:
                     out.print(f"{host} ({hops.address}), {hops.method}:", markup=False)
-                    titled = True
-                _show(hop, out, as_json)
-                reached = reached or hop.reached
+                async for hop in hops:
+                    waiting.wait_for(_hop(hop.ttl + 1))
+                    _show(hop, out, as_json)
+                    reached = reached or hop.reached
 
     await until_signalled(work)
     return 0 if reached else 1
+
+
+def _hop(ttl: int) -> str:
+    return f"{ttl:>3}  waiting"
 
 
 def _show(hop: aioprocket.Hop, out: Output, as_json: bool) -> None:
