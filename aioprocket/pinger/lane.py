@@ -52,6 +52,7 @@ class Lane:
         self._readiness = Readiness(self._fd)
         self._waiting: dict[EchoGroup, anyio.Event] = {}
         self._reading = False
+        self._emptied_ns = 0  # when the queue was seen empty last, by the monotonic clock
         room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _TRUESIZE
         # Probes whose replies the receive buffer has room for.
         self.window = max(1, min(room, WINDOW))
@@ -139,6 +140,7 @@ class Lane:
     def receive(self) -> int:
         """Judge what has come, up to 64 messages; how many there were."""
         table = self.table
+        began_ns = time.monotonic_ns()
         if self._ping:
             self._read_reports()
         count = table.receive(self._fd)
@@ -149,6 +151,8 @@ class Lane:
                     table.take_error(*found, received_ns)
         if self._waiting:
             self._tell()
+        if count < READ:
+            self._emptied_ns = began_ns
         return count
 
     def drain(self) -> None:
@@ -156,6 +160,19 @@ class Lane:
         for _ in range(_READS):
             if self.receive() < READ:
                 return
+
+    def expire(self, group: EchoGroup) -> None:
+        """Probes whose time is over are lost, unless their replies may be there, and unread.
+
+        In a flood that is longer than what one turn reads, each has its time once more at most.
+        """
+        deadline_ns = self.table.deadline(group)
+        if deadline_ns is None or deadline_ns > time.monotonic_ns():
+            return
+        if self._emptied_ns < deadline_ns:
+            self.drain()
+        now_ns = time.monotonic_ns()
+        self.table.expire(group, min(now_ns, max(self._emptied_ns, now_ns - group.timeout_ns)))
 
     def _read_reports(self) -> int:
         reports = read_reports(self._sock, self.version)
