@@ -10,6 +10,7 @@ import socket
 import struct
 from typing import Final, Literal, NamedTuple
 
+from .interfaces import interface_index
 from .netlink import DUMP, HEADER, ask_by, attribute, attributes
 
 __all__ = ("Fib", "Step")
@@ -75,6 +76,14 @@ class Fib:
     def close(self) -> None:
         """Close the socket."""
         self._route.close()
+
+    def ifindex(self, name: str) -> int:
+        """The index of an interface of this namespace.
+
+        Raises:
+            OSError: ``ENODEV``: there is none of that name.
+        """
+        return interface_index(self._route.fileno(), name)
 
     def step(
         self, target: bytes, *, ifindex: int = 0, source: bytes | None = None, mark: int = 0

@@ -6,7 +6,8 @@ to which probe is judged without a socket (`engine`); `lane` is the one place th
 
 from .echo import Clock, Echo, EchoError, PingResult
 from .monitor import HostWindow, Monitor
-from .pinger import Pinger, ping
+from .once import ping
+from .pinger import Pinger
 from .stats import PingerStats
 
 __all__ = (

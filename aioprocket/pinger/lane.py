@@ -57,6 +57,7 @@ class Lane:
         self._readiness = Readiness(self._fd)
         self._waiting: dict[EchoGroup, anyio.Event] = {}
         self._reading = False
+        self._emptied_ns = 0  # when the queue was seen empty last, by the monotonic clock
         room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _TRUESIZE
         # Probes whose replies the receive buffer has room for.
         self.window = max(1, min(room, WINDOW))
@@ -150,11 +151,14 @@ class Lane:
 
     def receive(self) -> int:
         """Judge what has come, up to 64 messages; how many there were."""
+        began_ns = time.monotonic_ns()
         count = self.table.receive(self._fd)
         if len(self.table):
             self._judge_errors()
         if self._waiting:
             self._tell()
+        if count < READ:
+            self._emptied_ns = began_ns
         return count
 
     def drain(self) -> None:
@@ -162,6 +166,19 @@ class Lane:
         for _ in range(_READS):
             if self.receive() < READ:
                 return
+
+    def expire(self, group: EchoGroup) -> None:
+        """Probes whose time is over are lost, unless their replies may be there, and unread.
+
+        In a flood that is longer than what one turn reads, each has its time once more at most.
+        """
+        deadline_ns = self.table.deadline(group)
+        if deadline_ns is None or deadline_ns > time.monotonic_ns():
+            return
+        if self._emptied_ns < deadline_ns:
+            self.drain()
+        now_ns = time.monotonic_ns()
+        self.table.expire(group, min(now_ns, max(self._emptied_ns, now_ns - group.timeout_ns)))
 
     def _read_reports(self) -> int:
         count = self.table.read_queue(self._fd)

@@ -127,21 +127,30 @@ class Monitor:
         self._new_group = new_group
         self._interval = seconds("interval", interval)
         self._window = whole("window", window, 1)
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, dict[bytes, _Watched]] = {}  # by name, by address
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
         self._running = False
 
-    def window(self, host: str) -> HostWindow:
+    def window(self, host: str, address: IpAddress | None = None) -> HostWindow:
         """What is known of one host.
+
+        Args:
+            host: As it was named.
+            address: Which of its addresses; None: the first.
 
         Raises:
             KeyError: It is none of those watched.
         """
-        return self._watched[host].sum_up(self._window)
+        watched = self._watched[host]
+        one = next(iter(watched.values())) if address is None else watched[address.packed]
+        return one.sum_up(self._window)
 
     def windows(self) -> list[HostWindow]:
         """What is known of each host, in the order in which they were named."""
-        return [watched.sum_up(self._window) for watched in self._watched.values()]
+        return [watched.sum_up(self._window) for watched in self._each()]
+
+    def _each(self) -> list[_Watched]:
+        return [one for watched in self._watched.values() for one in watched.values()]
 
     def __aiter__(self) -> AsyncGenerator[Echo, None]:
         """Watch until the iteration is left.
@@ -158,7 +167,7 @@ class Monitor:
     async def _run(self) -> AsyncGenerator[Echo, None]:
         try:
             await self._prepare()
-            hosts = list(self._watched.values())
+            hosts = self._each()
             slices = [hosts[at : at + _SLICE] for at in range(0, len(hosts), _SLICE)]
             gap = self._interval / max(1, len(slices))
             due, at = time.monotonic(), 0
@@ -179,7 +188,8 @@ class Monitor:
 
     async def _prepare(self) -> None:
         async for target in self._source.each():
-            self._watched.setdefault(target.host or str(target.address), _Watched(target))
+            watched = self._watched.setdefault(target.host or str(target.address), {})
+            watched.setdefault(target.packed, _Watched(target))
             if target.version not in self._lanes:
                 lane = await self._lane_of(target.version)
                 self._lanes[target.version] = lane, self._new_group()
@@ -198,10 +208,10 @@ class Monitor:
         for lane, group in self._lanes.values():
             lane.check_open()
             lane.drain()
-            lane.table.expire(group, time.monotonic_ns())
+            lane.expire(group)
             found += group.take()
         for echo in found:
-            self._watched[echo.host].add(echo.rtt, self._window)
+            self._watched[echo.host][echo.packed].add(echo.rtt, self._window)
         return found
 
     async def _wait(self, due: float, *, gather: bool) -> None:

@@ -19,14 +19,14 @@ from .lane import Lane
 from .link import LinkLanes
 from .monitor import Monitor
 from .opening import open_socket
-from .settings import Probes, Settings, source_address
+from .settings import Addresses, Probes, Settings, source_address
 from .single import Plan, probe_one
 from .source import Source
 from .stats import PingerStats
 from .sweep import Course, Pace
-from .targets import Host, Hosts, Target, first_target
+from .targets import Host, Hosts, Target, addresses_of, one_target
 
-__all__ = ("Pinger", "PingerStats", "ping")
+__all__ = ("Pinger", "PingerStats")
 
 
 class Pinger:
@@ -43,6 +43,11 @@ class Pinger:
             full queue threw away: they are lost. ``"raw"``: a raw socket, by own rights or the
             helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
+        addresses: Of a name. ``"first"``: the one that the resolver prefers (RFC 6724).
+            ``"happy"``: the first that there is a route to from here, with this interface, source,
+            mark and namespace: IPv4, too, where the name has an address of IPv6 and the machine no
+            way there. ``"all"``: each is a host of its own, of the same name, to `sweep` and
+            `monitor`.
         source: The address that probes come from.
         interface: Send and receive by this interface only.
         namespace: Network namespace, as `aioprocket.open`.
@@ -69,6 +74,7 @@ class Pinger:
         *,
         type: Literal["auto", "dgram", "raw"] = "auto",
         family: Literal[4, 6] | None = None,
+        addresses: Addresses = "first",
         source: str | IpAddress | None = None,
         interface: str | None = None,
         namespace: str | None = None,
@@ -86,6 +92,7 @@ class Pinger:
         self._settings = Settings(
             type=type,
             family=family,
+            addresses=addresses,
             source=source_address(source),
             interface=interface,
             namespace=namespace,
@@ -143,6 +150,14 @@ class Pinger:
         """What came so far; it stays readable after the end."""
         return PingerStats.of(lane.table for lane in (*self._lanes.values(), *self._by_link))
 
+    async def resolve(self, host: Host) -> tuple[IpAddress, ...]:
+        """The addresses of a host that are asked, as ``addresses=`` says: one, or all of a name's.
+
+        Raises:
+            ResolutionError: The host has no such address.
+        """
+        return tuple(await addresses_of(host, self._settings))
+
     async def ping(
         self,
         host: Host,
@@ -170,7 +185,7 @@ class Pinger:
             deadline: Seconds after which it returns, with what there is.
 
         Raises:
-            SpecError: The arguments cannot be.
+            SpecError: The arguments cannot be, or it would be all addresses of a name.
             ResolutionError: The host has no such address; nothing was sent.
             ClosedError: The pinger is closed.
             And what `aioprocket.open_icmp` raises, if this is the first use.
@@ -304,7 +319,7 @@ class Pinger:
     # What these share
 
     async def _prepare(self, host: Host, probes: Probes) -> tuple[Target, Lane, EchoGroup]:
-        target = await first_target(host, self._settings)
+        target = await one_target(host, self._settings)
         lane = await self._lane(target.version)
         return target, lane, self._group(probes, target)
 
@@ -336,60 +351,3 @@ class Pinger:
                     raise ClosedError("the pinger was closed while it was opened")
                 self._lanes[version] = Lane(sock, version, identifier)
             return self._lanes[version]
-
-
-async def ping(
-    host: Host,
-    *,
-    count: int = 4,
-    interval: float = 1.0,
-    timeout: float = 1.0,
-    size: int = 56,
-    ttl: int | None = None,
-    family: Literal[4, 6] | None = None,
-    tos: int | None = None,
-    df: bool | None = None,
-    pattern: bytes | None = None,
-    source: str | IpAddress | None = None,
-    interface: str | None = None,
-    namespace: str | None = None,
-    mark: int | None = None,
-    type: Literal["auto", "dgram", "raw"] = "auto",
-    broadcast: bool = False,
-    helper: HelperLike = None,
-    jitter: float = 0.0,
-    deadline: float | None = None,
-) -> PingResult:
-    """Send ``count`` probes to one host, by a socket for them alone.
-
-    The arguments are those of `Pinger` and `Pinger.ping`. Loss is data, and no exception.
-
-    Raises:
-        SpecError: The arguments cannot be; nothing was opened.
-        ResolutionError: The host has no such address; nothing was sent.
-        And what `aioprocket.open_icmp` raises.
-    """
-    pinger = Pinger(
-        type=type,
-        family=family,
-        source=source,
-        interface=interface,
-        namespace=namespace,
-        mark=mark,
-        ttl=ttl,
-        tos=tos,
-        df=df,
-        size=size,
-        pattern=pattern,
-        broadcast=broadcast,
-        helper=helper,
-    )
-    async with pinger:
-        return await pinger.ping(
-            host,
-            count=count,
-            interval=interval,
-            timeout=timeout,
-            jitter=jitter,
-            deadline=deadline,
-        )

@@ -2,17 +2,19 @@
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..helper import HelperLike
 from ..spec import IpAddress
 
-__all__ = ("MAX_SIZE", "Probes", "Settings", "source_address")
+__all__ = ("MAX_SIZE", "Addresses", "Probes", "Settings", "source_address")
 
+Addresses: TypeAlias = Literal["first", "happy", "all"]
 MAX_SIZE: Final = 65507  # what 65,535 leave beside the headers of IPv4 and ICMP
 _TYPES: Final = ("auto", "dgram", "raw")
+_ADDRESSES: Final = ("first", "happy", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,7 @@ class Settings:
 
     type: Literal["auto", "dgram", "raw"] = "auto"
     family: Literal[4, 6] | None = None
+    addresses: Addresses = "first"
     source: IpAddress | None = None
     interface: str | None = None
     namespace: str | None = None
@@ -37,6 +40,8 @@ class Settings:
             raise SpecError(f"type {self.type!r} is none of {', '.join(_TYPES)}")
         if self.family not in (None, 4, 6):
             raise SpecError(f"family {self.family!r} is not 4, 6 or None")
+        if self.addresses not in _ADDRESSES:
+            raise SpecError(f"addresses {self.addresses!r} is none of {', '.join(_ADDRESSES)}")
         if self.ttl is not None:
             whole("ttl", self.ttl, 1, 255)
         if self.tos is not None:

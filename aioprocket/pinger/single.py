@@ -61,7 +61,7 @@ async def probe_one(
     end = None if plan.deadline is None else now + plan.deadline
     sent = refused = 0
     while True:
-        lane.table.expire(group, time.monotonic_ns())
+        lane.expire(group)
         for echo in group.take():
             yield echo
         now = time.monotonic()

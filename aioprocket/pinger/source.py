@@ -10,7 +10,7 @@ import anyio
 
 from ..errors import AioprocketError, SpecError
 from .settings import Settings
-from .targets import Hosts, Network, Target, check_version, first_target
+from .targets import Hosts, Network, Target, check_version, targets_of
 
 __all__ = ("Source",)
 
@@ -90,7 +90,7 @@ class Source:
         self._iterators.append(number.to_bytes(length, "big") for number in numbers)
 
     async def targets(self, items: list[Any]) -> list[Any] | None:
-        """The items from the first on that a table does not take, with a target in its place.
+        """The items from the first on that a table does not take, with targets in its place.
 
         Returns:
             None: it was a network, and all of it is what comes next.
@@ -106,7 +106,7 @@ class Source:
             return None
         if not isinstance(first, (str, *_ADDRESSES)):
             raise SpecError(f"{first!r} is no host")
-        return [await first_target(first, self._settings), *map(_simple, items[1:])]
+        return [*await targets_of(first, self._settings), *map(_simple, items[1:])]
 
     async def each(self) -> AsyncIterator[Target]:
         """Every host as a target.
@@ -121,7 +121,8 @@ class Source:
             elif isinstance(item, bytes):
                 yield Target("", item)
             elif (found := await self.targets(items)) is not None:
-                yield found[0]
+                for target in found:
+                    yield target
 
     async def _with_addresses(self, hosts: Sequence[Any]) -> Sequence[Any]:
         """The same, with the names looked up: nothing is sent before it is known that all can."""
@@ -134,20 +135,21 @@ class Source:
                 names.append(at)
         if not names:
             return hosts
-        found = list(hosts)
+        found: dict[int, list[Target]] = {}
         failures: list[AioprocketError] = []
         limit = anyio.CapacityLimiter(_LOOKUPS)
         async with anyio.create_task_group() as group:
             for at in names:
-                group.start_soon(partial(self._look_up, found, at, limit, failures))
+                group.start_soon(partial(self._look_up, found, at, hosts[at], limit, failures))
         if failures:
             raise failures[0]
-        return found
+        return [each for at, host in enumerate(hosts) for each in found.get(at, (host,))]
 
     async def _look_up(
         self,
-        hosts: list[Any],
+        found: dict[int, list[Target]],
         at: int,
+        host: str,
         limit: anyio.CapacityLimiter,
         failures: list[AioprocketError],
     ) -> None:
@@ -155,7 +157,7 @@ class Source:
             if failures:
                 return
             try:
-                hosts[at] = await first_target(hosts[at], self._settings)
+                found[at] = await targets_of(host, self._settings)
             except AioprocketError as error:
                 failures.append(error)
 

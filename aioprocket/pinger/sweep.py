@@ -133,7 +133,7 @@ class Course:
             lane.check_open()
             lane.drain()
             lost -= len(group)
-            lane.table.expire(group, time.monotonic_ns())
+            lane.expire(group)
             lost += len(group)
             if len(group):
                 found += group.take()

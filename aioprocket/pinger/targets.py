@@ -2,12 +2,13 @@
 
 import ipaddress
 import socket
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..errors import ResolutionError, SpecError
 from ..resolve import resolve_host
 from ..spec import IpAddress
+from .routes import first_with_route
 from .settings import Settings
 
 __all__ = (
@@ -15,11 +16,13 @@ __all__ = (
     "Hosts",
     "Network",
     "Target",
+    "addresses_of",
     "check",
     "check_version",
-    "first_target",
     "is_for_many",
     "literal",
+    "one_target",
+    "targets_of",
 )
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -77,19 +80,56 @@ def _scope(host: str, name: str) -> int:
         raise SpecError(f"{host}: there is no interface {name!r}") from None
 
 
-async def first_target(host: Host, settings: Settings) -> Target:
-    """The address of a host that a pinger with these settings asks: the resolver's first choice.
+async def one_target(host: Host, settings: Settings) -> Target:
+    """The one address of a host that a pinger with these settings asks.
+
+    Raises:
+        What `targets_of` raises. SpecError, too: it would ask all of a name's.
+    """
+    if settings.addresses == "all" and literal(host) is None:
+        raise SpecError(
+            f"{host}: addresses='all' of a name are not one host",
+            hint="sweep and monitor ask each of them, and so does a ping to each of resolve(host)",
+        )
+    return (await targets_of(host, settings))[0]
+
+
+async def targets_of(host: Host, settings: Settings) -> list[Target]:
+    """The addresses of a host that a pinger with these settings asks: one, or all of a name's.
 
     Raises:
         ResolutionError: The name is not known, or has no address of the version.
         SpecError: A broadcast or multicast address, without the flag for it.
     """
     target = literal(host)
-    if target is None:
-        found = (await resolve_host(host, settings.version))[0]
-        target = Target(str(host), found.packed)
-    check(target, settings)
-    return target
+    if target is not None:
+        found = [target]
+    else:
+        found = [_named(str(host), address) for address in await addresses_of(host, settings)]
+    for each in found:
+        check(each, settings)
+    return found
+
+
+async def addresses_of(host: Host, settings: Settings) -> Sequence[IpAddress]:
+    """As `targets_of`, but nothing is refused for being an address of many hosts.
+
+    Raises:
+        ResolutionError: The name is not known, or has no address of the version.
+    """
+    addresses = await resolve_host(host, settings.version)
+    match settings.addresses:
+        case "all":
+            return addresses
+        case "happy":
+            return (first_with_route(str(host), addresses, settings),)
+        case "first":
+            return addresses[:1]
+
+
+def _named(name: str, address: IpAddress) -> Target:
+    scope = getattr(address, "scope_id", None)
+    return Target(name, address.packed, _scope(name, scope) if scope else 0)
 
 
 def check(target: Target, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from aioprocket.pinger.lane import READ, Lane
 from aioprocket.pinger.opening import open_socket
 from aioprocket.pinger.settings import Settings
 from aioprocket.pinger.single import Plan, probe_one
-from aioprocket.pinger.targets import Target, first_target
+from aioprocket.pinger.targets import Target, one_target
 
 from .responder import PATIENT, Request, Responder, host, running
 from .test_trouble import shape
@@ -61,7 +61,7 @@ def new_group() -> EchoGroup:
 
 
 async def target_of(version: int, number: int) -> Target:
-    return await first_target(host(version, number), Settings())
+    return await one_target(host(version, number), Settings())
 
 
 async def send_and_wait(lane: Lane, target: Target) -> tuple[int, Echo, int]:
@@ -153,7 +153,7 @@ async def test_refused_probes_do_not_shift_the_timestamps_of_others(
                     while large.in_flight:
                         await lane.wait(large, time.monotonic() + PATIENT)
             else:
-                lane.send(group, [await first_target(refused, Settings())], 0, number)
+                lane.send(group, [await one_target(refused, Settings())], 0, number)
                 assert group.take()[0].error is not None
             found.append(await send_and_wait(lane, good))
 
@@ -190,7 +190,7 @@ async def test_a_hundred_pings_at_once_have_their_own_timestamps(
 
 async def test_timestamp_that_never_comes_keeps_nobody(address_without_host: str) -> None:
     async with a_lane(4) as lane:
-        target = await first_target(address_without_host, Settings())
+        target = await one_target(address_without_host, Settings())
         group = EchoGroup(56, b"", 50_000_000, False, True)
         plan = Plan(count=2, interval=0.01)
         echoes = [echo async for echo in probe_one(lane, group, target, plan)]
@@ -202,7 +202,7 @@ async def test_timestamp_that_never_comes_keeps_nobody(address_without_host: str
 @versions
 async def test_back_to_back_times_begin_at_the_clock(version: Any) -> None:
     async with a_lane(version) as lane:
-        target = await first_target(LOCAL[version], Settings())
+        target = await one_target(LOCAL[version], Settings())
         plan = Plan(count=600, interval=0)
         echoes = [echo async for echo in probe_one(lane, new_group(), target, plan)]
 
@@ -214,7 +214,7 @@ async def test_back_to_back_times_begin_at_the_clock(version: Any) -> None:
 
 async def test_what_one_turn_reads_is_bounded() -> None:
     async with a_lane(4) as lane:
-        target = await first_target(LOCAL[4], Settings())
+        target = await one_target(LOCAL[4], Settings())
         group = new_group()
         assert lane.send(group, [target] * 1500, 0, 0) == 1500
         assert lane.table.awaited == 0

@@ -5,14 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import anyio
 
 import aioprocket
 
-from ...resolve import resolve_host
-from ...spec import IpAddress
 from ..failure import ERROR, tell
 from ..signals import until_signalled
 from .figure import Figure
@@ -75,8 +73,9 @@ class _Run:
 
     async def _ping(self) -> None:
         wanted = self._wanted
-        self._tallies += await _tallies(wanted)
-        async with aioprocket.Pinger(**wanted.settings) as pinger:
+        addresses: Literal["happy", "all"] = "all" if wanted.every else "happy"
+        async with aioprocket.Pinger(**wanted.settings, addresses=addresses) as pinger:
+            self._tallies += await _tallies(wanted, pinger)
             self._view = wanted.view(self._tallies)
             async with anyio.create_task_group() as group:
                 for tally in self._tallies:
@@ -98,13 +97,11 @@ class _Run:
             scope.cancel()
 
 
-async def _tallies(wanted: Wanted) -> list[Tally]:
+async def _tallies(wanted: Wanted, pinger: aioprocket.Pinger) -> list[Tally]:
     """One for each address to ask: all names are looked up before anything is sent."""
     found: list[Tally] = []
-    family = wanted.settings.get("family")
     for host in wanted.hosts:
-        addresses: tuple[IpAddress, ...] = await resolve_host(host, family)
-        for address in addresses if wanted.every else addresses[:1]:
+        for address in await pinger.resolve(host):
             name = host if not wanted.every or host == str(address) else f"{host} ({address})"
             found.append(Tally(name, address))
     return found

@@ -11,7 +11,7 @@ from ..._system._native import EchoFrames, EchoGroup
 from ..._system.fib import Fib
 from ..._system.ring import FrameGeometry
 from ..echo import EchoError
-from ..lane import Lane
+from ..lane import READ, Lane
 from ..reports import local_error, quoted_error
 from ..settings import Settings
 from .neighbours import ASKED, Neighbours
@@ -231,6 +231,7 @@ class LinkLane(Lane):
     def receive(self) -> int:
         """As `Lane.receive`."""
         table = self.table
+        began_ns = time.monotonic_ns()
         count = self._frames.receive(table)
         if not count and self._reading:
             # A link that went down leaves an error, which would be told of again and again.
@@ -243,6 +244,8 @@ class LinkLane(Lane):
         self._tend()
         if self._waiting:
             self._tell()
+        if count < READ:
+            self._emptied_ns = began_ns
         return count
 
     async def wait(self, group: EchoGroup, until: float) -> None:

@@ -2,21 +2,19 @@
 
 import errno
 import os
-from collections.abc import Callable
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
-from ..._system import namespace, options
-from ..._system.fib import Fib
+from ..._system import options
 from ..._system.ring import FrameGeometry, make_frames
 from ...doors import open_packet
 from ...errors import OpenError, errno_text
+from ..routes import open_fib
 from ..settings import Settings
 from .filter import link_filter
 from .lane import LinkLane
 
 __all__ = ("frame_size", "open_link")
 
-_T = TypeVar("_T")
 _RING: Final = 4 << 20  # bytes
 _SMALLEST: Final = 512
 _LARGEST: Final = 32 << 10  # a block of the ring holds whole frames
@@ -57,7 +55,7 @@ async def open_link(
         geometry = FrameGeometry(frame, max(8, (settings.receive_buffer or _RING) // frame))
         geometry = _whole_blocks(geometry)
         make_frames(sock, geometry)
-        fib = _inside(settings.namespace, Fib)
+        fib = open_fib(settings.namespace)
         return LinkLane(sock, version, identifier, settings, geometry, fib)
     except OSError as error:
         sock.close()
@@ -78,13 +76,3 @@ async def open_link(
 def _whole_blocks(geometry: FrameGeometry) -> FrameGeometry:
     blocks = max(1, geometry.size // _LARGEST)
     return FrameGeometry(geometry.frame_size, blocks * (_LARGEST // geometry.frame_size))
-
-
-def _inside(of: str | None, function: Callable[[], _T]) -> _T:
-    if of is None:
-        return function()
-    entered = namespace.open_namespace(of)
-    try:
-        return namespace.run_inside(entered.fileno(), function)
-    finally:
-        entered.close()
