@@ -19,26 +19,27 @@ PATIENT = 30.0
 V4, OTHER_V4, V6 = map(ip_address, ("127.0.0.7", "127.0.0.8", "2001:db8::7"))
 
 
+@pytest.fixture(scope="module")
+def address_of_ipv6() -> Iterator[None]:
+    """The loopback interface has the address: no link comes up, and no route moves."""
+    links.add_address("lo", f"{V6}/128")
+    yield
+    links.delete_address("lo", f"{V6}/128")
+
+
 @pytest.fixture
-def name(tmp_path: Path) -> Iterator[str]:
+def name(address_of_ipv6: None, tmp_path: Path) -> Iterator[str]:
     """A name of three addresses, one of them twice, by a file that only this run sees."""
     hosts = tmp_path / "hosts"
     hosts.write_text(
         "".join(f"{each} many.test\n" for each in (V4, OTHER_V4, V6, V4))
         + "192.0.2.1 nowhere.test\n2001:db8:1::1 nowhere.test\n"
     )
-    links.add_veth("many0", "many1")
+    kernel.mount(str(hosts), "/etc/hosts", None, kernel.MS_BIND)
     try:
-        links.set_up("many0")
-        links.set_up("many1")
-        links.add_address("many0", f"{V6}/64")
-        kernel.mount(str(hosts), "/etc/hosts", None, kernel.MS_BIND)
-        try:
-            yield "many.test"
-        finally:
-            kernel.unmount("/etc/hosts")
+        yield "many.test"
     finally:
-        links.delete_link("many0")
+        kernel.unmount("/etc/hosts")
 
 
 async def test_one_address_of_a_name_is_asked_unless_more_are_wanted(name: str) -> None:
@@ -111,7 +112,7 @@ async def test_address_without_a_route_is_passed_over(name: str, without_ipv6: s
     here = await aioprocket.ping(name, addresses="happy", **options)
     there = await aioprocket.ping(name, addresses="happy", namespace=without_ipv6, **options)
 
-    assert (here.ok, here.address) == (True, V6)  # as RFC 6724 prefers
+    assert (here.ok, here.address, here.echoes[0].error) == (True, V6, None)  # as RFC 6724 prefers
     assert there.ok
     assert there.address in (V4, OTHER_V4)
 

@@ -15,6 +15,7 @@ from typing import Final
 __all__ = (
     "add_address",
     "add_veth",
+    "delete_address",
     "delete_link",
     "disable_ipv6",
     "set_address",
@@ -27,6 +28,7 @@ __all__ = (
 _RTM_NEWLINK: Final = 16
 _RTM_DELLINK: Final = 17
 _RTM_NEWADDR: Final = 20
+_RTM_DELADDR: Final = 21
 # linux/netlink.h
 _NLM_F_REQUEST: Final = 0x001
 _NLM_F_ACK: Final = 0x004
@@ -129,6 +131,16 @@ def delete_link(ifname: str) -> None:
 
 def add_address(ifname: str, address: str) -> None:
     """Give an interface an address, ``10.0.0.1/24`` or ``fd00::1/64``, usable at once."""
+    body = _address(ifname, address)
+    _ask(_RTM_NEWADDR, body, f"address {address} on {ifname}", _NLM_F_CREATE | _NLM_F_EXCL)
+
+
+def delete_address(ifname: str, address: str) -> None:
+    """Take an address away, as it was given."""
+    _ask(_RTM_DELADDR, _address(ifname, address), f"delete address {address} on {ifname}")
+
+
+def _address(ifname: str, address: str) -> bytes:
     interface = ipaddress.ip_interface(address)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
     # Without IFA_F_NODAD an IPv6 address is tentative for a second, and bind() refuses it.
@@ -137,7 +149,7 @@ def add_address(ifname: str, address: str) -> None:
     body = _ADDRESS.pack(family, interface.network.prefixlen, flags, 0, ifindex)
     for kind in (_IFA_LOCAL, _IFA_ADDRESS):
         body += _attribute(kind, interface.ip.packed)
-    _ask(_RTM_NEWADDR, body, f"address {address} on {ifname}", _NLM_F_CREATE | _NLM_F_EXCL)
+    return body
 
 
 def disable_ipv6(ifname: str) -> None:
