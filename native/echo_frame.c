@@ -102,7 +102,7 @@ static PyMethodDef frames_methods[] = {
 	{"take_news", echo_frames_take_news, METH_NOARGS,
 	 "take_news($self, /)\n--\n\n"
 	 "Frames of ARP, and neighbour advertisements, that receive() came\n"
-	 "across."},
+	 "across, each behind the index of its interface."},
 	{"close", frames_close, METH_NOARGS,
 	 "close($self, /)\n--\n\nGive the ring back; the socket stays open."},
 	{NULL, NULL, 0, NULL},

@@ -32,6 +32,7 @@ struct arrived {
 	const unsigned char *ip;
 	size_t length;
 	bool unsummed;			/* the message has no checksum yet */
+	int ifindex;
 	struct echo_arrival arrival;
 };
 
@@ -55,17 +56,20 @@ give_back(struct frames *ring, struct tpacket2_hdr *header)
 		ring->next = 0;
 }
 
+static const struct sockaddr_ll *
+sender_of(const struct tpacket2_hdr *header)
+{
+	return (const void *)((const unsigned char *)header + SENDER);
+}
+
 /* For this machine, and for no virtual network on the link. */
 static bool
 is_for_us(const struct tpacket2_hdr *header)
 {
-	const struct sockaddr_ll *sender =
-		(const void *)((const unsigned char *)header + SENDER);
-
 	if ((header->tp_status & TP_STATUS_VLAN_VALID) != 0 &&
 	    (header->tp_vlan_tci & VLAN_ID) != 0)
 		return false;
-	return sender->sll_pkttype == PACKET_HOST;
+	return sender_of(header)->sll_pkttype == PACKET_HOST;
 }
 
 /* false: there is nothing in it that could be looked at. */
@@ -84,6 +88,7 @@ open_frame(const struct frames *ring, const struct tpacket2_hdr *header,
 	arrived->whole = length;
 	arrived->ip = (const unsigned char *)header + ip;
 	arrived->length = length - (ip - start);
+	arrived->ifindex = sender_of(header)->sll_ifindex;
 	arrived->unsummed = (header->tp_status & TP_STATUS_CSUMNOTREADY) != 0;
 	arrived->arrival.received_ns =
 		(int64_t)header->tp_sec * 1000000000 + header->tp_nsec;
@@ -108,8 +113,9 @@ keep_news(struct echo_frames *self, const struct arrived *arrived)
 	if (PyList_Size(self->news) >= FRAME_WAYS)
 		return 0;	/* somebody floods us with them */
 	return keep(self->news,
-		    PyBytes_FromStringAndSize((const char *)arrived->start,
-					      (Py_ssize_t)length));
+		    Py_BuildValue("(iy#)", arrived->ifindex,
+				  (const char *)arrived->start,
+				  (Py_ssize_t)length));
 }
 
 static int

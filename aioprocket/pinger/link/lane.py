@@ -188,8 +188,8 @@ class LinkLane(Lane):
     def _tend(self) -> None:
         """Ask for neighbours again, and let go those probes that need not wait any longer."""
         now = time.monotonic()
-        for frame in self._frames.take_news():
-            heard = self._neighbours.hear(frame, now)
+        for ifindex, frame in self._frames.take_news():
+            heard = self._neighbours.hear(ifindex, frame, now)
             if heard is not None:
                 self._release(*heard)
         if self._unsent:

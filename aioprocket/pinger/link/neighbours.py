@@ -103,8 +103,13 @@ class Neighbours:
                 lost += self._asked.pop(key).waiting
         return lost
 
-    def hear(self, frame: bytes, now: float) -> tuple[bytes, list[tuple[Hop, int]]] | None:
-        """A hardware address, and the probes that have waited for it; None: nobody has."""
+    def hear(
+        self, ifindex: int, frame: bytes, now: float
+    ) -> tuple[bytes, list[tuple[Hop, int]]] | None:
+        """A hardware address, and the probes that have waited for it; None: nobody has.
+
+        Who is on another link than the one that was asked on is not believed.
+        """
         try:
             said = _parse(frame)
         except WireError:
@@ -112,11 +117,12 @@ class Neighbours:
         if said is None:
             return None
         address, own, hwaddr = said
-        for key, question in self._asked.items():
-            if key[1] == address and own in (None, question.hop.own):
-                self._keep(key, hwaddr, now)
-                return hwaddr, self._asked.pop(key).waiting
-        return None
+        key = ifindex, address
+        question = self._asked.get(key)
+        if question is None or own not in (None, question.hop.own):
+            return None
+        self._keep(key, hwaddr, now)
+        return hwaddr, self._asked.pop(key).waiting
 
     def _keep(self, key: _Key, hwaddr: bytes, now: float) -> None:
         if len(self._known) >= _KEPT:
