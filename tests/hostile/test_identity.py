@@ -205,7 +205,7 @@ def without(what: str) -> Callable[[], None]:
 def test_where_something_is_missing_it_fails_closed_or_serves(way: Way, what: str) -> None:
     if way.broker is not None:
         helper = str(way.running.process.args[0])  # type: ignore[index]
-        prefix = [sys.executable, "-c", _prefix(what)]
+        prefix = [sys.executable, "-P", "-c", _prefix(what)]
         other = way.running.path.with_name("without")
         with running_broker([*prefix, helper], other) as broker:
             os.chown(other, 0, NOBODY)

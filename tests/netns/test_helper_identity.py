@@ -482,7 +482,7 @@ def _own_network() -> Iterator[tuple[int, bytes]]:
     )
     path = os.pathsep.join(sys.path)
     with subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={"PYTHONPATH": path},
