@@ -112,6 +112,7 @@ async def _told(
     function: Callable[[str, int], Awaitable[tuple[int, float, float]]], first: str, count: int
 ) -> tuple[int, float, float]:
     # What anyio imports at its first use in a loop is part of Python's start, as all imports.
+    importlib.import_module("aioprocket.pinger")
     await anyio.lowlevel.checkpoint()
     return await function(first, count)
 
