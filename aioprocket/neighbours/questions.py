@@ -7,31 +7,24 @@ from typing import Final, NamedTuple
 from ..errors import SpecError, WireError
 from ..spec import IpAddress, IpInterface
 from ..wire.arp import ArpPacket, Operation
-from ..wire.ethernet import BROADCAST, EthernetHeader
+from ..wire.ethernet import EthernetHeader
 from ..wire.icmp import PROTOCOLS, Echo
 from ..wire.ip import IPv6Header, skip_extensions
-from ..wire.ndp import (
-    HOP_LIMIT,
-    NeighbourAdvertisement,
-    NeighbourSolicitation,
-    multicast_mac,
-    solicited_node,
-)
+from ..wire.ndp import HOP_LIMIT, NeighbourAdvertisement
+from ..wire.neighbour import ARP, IPV6, arp_request, solicitation, to_group
 
 __all__ = ("ALL_NODES", "ANSWERS", "Questions", "Said")
 
 ALL_NODES: Final = ipaddress.IPv6Address("ff02::1")  # RFC 4291, section 2.7.1
-_ARP: Final = 0x0806
-_IPV6: Final = 0x86DD
 _UNSPECIFIED: Final = ipaddress.IPv4Address(0)  # as the sender: a probe, RFC 5227, section 1.1
 
 # ARP replies, neighbour advertisements and echo replies of IPv6, on Ethernet.
 ANSWERS: Final = (
     (0x28, 0, 0, 12),
-    (0x15, 0, 2, _ARP),
+    (0x15, 0, 2, ARP),
     (0x28, 0, 0, 20),
     (0x15, 6, 7, Operation.REPLY),
-    (0x15, 0, 6, _IPV6),
+    (0x15, 0, 6, IPV6),
     (0x30, 0, 0, 20),
     (0x15, 0, 4, PROTOCOLS[6]),
     (0x30, 0, 0, 54),
@@ -81,9 +74,9 @@ class Questions:
         """What a frame says; None: nothing that we asked for."""
         try:
             header, rest = EthernetHeader.parse(frame)
-            if header.protocol == _ARP:
+            if header.protocol == ARP:
                 return self._parse_arp(rest)
-            if header.protocol == _IPV6:
+            if header.protocol == IPV6:
                 return self._parse_ipv6(header.source, rest)
         except WireError:
             pass
@@ -110,38 +103,15 @@ class Questions:
         return Said(answer.target, answer.target_mac or sender, answer.target)
 
     def _arp(self, target: ipaddress.IPv4Address) -> bytes:
-        question = ArpPacket(
-            operation=Operation.REQUEST,
-            sender_mac=self._hwaddr,
-            sender_ip=self._source4(target),
-            target_ip=target,
-        )
-        return self._frame(BROADCAST, _ARP, question.emit())
+        return arp_request(self._hwaddr, self._source4(target), target)
 
     def _solicitation(self, target: ipaddress.IPv6Address) -> bytes:
-        group = solicited_node(target)
-        source = self._source6(target)
-        question = NeighbourSolicitation(
-            target=ipaddress.IPv6Address(target.packed), source_mac=self._hwaddr
-        )
-        return self._ipv6_frame(source, group, question.emit(source=source, destination=group))
+        bare = ipaddress.IPv6Address(target.packed)
+        return solicitation(self._hwaddr, self._source6(target), bare)
 
     def _echo_from(self, source: ipaddress.IPv6Address) -> bytes:
-        return self._ipv6_frame(
-            source, ALL_NODES, self._echo.emit(source=source, destination=ALL_NODES)
-        )
-
-    def _ipv6_frame(
-        self, source: ipaddress.IPv6Address, group: ipaddress.IPv6Address, message: bytes
-    ) -> bytes:
-        header = IPv6Header(
-            source=source, destination=group, next_header=PROTOCOLS[6], hop_limit=HOP_LIMIT
-        )
-        return self._frame(multicast_mac(group), _IPV6, header.emit(message))
-
-    def _frame(self, destination: str, protocol: int, payload: bytes) -> bytes:
-        header = EthernetHeader(destination=destination, source=self._hwaddr, protocol=protocol)
-        return header.emit(payload)
+        message = self._echo.emit(source=source, destination=ALL_NODES)
+        return to_group(self._hwaddr, source, ALL_NODES, message)
 
     def _source4(self, target: ipaddress.IPv4Address) -> ipaddress.IPv4Address:
         ours = [each for each in self._addresses if isinstance(each, ipaddress.IPv4Interface)]

@@ -1,5 +1,6 @@
 """What a trace and a watch share: sockets that open when something is first asked for."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, Literal, Self, TypeVar
@@ -17,7 +18,7 @@ __all__ = ("Journey",)
 _PlanT = TypeVar("_PlanT", bound=Plan)
 
 
-class Journey(Generic[_PlanT]):
+class Journey(ABC, Generic[_PlanT]):
     """Probes to one host by a plan, which `_plan` makes."""
 
     def __init__(self, request: TraceRequest) -> None:
@@ -44,8 +45,8 @@ class Journey(Generic[_PlanT]):
     def __aiter__(self) -> Self:
         return self
 
-    def _plan(self, method: Method) -> _PlanT:
-        raise NotImplementedError
+    @abstractmethod
+    def _plan(self, method: Method) -> _PlanT: ...
 
     async def start(self) -> None:
         """Look the host up and open the sockets, which else happens when something is asked for.

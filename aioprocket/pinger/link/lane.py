@@ -12,7 +12,7 @@ from ..._system.fib import Fib
 from ..._system.ring import FrameGeometry
 from ..echo import EchoError
 from ..lane import READ, Lane
-from ..reports import local_error, quoted_error
+from ..reports import local_error
 from ..settings import Settings
 from .neighbours import ASKED, Neighbours
 from .ways import Hop, Refusal, Ways
@@ -237,10 +237,7 @@ class LinkLane(Lane):
             # A link that went down leaves an error, which would be told of again and again.
             self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if len(table):
-            for message, router, received_ns in table.take_odd():
-                found = quoted_error(self.version, message, router)
-                if found is not None:
-                    table.take_error(*found, received_ns)
+            self._judge_errors()
         self._tend()
         if self._waiting:
             self._tell()

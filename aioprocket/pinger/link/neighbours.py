@@ -12,16 +12,10 @@ from typing import Final
 
 from ...errors import WireError
 from ...wire.arp import ArpPacket, Operation
-from ...wire.ethernet import BROADCAST, EthernetHeader, mac_bytes, mac_text
-from ...wire.icmp import PROTOCOLS
+from ...wire.ethernet import EthernetHeader, mac_bytes, mac_text
 from ...wire.ip import IPv6Header
-from ...wire.ndp import (
-    HOP_LIMIT,
-    NeighbourAdvertisement,
-    NeighbourSolicitation,
-    multicast_mac,
-    solicited_node,
-)
+from ...wire.ndp import HOP_LIMIT, NeighbourAdvertisement
+from ...wire.neighbour import ARP, IPV6, arp_request, solicitation
 from .ways import Hop
 
 __all__ = ("ASKED", "Neighbours")
@@ -31,8 +25,6 @@ _TIMES: Final = 3
 _PART: Final = 0.3  # of a probe's time, until it is asked again; but a second at most
 _KNOWN: Final = 30.0  # seconds
 _KEPT: Final = 4096
-_ARP: Final = 0x0806
-_IPV6: Final = 0x86DD
 
 _Key = tuple[int, bytes]
 
@@ -133,33 +125,20 @@ class Neighbours:
 def _frame(hop: Hop) -> bytes:
     own = mac_text(hop.own)
     if len(hop.address) == 4:
-        question = ArpPacket(
-            operation=Operation.REQUEST,
-            sender_mac=own,
-            sender_ip=ipaddress.IPv4Address(hop.source),
-            target_ip=ipaddress.IPv4Address(hop.address),
-        )
-        header = EthernetHeader(destination=BROADCAST, source=own, protocol=_ARP)
-        return header.emit(question.emit())
-    target, source = ipaddress.IPv6Address(hop.address), ipaddress.IPv6Address(hop.source)
-    group = solicited_node(target)
-    solicitation = NeighbourSolicitation(target=target, source_mac=own)
-    packet = IPv6Header(
-        source=source, destination=group, next_header=PROTOCOLS[6], hop_limit=HOP_LIMIT
-    ).emit(solicitation.emit(source=source, destination=group))
-    header = EthernetHeader(destination=multicast_mac(group), source=own, protocol=_IPV6)
-    return header.emit(packet)
+        source, target = ipaddress.IPv4Address(hop.source), ipaddress.IPv4Address(hop.address)
+        return arp_request(own, source, target)
+    return solicitation(own, ipaddress.IPv6Address(hop.source), ipaddress.IPv6Address(hop.address))
 
 
 def _parse(frame: bytes) -> tuple[bytes, bytes | None, bytes] | None:
     """Who says so, to which hardware address if that is told, and the own one."""
     header, rest = EthernetHeader.parse(frame)
-    if header.protocol == _ARP:
+    if header.protocol == ARP:
         packet, _ = ArpPacket.parse(rest)
         if packet.operation != Operation.REPLY:
             return None
         return packet.sender_ip.packed, mac_bytes(packet.target_mac), mac_bytes(packet.sender_mac)
-    if header.protocol != _IPV6:
+    if header.protocol != IPV6:
         return None
     ip, message = IPv6Header.parse(rest)
     answer = NeighbourAdvertisement.parse(message)
