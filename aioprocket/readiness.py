@@ -65,11 +65,11 @@ class _Waiter(Waiter):
         yield self
 
     def wake(self) -> None:
-        """Let the task go on in the loop's next turn."""
-        waiting = self.take_step()
-        if waiting is not None:
+        """Let the task go on in the loop's next turn; one whose loop is closed never does."""
+        loop, waiting = self.get_loop(), self.take_step()
+        if waiting is not None and not loop.is_closed():
             step, context = waiting
-            self.get_loop().call_soon(step, self, context=context)
+            loop.call_soon(step, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
         """As a future's, called by the task."""

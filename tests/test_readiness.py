@@ -2,10 +2,11 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
+import uvloop
 
 from aioprocket import BusyError
 from aioprocket.readiness import Readiness, checkpoint
@@ -315,3 +316,23 @@ def test_one_readiness_serves_one_loop_after_the_other(
 
     for _ in range(3):
         asyncio.run(asyncio.wait_for(readiness.wait_readable(), 5))
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_a_wait_whose_loop_is_gone_does_not_stand_in_the_way_of_the_end(
+    pair: tuple[socket.socket, socket.socket], new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def leave_one_waiting() -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(readiness.wait_readable())
+        await asyncio.sleep(0)
+        return task
+
+    before = open_descriptors()
+    readiness = Readiness(pair[0].fileno())
+    loop = new_loop()
+    task = loop.run_until_complete(leave_one_waiting())
+    loop.close()
+    readiness.close()
+
+    assert open_descriptors() == before
+    task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -139,6 +139,23 @@ async def test_a_channel_may_be_activated_after_a_wait_was_cancelled() -> None:
         assert got == [b"x"]
 
 
+@form
+async def test_a_wait_that_another_task_awaits_too_stays_the_firsts(
+    take: Callable[[Channel], Awaitable[Any]],
+) -> None:
+    async def wait_for(taken: Awaitable[Any]) -> Any:
+        return await taken
+
+    with pair() as (channel, far):
+        for each in (b"the detour", b"and without"):
+            taken = take(channel)
+            task = await waiting(lambda channel, taken=taken: taken, channel)
+            with pytest.raises(RuntimeError, match="awaited already"):
+                await wait_for(taken)
+            far.send(each)
+            assert content(await task) == each
+
+
 class _Between:
     """An awaitable around another, that does something before that goes on."""
 
