@@ -115,7 +115,8 @@ class Storm:
 
     async def by_a_sibling(self) -> None:
         async def fail() -> None:
-            await self.turns(3)
+            await asyncio.sleep(0)  # or an eager one would fail before the group waits
+            await self.turns(2)
             self.send()
             raise LookupError
 
@@ -185,10 +186,15 @@ def storm(channel: Channel, far: socket.socket) -> Storm:
     return Storm(channel, far, seed=int(os.environ.get("AIOPROCKET_SEED", "1")))
 
 
+def eager(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+    """A task that takes its first step at once; asyncio's own factory does not suit every loop."""
+    return asyncio.Task(coro, loop=loop, **{**options, "eager_start": True})
+
+
 # What makes the tasks of a loop; None: the loop itself.
 FACTORIES: dict[str, Any] = {"tasks": None}
 if sys.version_info >= (3, 12):
-    FACTORIES["eager tasks"] = asyncio.eager_task_factory
+    FACTORIES["eager tasks"] = eager
 
 
 @pytest.mark.asyncio
@@ -250,6 +256,6 @@ async def test_cancelled_and_ended_waits_leave_nothing_in_memory() -> None:
         await cycles(CYCLES)
         more_objects, more_memory = in_use()
 
-    # An object for each cycle, or the smallest that is no object, would be seen.
+    # An object for each cycle would be seen, and a hundred bytes that are none.
     assert more_objects - objects < CYCLES / 10
-    assert more_memory - memory < CYCLES * 64
+    assert more_memory - memory < CYCLES * 100
