@@ -21,7 +21,7 @@ def stand_in_for_closed() -> None:
         if getattr(sys, name) is None:
             # The numbers below are taken, so this is the lowest one that is free.
             os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(number, mode, closefd=False))
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def tell_of_output(error: OSError) -> None:
@@ -32,7 +32,7 @@ def tell_of_output(error: OSError) -> None:
     """
     if error.errno not in _FULL or error.filename is not None:
         raise error
-    print(f"aioprocket: write to standard output: {error.strerror}", file=sys.stderr)
+    sys.stderr.write(f"aioprocket: write to standard output: {error.strerror}\n")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

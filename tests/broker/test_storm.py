@@ -125,7 +125,9 @@ class Crowd:
             self.leave()
 
 
-def test_a_broker_beset_by_anything_serves_who_comes_next(sanitized: list[str], folder: Path) -> None:
+def test_a_broker_beset_by_anything_serves_who_comes_next(
+    sanitized: list[str], folder: Path
+) -> None:
     # To a file, its children are not allowed to write a byte.
     reading, writing = os.pipe2(os.O_NONBLOCK)
     with (

@@ -1,4 +1,4 @@
-"""Receives that are cancelled, dropped and refused at any moment: every packet arrives all the same.
+"""Receives that are cancelled, dropped and refused at any moment: every packet still arrives.
 
 What is done next, and when, a seeded generator says; the packets are numbered, and what was
 received, in the order in which it was, must be the numbers from 0.
