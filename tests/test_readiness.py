@@ -322,17 +322,18 @@ def test_one_readiness_serves_one_loop_after_the_other(
 def test_a_wait_whose_loop_is_gone_does_not_stand_in_the_way_of_the_end(
     pair: tuple[socket.socket, socket.socket], new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
+    before = open_descriptors()
+    mine = Readiness(pair[0].fileno())
+
     async def leave_one_waiting() -> "asyncio.Task[None]":
-        task = asyncio.ensure_future(readiness.wait_readable())
+        task = asyncio.ensure_future(mine.wait_readable())
         await asyncio.sleep(0)
         return task
 
-    before = open_descriptors()
-    readiness = Readiness(pair[0].fileno())
     loop = new_loop()
     task = loop.run_until_complete(leave_one_waiting())
     loop.close()
-    readiness.close()
+    mine.close()
 
     assert open_descriptors() == before
     task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -72,7 +71,7 @@ class Storm:
 
     def disturb(self, task: "asyncio.Task[Any]") -> None:
         """Send and cancel, in either order or only one of both, at the same moment."""
-        acts = [self.send, self.send, task.cancel, task.cancel]
+        acts: list[Callable[[], object]] = [self.send, self.send, task.cancel, task.cancel]
         self.dice.shuffle(acts)
         for act in islice(acts, self.dice.randint(0, 4)):
             act()
@@ -230,7 +229,7 @@ async def test_no_cancelled_receive_loses_a_frame(
 
 @pytest.mark.asyncio
 async def test_cancelled_and_ended_waits_leave_nothing_in_memory() -> None:
-    """Objects are counted, for those that the collector knows; and pages, for all else."""
+    """Counted are the blocks of Python's allocator: pages of memory come and go for others, too."""
 
     async def cycles(count: int) -> None:
         for _ in range(count):
@@ -244,18 +243,16 @@ async def test_cancelled_and_ended_waits_leave_nothing_in_memory() -> None:
             far.send(packet)
             await waits
 
-    def in_use() -> tuple[int, int]:
+    def in_use() -> int:
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return len(gc.get_objects()), pages * os.sysconf("SC_PAGESIZE")
+        return sys.getallocatedblocks()
 
     packet = frame(1)
     with pair() as (channel, far):
         await cycles(500)
-        objects, memory = in_use()
+        before = in_use()
         await cycles(CYCLES)
-        more_objects, more_memory = in_use()
+        after = in_use()
 
-    # An object for each cycle would be seen, and a hundred bytes that are none.
-    assert more_objects - objects < CYCLES / 10
-    assert more_memory - memory < CYCLES * 100
+    # One for each cycle would be seen.
+    assert after - before < CYCLES / 4

@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -143,13 +144,16 @@ async def test_a_channel_may_be_activated_after_a_wait_was_cancelled() -> None:
 async def test_a_wait_that_another_task_awaits_too_stays_the_firsts(
     take: Callable[[Channel], Awaitable[Any]],
 ) -> None:
+    def already(taken: Awaitable[Any], channel: Channel) -> Awaitable[Any]:
+        return taken
+
     async def wait_for(taken: Awaitable[Any]) -> Any:
         return await taken
 
     with pair() as (channel, far):
         for each in (b"the detour", b"and without"):
             taken = take(channel)
-            task = await waiting(lambda channel, taken=taken: taken, channel)
+            task = await waiting(partial(already, taken), channel)
             with pytest.raises(RuntimeError, match="awaited already"):
                 await wait_for(taken)
             far.send(each)
