@@ -11,6 +11,7 @@ import uvloop
 from aioprocket import BusyError
 from aioprocket.readiness import Readiness, checkpoint
 from channels.rig import in_child
+from contract import until
 
 
 @pytest.fixture
@@ -239,6 +240,54 @@ async def test_a_subscriber_is_called_while_there_is_something(
     await asyncio.sleep(0.01)
 
     assert got == [b"1", b"2", b"3"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("first", ["task", "subscriber"])
+async def test_a_task_and_a_subscriber_wait_for_the_same(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness, first: str
+) -> None:
+    calls: list[int] = []
+    fill(pair[0])
+    if first == "subscriber":
+        readiness.subscribe_writable(lambda: calls.append(1))
+    waiting = asyncio.ensure_future(readiness.wait_writable())
+    await asyncio.sleep(0)
+    if first == "task":
+        readiness.subscribe_writable(lambda: calls.append(1))
+    assert not calls
+    drain(pair[1])
+
+    await asyncio.wait_for(waiting, 5)
+    assert calls
+    calls.clear()
+    await until(lambda: calls)
+    readiness.unsubscribe_writable()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("goes", ["subscriber", "task"])
+async def test_whoever_of_both_goes_the_other_waits_on(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness, goes: str
+) -> None:
+    calls: list[int] = []
+    fill(pair[0])
+    waiting = asyncio.ensure_future(readiness.wait_writable())
+    await asyncio.sleep(0)
+    readiness.subscribe_writable(lambda: calls.append(1))
+    if goes == "subscriber":
+        readiness.unsubscribe_writable()
+    else:
+        waiting.cancel()
+    await asyncio.wait({waiting}, timeout=0 if goes == "subscriber" else 5)
+    drain(pair[1])
+
+    if goes == "subscriber":
+        await asyncio.wait_for(waiting, 5)
+        assert not calls
+    else:
+        await until(lambda: calls)
+        readiness.unsubscribe_writable()
 
 
 @pytest.mark.asyncio
