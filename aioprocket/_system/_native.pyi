@@ -200,9 +200,8 @@ class Reader:
     def __new__(
         cls,
         delivery: Delivery,
-        receive: Receiver | Callable[[int], Sequence[Packet]],
+        receive: Receiver | Ring | Callable[[int], Sequence[Packet]],
         ahead: int,
-        take: Callable[[int | None], Batch | None] | None = None,
         waiter: Waiter | None = None,
         turn_ns: int = 0,
     ) -> Reader: ...
