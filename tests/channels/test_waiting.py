@@ -30,13 +30,18 @@ def content(taken: Any) -> bytes:
     return b"".join(map(bytes, taken)) if isinstance(taken, list) else bytes(memoryview(taken))
 
 
-async def waiting(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
-    """A task that waits in this form."""
+def taking(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
+    """A task that takes in this form."""
 
     async def receive() -> Any:
         return await take(channel)
 
-    task = asyncio.ensure_future(receive())
+    return asyncio.ensure_future(receive())
+
+
+async def waiting(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
+    """The same, of which nothing has come."""
+    task = taking(take, channel)
     await until(lambda: task._fut_waiter is not None)  # type: ignore[attr-defined]
     return task
 
@@ -197,9 +202,10 @@ async def test_a_wait_on_a_ring_loses_nothing_when_it_is_cancelled_as_packets_co
     with cable(veth, ring=True) as wire:
         async with asyncio.timeout(20):
             for each in range(60):
-                task = await waiting(take, wire.channel)
+                task = taking(take, wire.channel)
+                await asyncio.sleep(0)  # it waits now, unless what a cancelled one left is there
                 wire.send(each)
-                # Blocks are handed over within two milliseconds: before, after, and as that happens.
+                # A block is handed over within two milliseconds: before, after, and as it happens.
                 asyncio.get_running_loop().call_later(each % 12 * 0.0002, task.cancel)
                 with contextlib.suppress(asyncio.CancelledError):
                     got += numbers(await task)

@@ -219,8 +219,8 @@ def test_sender_and_ttl_in_an_ip_header_are_those_that_the_kernel_tells(
 
     told = [witness.recvmsg(100, 100) for _ in range(3)]
     assert [packet.data for packet in packets] == [b"one", b""]
-    assert [packet.addr for packet in packets] == [addr for _, _, _, addr in told[:2]]
-    assert [list(packet.ancdata) for packet in packets] == [messages for _, messages, _, _ in told[:2]]
+    for packet, (_, messages, _, addr) in zip(packets, told, strict=False):
+        assert (list(packet.ancdata), packet.addr) == (messages, addr)
     assert datagrams == [(b"three", told[2][3])]
 
 
