@@ -42,7 +42,7 @@ def taking(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
 async def waiting(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
     """The same, of which nothing has come."""
     task = taking(take, channel)
-    await until(lambda: task._fut_waiter is not None)  # type: ignore[attr-defined]
+    await until(lambda: task._fut_waiter is not None)
     return task
 
 
