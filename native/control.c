@@ -270,7 +270,8 @@ control_write_ttl(struct msghdr *message, uint8_t ttl)
 		if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_TTL)
 			return;
 	}
-	if (used + CMSG_SPACE(sizeof(value)) > SCRATCH_CONTROL)
+	if (message->msg_control == NULL ||
+	    used + CMSG_SPACE(sizeof(value)) > SCRATCH_CONTROL)
 		return;
 	item = (struct cmsghdr *)((unsigned char *)message->msg_control + used);
 	item->cmsg_level = IPPROTO_IP;
