@@ -56,7 +56,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "sending": lambda rig: sending.run(rig.peers, rig.pair),
     "ping": ping.run,
     "pingtruth": pingtruth.run,
-    "tun": lambda rig: tun.run(),
+    "tun": lambda rig: tun.run(rig.peers),
     "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
     "watching": lambda rig: watching.run(),
