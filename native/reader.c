@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "coroutine.h"
 #include "iterator.h"
+#include "piece.h"
 #include "receiver.h"
 
 #include <stddef.h>
@@ -143,7 +144,7 @@ static PyObject *
 take_batch(struct reader *self, PyObject *wanted)
 {
 	Py_ssize_t most = SCRATCH_SLOTS;
-	PyObject *packets, *batch = NULL;
+	PyObject *batch;
 
 	if (self->receiver == NULL)
 		return PyObject_CallFunctionObjArgs(self->take, wanted, NULL);
@@ -151,14 +152,13 @@ take_batch(struct reader *self, PyObject *wanted)
 		most = PyNumber_AsSsize_t(wanted, PyExc_OverflowError);
 	if (most == -1 && PyErr_Occurred())
 		return NULL;
-	packets = read_packets(self->receiver, most);
-	if (packets != NULL && PyList_Size(packets) == 0)
-		batch = Py_NewRef(Py_None);
-	else if (packets != NULL)
-		batch = PyObject_CallFunctionObjArgs(
-			(PyObject *)reader_state(self)->batch_type, packets,
-			NULL);
-	Py_XDECREF(packets);
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION(self->receiver);
+#endif
+	batch = piece_take(self->receiver, most);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION();
+#endif
 	return batch;
 }
 

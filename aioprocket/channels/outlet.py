@@ -52,10 +52,13 @@ def parts(item: Item) -> tuple[Data, Address | None]:
     return data, address
 
 
-def pieces(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
-    """The items in order, in tuples of up to 512, each taken when it is asked for."""
+def pieces(items: Iterable[Item]) -> Iterator[tuple[Item, ...] | Batch]:
+    """The items in order, in tuples of up to 512, each taken when it is asked for.
+
+    A batch of no more than that stays what it is.
+    """
     if type(items) is Batch and len(items) <= _BATCH:
-        yield tuple(items)
+        yield items
         return
     if type(items) is not list and type(items) is not tuple:
         source = iter(items)
@@ -166,7 +169,7 @@ class Outlet:
         return taken
 
     def put_batch(
-        self, items: tuple[Item, ...], start: int = 0, refused: int = 0
+        self, items: tuple[Item, ...] | Batch, start: int = 0, refused: int = 0
     ) -> tuple[int, OSError | None]:
         """Try once to send the items from ``start`` on, in order.
 
@@ -276,7 +279,7 @@ class Outlet:
                 return Sent(sent, error)
         return Sent(sent)
 
-    async def _send_each(self, items: tuple[Item, ...]) -> tuple[int, OSError | None]:
+    async def _send_each(self, items: tuple[Item, ...] | Batch) -> tuple[int, OSError | None]:
         for at, item in enumerate(items):
             try:
                 await self.send(*parts(item))
@@ -284,7 +287,7 @@ class Outlet:
                 return at, error.with_traceback(None)
         return len(items), None
 
-    async def _send_some(self, items: tuple[Item, ...]) -> tuple[int, OSError | None]:
+    async def _send_some(self, items: tuple[Item, ...] | Batch) -> tuple[int, OSError | None]:
         at, refused_at = 0, -1
         if not self._waiting:
             if not self._turn:
@@ -299,7 +302,7 @@ class Outlet:
             return await self._batch_patiently(items, at, refused_at)
 
     async def _batch_patiently(
-        self, items: tuple[Item, ...], at: int, refused_at: int
+        self, items: tuple[Item, ...] | Batch, at: int, refused_at: int
     ) -> tuple[int, OSError | None]:
         pauses = iter(_PAUSES)
         while True:
