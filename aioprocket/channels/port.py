@@ -309,7 +309,6 @@ class DevicePort(Port):
     """
 
     drops: LinkDrops | None = None
-    counters: Receiver
 
     def __init__(self, descriptor: Descriptor, *, closes_slowly: bool = False) -> None:
         os.set_blocking(descriptor.fileno(), False)

@@ -226,14 +226,18 @@ async def _forwarder_in_c(
 ) -> AsyncIterator[_ForwarderInC]:
     async with _devices(near, far, subnet, offload=False) as devices:
         ends = [device.fileno() for device in devices]
-        with subprocess.Popen(
-            [program, *map(str, ends), str(BURST)],
-            bufsize=0,
-            pass_fds=ends,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        ) as process:
+        with _start_in_c(program, ends) as process:
             yield _ForwarderInC(process)
+
+
+def _start_in_c(program: Path, ends: list[int]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [program, *map(str, ends), str(BURST)],
+        bufsize=0,
+        pass_fds=ends,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
 
 def _show_bursts(size: int, near: Namespace, far: Namespace, program: Path) -> None:
@@ -255,11 +259,12 @@ async def _bursts(
     async with AsyncExitStack() as stack:
         ways = []
         for subnet, name in enumerate(found):
-            forwarder = await stack.enter_async_context(
-                _forwarder_in_c(program, near, far, subnet)
-                if name == IN_C
-                else _forwarder(name, near, far, subnet)
-            )
+            forwarder: Forwarder | _ForwarderInC
+            if name == IN_C:
+                in_c = _forwarder_in_c(program, near, far, subnet)
+                forwarder = await stack.enter_async_context(in_c)
+            else:
+                forwarder = await stack.enter_async_context(_forwarder(name, near, far, subnet))
             sender = stack.enter_context(_sender(near, f"198.18.{subnet}.1"))
             ways.append((name, forwarder, sender))
         data = bytes(size - 28)  # less the headers of IPv4 and UDP
