@@ -238,12 +238,11 @@ class Outlet:
         """
         if type(items) is Batch and len(items) <= PIECE and self._is_free():
             # Where a packet is a microsecond, the functions on the way are a tenth of a batch.
-            sender = self._port.sender
-            sent = sender.send(items, 0, self.addressed)
+            sent, refused = self._port.send_batch(items, 0, self.addressed)
             self._turn = max(0, self._turn - 1 - sent * _TURN // PIECE)
             if sent == len(items):
                 return Sent(sent)
-            return await self._send_rest(items, sent, sender.failure)
+            return await self._send_rest(items, sent, refused)
         sent = 0
         send = self._send_each if self._port.stream else self._send_some
         for batch in pieces(items):
