@@ -15,9 +15,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* A failure besides the errnos, which are positive. */
-enum { END_OF_FILE = -1 };
-
 /* System calls; what ends them early goes to self->failure */
 
 static int

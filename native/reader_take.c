@@ -9,6 +9,7 @@
  */
 #include "reader.h"
 
+#include "piece.h"
 #include "receiver.h"
 #include "ring.h"
 
@@ -143,6 +144,17 @@ take_block(struct ring *ring, Py_ssize_t count)
 	return batch;
 }
 
+static PyObject *
+take_piece(struct receiver *receiver, Py_ssize_t count)
+{
+	PyObject *batch;
+
+	BEGIN(receiver);
+	batch = piece_take(receiver, count);
+	END();
+	return batch;
+}
+
 /* None where there is none now. */
 static PyObject *
 take_batch(struct reader *self, PyObject *wanted)
@@ -156,6 +168,8 @@ take_batch(struct reader *self, PyObject *wanted)
 		return NULL;
 	if (self->ring != NULL)
 		return take_block(self->ring, most);
+	if (self->receiver != NULL)
+		return take_piece(self->receiver, most);
 	packets = receive(self, most);
 	if (packets != NULL && PyList_Size(packets) == 0)
 		batch = Py_NewRef(Py_None);

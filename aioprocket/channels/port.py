@@ -115,7 +115,9 @@ class Port(ABC):
         """Send to an address: how many bytes were taken."""
         raise _not_a_socket()
 
-    def send_batch(self, items: tuple[Item, ...], start: int, addressed: bool) -> tuple[int, int]:
+    def send_batch(
+        self, items: tuple[Item, ...] | Batch, start: int, addressed: bool
+    ) -> tuple[int, int]:
         """Send items from ``start`` on: how many were taken, and the errno that ended it.
 
         That is 0 where all were taken, or where the next is in a form that only `send` and
@@ -327,6 +329,10 @@ class DevicePort(Port):
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write
+
+    def take(self, count: int | None) -> Batch | None:
+        """Without an object for each packet, where a packet is nothing but bytes."""
+        return self.counters.take(_BATCH if count is None else count)
 
     def _write(self, data: Data) -> int:
         if type(data) is Packet and data.gso_size:
