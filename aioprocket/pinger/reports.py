@@ -14,6 +14,7 @@ __all__ = ("error_of", "local_error", "quoted_error", "reported_error")
 
 _HEADER: Final = 8  # of ICMP
 _CONTROL: Final = 512
+_QUEUED: Final = 1024  # entries of an error queue that are looked through
 # ip(7), struct sock_extended_err: errno, origin, type, code, pad, info, data.
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
 
@@ -129,18 +130,23 @@ def local_error(sock: socket.socket, number: int, address: str, size: int) -> Ec
 
 
 def _local_mtu(sock: socket.socket, address: str, size: int) -> int | None:
-    """What the way to an address takes, as the kernel says when it refuses a second time."""
-    level, option = (
-        (socket.IPPROTO_IPV6, IPV6_RECVERR)
+    """What the way to an address takes, as the kernel says when it refuses a second time.
+
+    None as well where more errors than are looked through come before what it says.
+    """
+    # A ping socket takes nothing but requests: ping_supported() in net/ipv4/ping.c.
+    level, option, request = (
+        (socket.IPPROTO_IPV6, IPV6_RECVERR, b"\x80")
         if sock.family == socket.AF_INET6
-        else (socket.IPPROTO_IP, IP_RECVERR)
+        else (socket.IPPROTO_IP, IP_RECVERR, b"\x08")
     )
     before = sock.getsockopt(level, option)
     try:
         sock.setsockopt(level, option, 1)
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # of an earlier probe
         with suppress(OSError):
-            sock.sendto(bytes(size), (address, 0))
-        while True:
+            sock.sendto(request.ljust(size, b"\0"), (address, 0))
+        for _ in range(_QUEUED):
             _, ancillary, _, _ = sock.recvmsg(0, _CONTROL, socket.MSG_ERRQUEUE)
             for _, _, value in ancillary:
                 if len(value) >= _EXTENDED_ERROR.size:
@@ -151,3 +157,4 @@ def _local_mtu(sock: socket.socket, address: str, size: int) -> int | None:
         return None
     finally:
         sock.setsockopt(level, option, before)
+    return None
