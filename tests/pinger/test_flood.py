@@ -2,7 +2,6 @@
 
 import errno
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator
 
@@ -17,7 +16,8 @@ from aioprocket.pinger.reports import local_error
 from aioprocket.pinger.settings import Settings
 from aioprocket.pinger.targets import Target
 from aioprocket.wire.checksum import checksum
-from lab.must import require, unavailable
+from lab.must import unavailable
+from sandbox import links
 
 pytestmark = [pytest.mark.anyio, pytest.mark.netns]
 
@@ -28,7 +28,8 @@ PATIENT = 30.0
 @pytest.fixture
 async def flooded(ping_sockets: None) -> AsyncIterator[tuple[socket.socket, int]]:
     """A ping socket, and the identifier of its probes, in a network where packets have 1500."""
-    subprocess.run([require("ip"), "link", "set", "lo", "up", "mtu", "1500"], check=True)
+    links.set_up("lo")
+    links.set_mtu("lo", 1500)
     try:
         sock, identifier = await open_socket(4, Settings(type="dgram", df=True), 5.0)
     except NotPermittedError as reason:
