@@ -3,20 +3,17 @@
 import errno
 import ipaddress
 import socket
-import struct
 from contextlib import suppress
 from typing import Final, Literal
 
+from .._system.error_queue import ORIGIN_LOCAL, read_entry
 from .._system.numbers import IP_RECVERR, IPV6_RECVERR
 from .echo import EchoError
 
 __all__ = ("error_of", "local_error", "quoted_error", "reported_error")
 
 _HEADER: Final = 8  # of ICMP
-_CONTROL: Final = 512
 _QUEUED: Final = 1024  # entries of an error queue that are looked through
-# ip(7), struct sock_extended_err: errno, origin, type, code, pad, info, data.
-_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
 
 # Codes: https://www.iana.org/assignments/icmp-parameters and …/icmpv6-parameters
 _KINDS: Final = {
@@ -147,12 +144,11 @@ def _local_mtu(sock: socket.socket, address: str, size: int) -> int | None:
         with suppress(OSError):
             sock.sendto(request.ljust(size, b"\0"), (address, 0))
         for _ in range(_QUEUED):
-            _, ancillary, _, _ = sock.recvmsg(0, _CONTROL, socket.MSG_ERRQUEUE)
-            for _, _, value in ancillary:
-                if len(value) >= _EXTENDED_ERROR.size:
-                    number, _, _, _, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
-                    if number == errno.EMSGSIZE:
-                        return int(info) or None
+            entry = read_entry(sock)
+            if entry is None:
+                break
+            if entry.origin == ORIGIN_LOCAL and entry.errno == errno.EMSGSIZE:
+                return entry.info or None
     except OSError:
         return None
     finally:
