@@ -28,8 +28,9 @@ from ..errors import ChannelError, ClosedError, SpecError
 from ..readiness import Readiness
 from .explain import channel_error
 from .intake import Intake
+from .items import parts
 from .link import Link
-from .outlet import Outlet, parts
+from .outlet import Outlet
 from .port import Address, Data, Item, Port
 from .reported import SENT, TransmitStamp
 from .state import Sent, Stamp, StampInfo, StampSource
