@@ -20,7 +20,7 @@ from ..bpf import Program
 from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
-from .errqueue import TransmitStamp, read_error_queue
+from .reported import TransmitStamp, read_error_queue
 
 __all__ = (
     "MAX_PACKET",

@@ -281,6 +281,8 @@ async def test_bad_paths_are_refused_at_the_call() -> None:
             pinger.sweep(["127.0.0.1"], path="wire")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="dgram"):
         Pinger(type="dgram").sweep(["127.0.0.1"], path="link")
+    with pytest.raises(SpecError, match="stamps=True"):
+        Pinger().sweep(["127.0.0.1"], path="link", stamps=True)
 
 
 async def test_address_of_many_hosts_is_refused(cable: str) -> None:
