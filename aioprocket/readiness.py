@@ -4,7 +4,9 @@ The loop never sees the descriptor itself. Raw descriptors get ``EPOLLERR`` in n
 down, ICMP errors, a filled error queue); uvloop drops a reader for ever at the first one, silently,
 and asyncio spins on it. So each direction has a private, level-triggered epoll that contains the
 descriptor, and the loop watches that: it only ever becomes readable. The price is one more
-descriptor per direction that is waited for; an idle one has none.
+descriptor per direction that is waited for; an idle one has none. And an epoll within an epoll is
+searched twice for each wakeup, which is a part of what a packet costs where each has one: a
+subscriber that takes errors away may let asyncio's own loop see the descriptor (``bare``).
 
 On asyncio the epoll stays registered with the loop between waits, because the next wait usually
 follows at once; it is taken out when it fires and nobody waits. Readiness says nothing about
@@ -85,7 +87,7 @@ class _Gate:
 
     __slots__ = (
         "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid", "_tick",
-        "_trio_waits", "_unpollable", "waiter",
+        "_trio_waits", "_unpollable", "_watched", "waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -100,6 +102,7 @@ class _Gate:
         self._pid = os.getpid()
         self._epoll: select.epoll | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watched = -1  # by the loop
         self._callback: Callable[[], None] | None = None
         self._called: Callable[[], None] | None = None  # by the loop, of which this is a handler
         self._tick: asyncio.Handle | None = None
@@ -168,24 +171,28 @@ class _Gate:
         finally:
             self._trio_waits = False
 
-    def subscribe(self, callback: Callable[[], None]) -> None:
+    def subscribe(self, callback: Callable[[], None], *, bare: bool = False) -> None:
         loop = asyncio.get_running_loop()
         epoll = self._open()
         self._callback = callback
+        bare = bare and isinstance(loop, asyncio.SelectorEventLoop)
         # The loop calls a subscriber without anybody in between.
-        self._arm(loop, self._call_back if epoll is None else callback)
+        self._arm(loop, self._call_back if epoll is None else callback, bare)
 
     def unsubscribe(self) -> None:
         self._callback = None
         self._disarm()
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, called: Callable[[], None]) -> None:
+    def _arm(
+        self, loop: asyncio.AbstractEventLoop, called: Callable[[], None], bare: bool = False
+    ) -> None:
         if self._loop is loop and self._called == called:
             return
         self._disarm()
         self._called = called
         if self._epoll is not None:
-            loop.add_reader(self._epoll.fileno(), called)
+            self._watched = self._fd if bare else self._epoll.fileno()
+            loop.add_reader(self._watched, called)
         else:
             self._tick = loop.call_soon(self._fire_again)
         self._loop = loop
@@ -199,7 +206,7 @@ class _Gate:
         # A forked child shares the parent's epoll: removing there would deafen the parent.
         if loop is None or loop.is_closed() or self._epoll is None or os.getpid() != self._pid:
             return
-        loop.remove_reader(self._epoll.fileno())
+        loop.remove_reader(self._watched)
 
     def _call_back(self) -> None:
         if self._callback is not None:
@@ -282,9 +289,13 @@ class Readiness:
         """Let `wait_error` return: somebody else read what it waits for."""
         self._error.wake()
 
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call back in the running asyncio loop, again and again while there is something."""
-        self._read.subscribe(callback)
+    def subscribe(self, callback: Callable[[], None], *, bare: bool = False) -> None:
+        """Call back in the running asyncio loop, again and again while there is something.
+
+        ``bare``: asyncio's own loop may watch the descriptor itself. It calls for errors as well,
+        and they have to be taken away by the callback, as here they have in any case.
+        """
+        self._read.subscribe(callback, bare=bare)
 
     def unsubscribe(self) -> None:
         """Stop calling back; what arrives waits in the kernel."""

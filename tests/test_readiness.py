@@ -241,6 +241,25 @@ async def test_a_subscriber_is_called_while_there_is_something(
 
 
 @pytest.mark.asyncio
+async def test_only_asyncios_own_loop_watches_a_descriptor_itself(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness
+) -> None:
+    loop, fd = asyncio.get_running_loop(), pair[0].fileno()
+    called = asyncio.Event()
+
+    readiness.subscribe(called.set, bare=True)
+    pair[1].send(b"1")
+    await asyncio.wait_for(called.wait(), 20)
+    readiness.unsubscribe()
+    left = loop.remove_reader(fd)
+    readiness.subscribe(called.set, bare=True)
+    watched = loop.remove_reader(fd)
+
+    assert not left
+    assert bool(watched) == isinstance(loop, asyncio.SelectorEventLoop)
+
+
+@pytest.mark.asyncio
 async def test_a_subscriber_of_what_cannot_be_polled_is_called_every_turn() -> None:
     fd = os.open("/dev/zero", os.O_RDONLY)
     readiness = Readiness(fd)
