@@ -48,6 +48,7 @@ class SocketOption(IntEnum):
     LOCK_FILTER = 44
     MEMINFO = 55
     BINDTOIFINDEX = 62
+    NETNS_COOKIE = 71
     TS_OPT_ID = 81  # SCM_TS_OPT_ID, a control message: Linux 6.13
 
 

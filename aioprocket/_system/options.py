@@ -40,6 +40,7 @@ __all__ = (
     "filter_is_locked",
     "ignore_outgoing",
     "lock_filter",
+    "network_cookie",
     "replace_filter",
     "report_transmit_timestamps",
     "set_receive_buffer",
@@ -170,6 +171,20 @@ def _set_buffer(sock: socket.socket, size: int, force: SocketOption, plain: int)
         # The kernel clamps without an error, and doubles what it takes (socket(7)).
         if sock.getsockopt(socket.SOL_SOCKET, plain) < 2 * size:
             raise
+
+
+def network_cookie(sock: socket.socket) -> bytes:
+    """The kernel's number for the network namespace of a socket; none before Linux 5.14.
+
+    Raises:
+        OSError: The socket is of a family that has none.
+    """
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, SocketOption.NETNS_COOKIE, 8)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return b""
 
 
 def bind_to_ifindex(sock: socket.socket, ifindex: int) -> None:

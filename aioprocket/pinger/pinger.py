@@ -41,7 +41,8 @@ class Pinger:
     Args:
         type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
             full queue threw away: they are lost. ``"raw"``: a raw socket, by own rights or the
-            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process, else raw.
+            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process and no
+            helper is named, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
         addresses: Of a name. ``"first"``: the one that the resolver prefers (RFC 6724).
             ``"happy"``: the first that there is a route to from here, with this interface, source,
