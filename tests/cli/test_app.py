@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from typer.main import get_command
@@ -75,3 +76,19 @@ def test_what_is_no_command_is_said_with_status_2(arguments: list[str], words: s
 
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = aioprocket("--version")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"aioprocket {metadata.version('aioprocket')}\n"
+
+
+@pytest.mark.parametrize("name", ["ping", "sweep", "sniff", "doctor", "trace"])
+def test_help_breaks_its_lines_where_the_terminal_ends_alone(name: str) -> None:
+    itself = app_module._load(name)
+    paragraphs = itself.help.split("\n\n")
+
+    assert len(paragraphs) > 1
+    assert all("\n" not in paragraph for paragraph in paragraphs)
