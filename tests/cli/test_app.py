@@ -92,3 +92,15 @@ def test_help_breaks_its_lines_where_the_terminal_ends_alone(name: str) -> None:
 
     assert len(paragraphs) > 1
     assert all("\n" not in paragraph for paragraph in paragraphs)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["policy", "show", "--built-in"]])
+def test_output_that_finds_no_space_is_an_error_without_traceback(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aioprocket.cli", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr == "aioprocket: write to standard output: No space left on device\n"
