@@ -2,14 +2,14 @@
 
 import ipaddress
 import socket
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 
-from .errors import ResolutionError
+from .errors import ResolutionError, SpecError
 from .spec import IpAddress
 
-__all__ = ("resolve_host",)
+__all__ = ("check_host", "resolve_host")
 
 _FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -27,8 +27,9 @@ async def resolve_host(
     Raises:
         ResolutionError: The name is not known, has no address of the family, or the resolver could
             not be asked; or ``host`` is an address of the other family.
+        SpecError: ``host`` is neither text nor an address.
     """
-    address = _as_address(host)
+    address = _as_address(check_host(host))
     if address is not None:
         if family not in (None, address.version):
             raise ResolutionError(
@@ -45,6 +46,17 @@ async def resolve_host(
             f"{host}: {_reason(error)}", host=str(host), hint=_hint(error)
         ) from error
     return tuple(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
+
+
+def check_host(host: Any) -> str | IpAddress:
+    """What can be a host: ``ipaddress`` takes numbers, too, and 1.5 for 1.0.0.5.
+
+    Raises:
+        SpecError: ``host`` is neither text nor an address.
+    """
+    if isinstance(host, str | ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return host
+    raise SpecError(f"host {host!r} is neither a name nor an address")
 
 
 def _as_address(host: str | IpAddress) -> IpAddress | None:

@@ -1,4 +1,4 @@
-"""README is true: its programs run as they stand, its commands grant what they say."""
+"""Documents are true: their programs run as they stand, their commands grant what they say."""
 
 import os
 import re
@@ -19,27 +19,34 @@ from lab.traffic import flood
 from sandbox import kernel, links
 
 PROJECT = Path(__file__).resolve().parents[1]
-README = (PROJECT / "README.md").read_text()
-PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
-GRANTS = re.findall(r"^\*\*([^*]+)\.\*\*[^`]*?```console\n(.*?)^```$", README, re.M | re.S)
+README, RECIPES, BY_HAND = (
+    (PROJECT / name).read_text()
+    for name in ("README.md", "examples/README.md", "packaging/GRANTS.md")
+)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README + RECIPES, re.M | re.S)
+# From the words in bold to the next block: none that is another way's.
+GRANTS = re.findall(
+    r"^\*\*([^*]+)\.\*\*(?:(?!\*\*|```).)*```console\n(.*?)^```$", BY_HAND, re.M | re.S
+)
+
 
 # What each program prints once it works, in the order in which they stand; and whether it goes on
 # until it is interrupted.
 SHOWN = [
     " 64 ",
-    "reply from 127.0.0.1 b'hello'",
+    "PingerStats(",
     "",
     "that was ten",
+    "it got b'a packet'",
+    "reply from 127.0.0.1 b'hello'",
     "it matches: True",
     "1000 frames",
     "lost",
     "aioprocket_rx_packets_total{",
     "packets were kept, 0 lost",
     "<",
-    "PingerStats(",
     "path MTU 65535",
     "that was everybody",
-    "it got b'a packet'",
 ]
 ENDLESS = {0, 2}
 
@@ -57,13 +64,14 @@ def ethernet() -> Iterator[None]:
         links.delete_link("eth0")
 
 
-def test_readme_has_the_programs_that_are_tested() -> None:
+def test_documents_have_the_programs_that_are_tested() -> None:
     assert len(PROGRAMS) == len(SHOWN)
+    assert len(GRANTS) == 3
 
 
 @pytest.mark.netns
 @pytest.mark.parametrize("number", range(len(SHOWN)))
-def test_program_of_readme_runs_as_it_stands(
+def test_program_of_a_document_runs_as_it_stands(
     number: int, ethernet: None, helper_binary: Path, tmp_path: Path
 ) -> None:
     program = tmp_path / "program.py"
@@ -140,9 +148,7 @@ asyncio.run(main())
 @pytest.mark.netns
 @pytest.mark.realroot
 @pytest.mark.parametrize(("way", "commands"), GRANTS, ids=[way for way, _ in GRANTS])
-def test_commands_of_readme_grant_what_they_say(
-    way: str, commands: str, helper_binary: Path
-) -> None:
+def test_commands_by_hand_grant_what_they_say(way: str, commands: str, helper_binary: Path) -> None:
     require("setcap" if "capabilities" in way else "useradd")
     if way == "sudo":
         require("sudo")
@@ -165,9 +171,11 @@ def _grant_and_ask(way: str, commands: str, helper_binary: Path) -> int:
             work.mkdir()
             options = f"lowerdir={lower},upperdir={upper},workdir={work}"
             kernel.mount("overlay", lower, "overlay", 0, options)
-        script = "\n".join(line.removeprefix("# ") for line in commands.splitlines())
+        # Who is root, here, needs no sudo for it.
+        script = re.sub(r"(^\$ |\| )sudo ", lambda match: match[1], commands, flags=re.M)
+        script = re.sub(r"^\$ ", "", script, flags=re.M)
         script = script.replace("python3 -P -m aioprocket.helper", f"echo {helper_binary}")
-        setup = "umask 022; useradd --no-create-home alice\n"
+        setup = "umask 022; USER=alice; useradd --no-create-home alice\n"
         subprocess.run(["bash", "-euc", setup + script], check=True)
         uid, gid = map(
             int, subprocess.check_output(["bash", "-c", "id -u alice; id -g alice"]).split()
@@ -186,7 +194,14 @@ def _grant_and_ask(way: str, commands: str, helper_binary: Path) -> int:
 @pytest.mark.parametrize("name", ["README.md", "SECURITY.md", "CONTRIBUTING.md"])
 def test_paths_named_in_a_document_exist(name: str) -> None:
     text = (PROJECT / name).read_text()
-    named = set(re.findall(r"`((?:aioprocket|helper|native|tests|examples|demo)/[^`*…]*)`", text))
+    folders = "aioprocket|helper|native|tests|examples|demo|packaging"
+    named = set(re.findall(rf"`((?:{folders})/[^`*…]*)`", text))
 
     assert named
     assert not [path for path in named if not (PROJECT / path).exists()]
+
+
+def test_every_example_is_in_the_table_of_examples() -> None:
+    there = {path.name for path in (PROJECT / "examples").glob("*.py")}
+
+    assert set(re.findall(r"`(\w+\.py)`", RECIPES)) == there

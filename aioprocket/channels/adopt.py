@@ -59,6 +59,9 @@ def build(opened: Opened, *, read_packets: int = 64, icmp: bool = False) -> Chan
 def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Channel:
     """Find out what a foreign descriptor is, and own it from then on; see `Channel.from_fd`."""
     arguments.read_packets(read_packets)
+    is_number = isinstance(fd_or_socket, int) and not isinstance(fd_or_socket, bool)
+    if not is_number and not isinstance(fd_or_socket, socket.socket):
+        raise TypeError(f"from_fd takes a descriptor or a socket, not {fd_or_socket!r}")
     fd = fd_or_socket if isinstance(fd_or_socket, int) else fd_or_socket.fileno()
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
     channel = _socket_channel(fd, read_packets) or _device_channel(fd, read_packets)

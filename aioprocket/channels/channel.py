@@ -83,6 +83,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
         Raises:
             OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
+            TypeError: Neither a number nor a socket.
             SpecError: ``read_packets`` is no whole number from 1; as before.
         """
         from .adopt import adopt  # the kinds are derived from this class

@@ -248,7 +248,10 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             BusyError: Another task receives, or the channel is active already.
             ClosedError: The channel was closed.
             LinkDownError: The interface was removed.
+            TypeError: The handler cannot be called.
         """
+        if not callable(handler):
+            raise TypeError(f"serve takes a function to call with each packet, not {handler!r}")
         if self._machine.active is not False:
             raise BusyError(f"serve on {self._intake.place}: it is active already")
         self._set_mode(active)

@@ -76,8 +76,8 @@ class _MappedPort(SocketPort):
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """By a copy out of the ring."""
+        room = memoryview(buffer).cast("B")  # what is no buffer must not cost a packet
         packet = self._next()
-        room = memoryview(buffer).cast("B")
         held = min(len(room), len(packet))
         room[:held] = memoryview(packet)[:held]
         return held, len(packet)

@@ -88,7 +88,7 @@ class Sending(UnreliableObjectSendStream[Packet]):
 
         Raises:
             SpecError: A device, a stream, or a family without timestamps: they are of packet and
-                internet sockets.
+                internet sockets. Or the timeout is no number of seconds above 0.
             TimeoutError: The packet was taken, but no timestamp came: it is still queued, was
                 dropped, or the driver gives none. A `ChannelError`, too.
             What `send` raises.

@@ -24,6 +24,7 @@ import anyio
 from .._system import options
 from .._system.ethtool import driver_stamps
 from .._system.numbers import SocketOption, Timestamping
+from ..bounds import seconds
 from ..errors import ChannelError, ClosedError, SpecError
 from ..readiness import Readiness
 from .explain import channel_error
@@ -168,6 +169,7 @@ class Stamper:
             TimeoutError: It was sent, but the timestamp did not come. A `ChannelError`, too.
             OSError: As `Outlet.send`.
         """
+        seconds("timeout", timeout)
         self._prepare(source)
         async with self._alone():
             return await self._send(data, address, source, timeout)
@@ -181,6 +183,7 @@ class Stamper:
             SpecError: As `send`.
             OSError: As `Outlet.send`, if none was taken.
         """
+        seconds("timeout", timeout)
         self._prepare(source)
         stamps: list[Stamp | None] = []
         rest = iter(items)

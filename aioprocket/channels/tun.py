@@ -71,7 +71,13 @@ class TunChannel(Channel):
         return tuple(self._queues)
 
     def add_queue(self, queue: "TunChannel") -> None:
-        """Take over another queue of the same device: it is closed with this channel."""
+        """Take over another queue of the same device: it is closed with this channel.
+
+        Raises:
+            TypeError: It is none.
+        """
+        if not isinstance(queue, TunChannel):
+            raise TypeError(f"a queue is a TunChannel, not {queue!r}")
         self._queues.append(queue)
         queue._device.drops = None  # the interface counts for all of them
 

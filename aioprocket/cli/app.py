@@ -1,8 +1,9 @@
 """The commands, each loaded when it is asked for, and how their errors are told."""
 
 import sys
-from importlib import import_module
-from typing import Any, Final, NamedTuple
+from importlib import import_module, metadata
+from inspect import cleandoc
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -87,11 +88,22 @@ def _load(name: str) -> Any:
     if isinstance(found, typer.Typer):
         group = get_group(found)
         group.name = name
+        for command in group.commands.values():
+            _flow(command)
         return group
     alone = typer.Typer(add_completion=False)
     epilog = getattr(module, place.epilog) if place.epilog else None
     alone.command(name, epilog=epilog)(found)
-    return get_command(alone)
+    return _flow(get_command(alone))
+
+
+def _flow(command: Any) -> Any:
+    """Let the paragraphs of its help be as wide as the terminal, and not as their source is."""
+    command.help = "\n\n".join(
+        paragraph if "\n " in f"\n{paragraph}" else " ".join(paragraph.split())
+        for paragraph in cleandoc(command.help).split("\n\n")
+    )
+    return command
 
 
 app = typer.Typer(
@@ -101,6 +113,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aioprocket {metadata.version('aioprocket')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="say it, and exit"),
+    ] = False,
+) -> None:
+    """What all commands share."""
 
 
 def _words() -> None:

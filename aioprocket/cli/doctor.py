@@ -35,26 +35,39 @@ def doctor(
     AIOPROCKET_HELPER names a way, that alone counts, as it does for programs.
     """
     found = anyio.run(examine)
+    used = _used(found)
     if json:
         typer.echo(json_module.dumps([asdict(each) for each in found], indent=2))
     else:
-        _print(found)
+        _print(found, used)
     unsafe = any(each.state == "unsafe" for each in found)
+    raise typer.Exit(0 if used is not None and not unsafe else 1)
+
+
+def _used(found: tuple[Examined, ...]) -> Examined | None:
+    """The way that a door takes here, of those that work."""
+    ways = _counted(found)
+    return next((each for each in found if each.state == "works" and each.way in ways), None)
+
+
+def _counted(found: tuple[Examined, ...]) -> tuple[str, ...]:
     named = any(each.way == DEFAULT_VARIABLE for each in found)
-    enough = any(
-        each.state == "works" and each.way in ((DEFAULT_VARIABLE,) if named else _ENOUGH)
-        for each in found
-    )
-    raise typer.Exit(0 if enough and not unsafe else 1)
+    return (DEFAULT_VARIABLE,) if named else _ENOUGH
 
 
-def _print(found: tuple[Examined, ...]) -> None:
+def _print(found: tuple[Examined, ...], used: Examined | None) -> None:
     out = Console(highlight=False, emoji=False)
     table = Table("way", "", "why", box=None, pad_edge=False)
     for each in found:
         words, style = _WORDS[each.state]
         table.add_row(Text(each.way), Text(words, style=style), Text(each.reason))
     out.print(table)
+    if used is not None:
+        verdict = f"Programs open raw sockets here, by {used.way}: they need no other way."
+    else:
+        ways = ", ".join(_counted(found))
+        verdict = f"Programs cannot open raw sockets here, for none of these works: {ways}."
+    out.print(f"\n{verdict}", markup=False, soft_wrap=True)
     # Below the table, where no column breaks a command that is to be copied.
     for each in found:
         if each.remedy:

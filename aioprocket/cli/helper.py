@@ -116,7 +116,8 @@ def uninstall(dry_run: _DryRun = False) -> None:
     for path in INSTALLED[1:]:
         if os.path.lexists(path):
             _out.print(f"{path} stays: it is the distribution's, whose package has it")
-    left = ", ".join(("/etc/aioprocket", f"the group {plan.group or GROUP}", SUDO_RULE))
+    group = GROUP if plan.group in ("", "root") else plan.group  # root's is that of a plain copy
+    left = ", ".join(("/etc/aioprocket", f"the group {group}", SUDO_RULE))
     _out.print(f"left as they are, if you have them: {left}", markup=False)
 
 

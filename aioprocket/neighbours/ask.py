@@ -70,7 +70,7 @@ async def ndp(
     assert isinstance(address, ipaddress.IPv6Address)
     return await _ask(
         ipaddress.IPv6Address(address.packed),
-        interface or address.scope_id,
+        address.scope_id if interface is None else interface,
         timeout,
         retries,
         namespace,
@@ -105,7 +105,8 @@ def as_address(ip: Any, version: Literal[4, 6]) -> IpAddress:
         SpecError: It is none, or of the other version, or a group's.
     """
     try:
-        address = ipaddress.ip_address(ip)
+        # Not of a number or of bytes, which it would take, too.
+        address = ipaddress.ip_address(str(ip))
     except ValueError as error:
         raise SpecError(f"{ip!r} is no address", hint="names are not looked up here") from error
     if address.version != version:

@@ -132,7 +132,7 @@ async def open_link(place: Place) -> Link:
         OpenError: There is no such interface, or no way to the address.
         And what `aioprocket.open_packet` raises.
     """
-    name = place.interface or _by_route(place)
+    name = _by_route(place) if place.interface is None else place.interface
     channel = await doors.open_packet(
         name, filter=ANSWERS, ring=False, namespace=place.namespace, helper=place.helper
     )

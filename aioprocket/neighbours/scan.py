@@ -75,7 +75,7 @@ def scan(
 
 def _network(network: Any, family: int | None) -> _Network:
     try:
-        found = ipaddress.ip_network(network, strict=False)
+        found = ipaddress.ip_network(str(network), strict=False)
     except ValueError as error:
         raise SpecError(f"{network!r} is no network, as 192.0.2.0/24 is one") from error
     if family not in (None, found.version):

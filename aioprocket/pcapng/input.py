@@ -25,6 +25,10 @@ class Input:
     """
 
     def __init__(self, source: CaptureSource) -> None:
+        if not isinstance(source, str | os.PathLike) and not callable(
+            getattr(source, "read", None)
+        ):
+            raise TypeError(f"a capture file is a path or what has read(), not {source!r}")
         self._source = source
         self._fd = -1
         self._stream: BinaryIO | None = None

@@ -13,6 +13,7 @@ __all__ = ("MAX_SIZE", "Addresses", "Probes", "Settings", "source_address")
 
 Addresses: TypeAlias = Literal["first", "happy", "all"]
 MAX_SIZE: Final = 65507  # what 65,535 leave beside the headers of IPv4 and ICMP
+_FOR_EVER: Final = 1 << 62
 _TYPES: Final = ("auto", "dgram", "raw")
 _ADDRESSES: Final = ("first", "happy", "all")
 
@@ -69,8 +70,8 @@ class Probes:
 
     @property
     def timeout_ns(self) -> int:
-        """In nanoseconds."""
-        return round(self.timeout * 1e9)
+        """In nanoseconds; a century and more fits a number of the kernel's beside a time of day."""
+        return min(round(self.timeout * 1e9), _FOR_EVER)
 
 
 def source_address(source: str | IpAddress | None) -> IpAddress | None:
@@ -82,6 +83,6 @@ def source_address(source: str | IpAddress | None) -> IpAddress | None:
     if source is None:
         return None
     try:
-        return ipaddress.ip_address(source)
+        return ipaddress.ip_address(str(source))
     except ValueError:
         raise SpecError(f"source {source!r} is no address") from None

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..errors import ResolutionError, SpecError
-from ..resolve import resolve_host
+from ..resolve import check_host, resolve_host
 from ..spec import IpAddress
 from .routes import first_with_route
 from .settings import Settings
@@ -55,7 +55,11 @@ class Target(NamedTuple):
 
 
 def literal(host: Host) -> Target | None:
-    """The target that an address is; None: ``host`` is a name."""
+    """The target that an address is; None: ``host`` is a name.
+
+    Raises:
+        SpecError: ``host`` is neither; or an address names an interface that is not there.
+    """
     if isinstance(host, str):
         try:
             return Target(host, socket.inet_pton(socket.AF_INET, host))
@@ -66,7 +70,7 @@ def literal(host: Host) -> Target | None:
         except ValueError:
             return None
     else:
-        address = host
+        address = ipaddress.ip_address(check_host(host))
     scope = getattr(address, "scope_id", None)
     return Target(str(host), address.packed, _scope(str(host), scope) if scope else 0)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,19 @@ def test_what_is_started_with_its_standard_streams_closed_does_its_work() -> Non
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
 
     assert subprocess.run(closed, check=False).returncode == 0
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = aioprocket("--version")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"aioprocket {metadata.version('aioprocket')}\n"
+
+
+@pytest.mark.parametrize("name", ["ping", "sweep", "sniff", "doctor", "trace"])
+def test_help_breaks_its_lines_where_the_terminal_ends_alone(name: str) -> None:
+    itself = app_module._load(name)
+    paragraphs = itself.help.split("\n\n")
+
+    assert len(paragraphs) > 1
+    assert all("\n" not in paragraph for paragraph in paragraphs)

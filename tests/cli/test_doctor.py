@@ -354,6 +354,15 @@ def test_the_table_has_a_line_for_each_way_and_whole_commands(machine: Machine) 
         assert re.search(rf"^{way}", done.stdout, re.MULTILINE), way
     for line in how_to_install().splitlines()[1:3]:
         assert line in done.stdout.splitlines()
+    assert (
+        "Programs cannot open raw sockets here, for none of these works: own rights" in done.stdout
+    )
+
+
+def test_what_is_enough_is_said(helped: Machine) -> None:
+    done = helped.aioprocket("doctor")
+
+    assert "Programs open raw sockets here, by installed helper" in done.stdout
 
 
 def test_no_remedy_gives_more_than_it_must(machine: Machine) -> None:
