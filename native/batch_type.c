@@ -103,14 +103,19 @@ fill(struct columns *into, struct walk *from, Py_ssize_t count)
 	const struct columns columns = *into;
 	struct walk walk = *from;
 	struct frame frame;
+	struct stride stride = {0};
 	uint32_t cut = 0, uneven = 0, status = 0;
 	Py_ssize_t at = 0;
 
 	for (; at < count && walk_next(&walk, &frame); at++) {
 		const struct tpacket3_hdr *header = frame.header;
 
-		walk_fetch(&walk, &frame, AHEAD, 0);
-		walk_fetch(&walk, &frame, AHEAD, FRAME_READ);
+		if (stride_holds(&stride, &frame, AHEAD)) {
+			walk_fetch(&walk, &frame, AHEAD, 0);
+			walk_fetch(&walk, &frame, AHEAD, FRAME_READ);
+		} else {
+			walk_fetch_all(&walk, &frame);
+		}
 		columns.timestamps_ns[at] = frame_timestamp(header);
 		columns.lens[at] = frame.length;
 		columns.offsets[at] = (uint32_t)(frame.bytes - walk.memory);

@@ -18,6 +18,7 @@ struct module_state {
 	PyTypeObject *wakeup_type;
 	PyTypeObject *echo_type;
 	PyTypeObject *echo_group_type;
+	PyTypeObject *echo_watch_type;
 	PyTypeObject *echo_table_type;
 	PyTypeObject *echo_frames_type;
 	PyTypeObject *backlog_type;

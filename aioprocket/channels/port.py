@@ -285,6 +285,14 @@ class IcmpPort(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, skip_ip_header=True)
+        self._tells_ttl = False
+
+    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
+        """With the IP header, and the time to live as the other reads tell it."""
+        if not self._tells_ttl:
+            options.enable_ttl(self.sock)
+            self._tells_ttl = True
+        return super().recvmsg(bufsize, ancbufsize, flags)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
