@@ -6,13 +6,14 @@ by DNS. It is the one place that knows both ways of getting a descriptor and way
 
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from . import arguments, bpf, channels
 from .bounds import whole
 from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
 from .errors import NotPermittedError, SpecError
-from .helper import HelperLike, obtain_directly
+from .helper import HelperLike, is_named, obtain_directly
 from .names import protocol_number, type_number
 from .opening import Door, build_channel, door, open_channel, opening
 from .spec import (
@@ -230,7 +231,8 @@ def open_icmp(
     Args:
         family: 4 or 6 (or ``"inet"``, ``"inet6"``).
         type: ``"dgram"``, the kernel's ping socket: echoes of its own only. ``"raw"``: every
-            message. ``"auto"``: dgram if net.ipv4.ping_group_range lets this process, else raw.
+            message. ``"auto"``: dgram if net.ipv4.ping_group_range lets this process and no helper
+            is named, else raw.
         filter: As `open`; or, for ICMPv6, `bpf.icmp6_types`.
         ip: As `open`, and so are the rest.
 
@@ -259,10 +261,10 @@ def open_icmp(
     ping, raw = spec("dgram"), spec("raw")
 
     async def opener() -> IcmpChannel:
-        try:
-            return build_channel(await obtain_directly(ping), IcmpChannel, read_packets)
-        except NotPermittedError:
-            pass  # out of here: the error of the other way is not about this one
+        if not is_named(helper):
+            # The error of the other way is not about this one: it is raised outside of this.
+            with suppress(NotPermittedError):
+                return build_channel(await obtain_directly(ping), IcmpChannel, read_packets)
         return await open_channel(raw, IcmpChannel, helper, timeout, read_packets)
 
     return door(opener, helper, timeout, read_packets)

@@ -14,6 +14,7 @@ from ..spec import Instruction
 from ._native import settle
 from .numbers import (
     IP_RECVERR,
+    IP_RECVTTL,
     IPV6_RECVERR,
     RET,
     SOL_PACKET,
@@ -37,9 +38,11 @@ __all__ = (
     "enable_drop_counter",
     "enable_receive_errors",
     "enable_timestamps",
+    "enable_ttl",
     "filter_is_locked",
     "ignore_outgoing",
     "lock_filter",
+    "network_cookie",
     "replace_filter",
     "report_transmit_timestamps",
     "set_receive_buffer",
@@ -172,6 +175,20 @@ def _set_buffer(sock: socket.socket, size: int, force: SocketOption, plain: int)
             raise
 
 
+def network_cookie(sock: socket.socket) -> bytes:
+    """The kernel's number for the network namespace of a socket; none before Linux 5.14.
+
+    Raises:
+        OSError: The socket is of a family that has none.
+    """
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, SocketOption.NETNS_COOKIE, 8)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return b""
+
+
 def bind_to_ifindex(sock: socket.socket, ifindex: int) -> None:
     """SO_BINDTOIFINDEX: unlike SO_BINDTODEVICE it cannot be misled by a name that moves."""
     sock.setsockopt(socket.SOL_SOCKET, SocketOption.BINDTOIFINDEX, ifindex)
@@ -217,6 +234,11 @@ def report_transmit_timestamps(sock: socket.socket) -> None:
         if error.errno != errno.EINVAL:
             raise
         sock.setsockopt(level, option, wanted)
+
+
+def enable_ttl(sock: socket.socket) -> None:
+    """Each packet of IPv4 brings its time to live, as IP_TTL: ip(7)."""
+    sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
 
 
 def enable_drop_counter(sock: socket.socket) -> None:

@@ -29,8 +29,9 @@ from ..readiness import Readiness
 from .errqueue import SENT, TransmitStamp
 from .explain import channel_error
 from .intake import Intake
+from .items import parts
 from .link import Link
-from .outlet import Outlet, parts
+from .outlet import Outlet
 from .port import Address, Data, Item, Port
 from .state import Sent, Stamp, StampInfo, StampSource
 

@@ -5,7 +5,7 @@ and how, is not known here.
 """
 
 from .client import Helper
-from .ladder import HelperLike, check_helper, obtain, obtain_directly
+from .ladder import HelperLike, check_helper, is_named, obtain, obtain_directly
 from .locate import helper_path
 from .session import Facts
 from .way import check_timeout
@@ -17,6 +17,7 @@ __all__ = (
     "check_helper",
     "check_timeout",
     "helper_path",
+    "is_named",
     "obtain",
     "obtain_directly",
 )

@@ -20,11 +20,11 @@ from .diagnose import why_none_can_help, why_not_executable
 from .direct import open_directly
 from .explain import policy_hint
 from .install import how_to_install
-from .locate import BROKER_SOCKET, INSTALLED, installed_helper
+from .locate import BROKER_SOCKET, DEFAULT_VARIABLE, INSTALLED, installed_helper
 from .policy import policy_refusal
 from .way import Command, Way, check_timeout, check_way, named_in_environment, named_way
 
-__all__ = ("HelperLike", "check_helper", "obtain", "obtain_directly")
+__all__ = ("HelperLike", "check_helper", "is_named", "obtain", "obtain_directly")
 
 HelperLike: TypeAlias = Helper | Command | None
 
@@ -40,6 +40,14 @@ def check_helper(helper: HelperLike) -> None:
     """
     if helper is not None and not isinstance(helper, Helper):
         check_way(helper)
+
+
+def is_named(helper: HelperLike) -> bool:
+    """Whether the caller or AIOPROCKET_HELPER names the way, which is then the only one to take.
+
+    Such a helper may be in another network than this process, or stricter than the kernel is.
+    """
+    return helper is not None or bool(os.environ.get(DEFAULT_VARIABLE))
 
 
 async def obtain(spec: Spec, *, helper: HelperLike = None, timeout: float = 5.0) -> Opened:

@@ -7,8 +7,8 @@ from .. import arguments
 from ..channels import IcmpChannel
 from ..doors import open_icmp
 from ..errors import NotPermittedError
-from ..helper import obtain_directly
-from ..opening import build_channel
+from ..helper import is_named, obtain_directly
+from ..opening import build_channel, open_channel
 from .settings import Settings
 from .socket_options import set_up
 
@@ -16,6 +16,7 @@ __all__ = ("open_socket",)
 
 # Room for the replies to a window of probes, and for what a stall of the loop lets gather.
 _RECEIVE_BUFFER: Final = 4 << 20
+_UNUSED: Final = 64  # packets read per wakeup of a channel, which this does not stay
 
 
 async def open_socket(
@@ -41,7 +42,8 @@ async def open_socket(
 async def _open(
     version: Literal[4, 6], settings: Settings, timeout: float, receive_buffer: int
 ) -> IcmpChannel:
-    if settings.type != "raw":
+    named = is_named(settings.helper)
+    if settings.type == "dgram" or (settings.type == "auto" and not named):
         spec = arguments.icmp(
             family=version,
             type="dgram",
@@ -55,8 +57,10 @@ async def _open(
             receive_buffer=None,
             send_buffer=None,
         )
+        if named:
+            return await open_channel(spec, IcmpChannel, settings.helper, timeout, _UNUSED)
         try:
-            return build_channel(await obtain_directly(spec), IcmpChannel, 64)
+            return build_channel(await obtain_directly(spec), IcmpChannel, _UNUSED)
         except NotPermittedError:
             if settings.type == "dgram":
                 raise

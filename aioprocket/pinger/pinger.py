@@ -41,7 +41,8 @@ class Pinger:
     Args:
         type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
             full queue threw away: they are lost. ``"raw"``: a raw socket, by own rights or the
-            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process, else raw.
+            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process and no
+            helper is named, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
         addresses: Of a name. ``"first"``: the one that the resolver prefers (RFC 6724).
             ``"happy"``: the first that there is a route to from here, with this interface, source,
@@ -294,8 +295,13 @@ class Pinger:
         window: int = 100,
         size: int | None = None,
         pattern: bytes | None = None,
+        stamps: bool = True,
     ) -> Monitor:
         """Watch hosts: a probe to each per interval, until the iteration is left.
+
+        Where they are more than 128, they are asked in turns of up to 512, 128 at once, evenly
+        over the interval, and replies are read up to a hundredth of a second after they came: times
+        are the kernel's.
 
         Args:
             hosts: As `sweep`, but not endless.
@@ -304,14 +310,18 @@ class Pinger:
             window: Probes to a host that its statistics are about.
             size: As of the pinger, and so the pattern.
             pattern: See there.
+            stamps: Ask the kernel when each probe leaves. False: a fifth less of the processor's
+                time, and of each eight probes that leave together the times are reckoned, which
+                is ten microseconds off on average, and on a busy machine more.
 
         Raises:
             SpecError: The arguments cannot be.
         """
+        probes = self._probes_like(size, pattern, timeout)
         return Monitor(
             Source(hosts, self._settings),
             self._lane,
-            partial(self._group, self._probes_like(size, pattern, timeout)),
+            partial(self._group, probes, stamped=stamps),
             interval=interval,
             window=window,
         )

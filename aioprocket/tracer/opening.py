@@ -11,7 +11,7 @@ from .. import arguments
 from .._system import options
 from ..channels import Channel, IcmpChannel
 from ..errors import ChannelError, HelperError, NotPermittedError, errno_text
-from ..helper import obtain_directly
+from ..helper import is_named, obtain_directly
 from ..opening import build_channel, open_channel
 from ..spec import IpAddress, SocketSpec
 from .connect import ConnectProber
@@ -54,6 +54,7 @@ class _Opener:
         self._family = _FAMILIES[self._version]
         self._cookie = os.urandom(8)
         self._size = request.size_of(self._version)
+        self._elsewhere = False
 
     async def by(self, method: Method) -> Prober:
         raw: dict[Method, Callable[[], Awaitable[Prober]]] = {
@@ -204,16 +205,32 @@ class _Opener:
     async def _open_spec(
         self, spec: SocketSpec, kind: type[Channel], stack: ExitStack
     ) -> socket.socket:
-        # By our own rights first, also where a helper is named: most of these take none.
-        try:
-            channel = build_channel(await obtain_directly(spec), kind, _UNUSED)
-        except NotPermittedError:
-            ping = kind is IcmpChannel and spec.type == socket.SOCK_DGRAM
-            if ping and self._request.namespace is None and self._request.mark is None:
-                raise  # with a helper it would be the raw one
-            helper = self._request.helper
-            channel = await open_channel(spec, kind, helper, _HELPER_TIMEOUT, _UNUSED)
-        return stack.enter_context(channel.to_socket())
+        channel = await self._open_channel(spec, kind)
+        sock = stack.enter_context(channel.to_socket())
+        if spec.type == socket.SOCK_RAW and is_named(self._request.helper):
+            self._elsewhere = self._is_elsewhere(sock)
+        return sock
+
+    async def _open_channel(self, spec: SocketSpec, kind: type[Channel]) -> Channel:
+        request = self._request
+        raw = spec.type == socket.SOCK_RAW
+        # What takes no privilege is opened by our own rights, as the helper may refuse it: unless
+        # the helper that was named is in another network.
+        if not (self._elsewhere or (raw and is_named(request.helper))):
+            try:
+                return build_channel(await obtain_directly(spec), kind, _UNUSED)
+            except NotPermittedError:
+                ping = kind is IcmpChannel and not raw
+                if ping and request.namespace is None and request.mark is None:
+                    raise  # with a helper it would be the raw one
+        return await open_channel(spec, kind, request.helper, _HELPER_TIMEOUT, _UNUSED)
+
+    def _is_elsewhere(self, sock: socket.socket) -> bool:
+        """Whether the socket is of another network than those that we open ourselves."""
+        if self._request.namespace is not None:
+            return False  # so are they all
+        with socket.socket(sock.family, socket.SOCK_DGRAM) as own:
+            return options.network_cookie(own) != options.network_cookie(sock)
 
     def _source(self) -> dict[str, Any]:
         return {} if self._request.source is None else {"ip": self._request.source}

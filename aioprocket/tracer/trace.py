@@ -58,8 +58,9 @@ def traceroute(
         namespace: As `aioprocket.open`.
         mark: As `aioprocket.open`.
         helper: As `aioprocket.open`.
-        type: ``"raw"``: answers by a raw ICMP socket. ``"dgram"``: without privilege, by the
-            kernel's error queue; ICMP then takes a ping socket. ``"auto"``: raw if it is permitted.
+        type: ``"raw"``: answers by a raw ICMP socket. ``"dgram"``: by the kernel's error
+            queue, without privilege or helper; ICMP then takes a ping socket. ``"auto"``: raw if
+            it is permitted.
 
     Raises:
         SpecError: At the call: an argument cannot be.

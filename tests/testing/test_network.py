@@ -231,3 +231,24 @@ def test_only_the_standard_library_is_needed_inside() -> None:
         words = near.command(sys.executable, "-c", "print('there')")
         assert subprocess.check_output(words, text=True) == "there\n"
         assert words[1] == "-IS"
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("ping_sockets")
+async def test_pings_go_there_where_this_process_has_ping_sockets_of_its_own() -> None:
+    with testing.network() as (near, far):
+        result = await one_ping(near, far)
+        async with aioprocket.open_icmp(helper=near.helper) as channel:
+            origin = channel.get_extra_info("origin")
+
+    assert (result.received, origin) == (1, "helper")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["icmp", "udp", "tcp"])
+async def test_traces_go_there(method: Any) -> None:
+    with testing.network() as (near, far):
+        found = aioprocket.traceroute(far.address, method=method, helper=near.helper, timeout=30)
+        addresses = [str(hop.address) async for hop in found]
+
+    assert (addresses, found.type) == ([far.address], "raw")
