@@ -223,6 +223,7 @@ module_free(void *module)
 
 	module_clear(module);
 	scratch_pool_drain(&state->scratch);
+	arena_pool_drain(&state->arenas);
 	columns_free_kept(state);
 }
 

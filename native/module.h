@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "arena.h"
 #include "columns.h"
 #include "scratch.h"
 
@@ -44,6 +45,7 @@ struct module_state {
 	PyMutex columns_lock;
 #endif
 	struct scratch_pool scratch;
+	struct arena_pool arenas;
 };
 
 #endif

@@ -20,7 +20,7 @@ from ..bpf import Program
 from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
-from .errqueue import TransmitStamp, read_error_queue
+from .reported import TransmitStamp, read_error_queue
 
 __all__ = (
     "MAX_PACKET",
@@ -62,6 +62,7 @@ class Port(ABC):
         counts_all: What is read by other ways than these two is in ``counters`` as well.
         timed: An active channel's turn of reading is bounded by time alone, and not by a number of
             packets.
+        bare: An event loop that calls for errors as well may watch the descriptor itself.
         turn_ns: What a task that receives may take of the loop before others get their turn.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
@@ -79,6 +80,7 @@ class Port(ABC):
     closes_slowly: bool
     timed: bool = False
     counts_all: bool = False
+    bare: bool = False
     turn_ns: int = 500_000
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 
@@ -115,7 +117,9 @@ class Port(ABC):
         """Send to an address: how many bytes were taken."""
         raise _not_a_socket()
 
-    def send_batch(self, items: tuple[Item, ...], start: int, addressed: bool) -> tuple[int, int]:
+    def send_batch(
+        self, items: tuple[Item, ...] | Batch, start: int, addressed: bool
+    ) -> tuple[int, int]:
         """Send items from ``start`` on: how many were taken, and the errno that ended it.
 
         That is 0 where all were taken, or where the next is in a form that only `send` and
@@ -283,6 +287,14 @@ class IcmpPort(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, skip_ip_header=True)
+        self._tells_ttl = False
+
+    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
+        """With the IP header, and the time to live as the other reads tell it."""
+        if not self._tells_ttl:
+            options.enable_ttl(self.sock)
+            self._tells_ttl = True
+        return super().recvmsg(bufsize, ancbufsize, flags)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
@@ -319,6 +331,10 @@ class DevicePort(Port):
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write
+
+    def take(self, count: int | None) -> Batch | None:
+        """Without an object for each packet, where a packet is nothing but bytes."""
+        return self.counters.take(_BATCH if count is None else count)
 
     def _write(self, data: Data) -> int:
         if type(data) is Packet and data.gso_size:

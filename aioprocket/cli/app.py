@@ -10,6 +10,7 @@ from typer.main import get_command, get_group
 
 from ..errors import AioprocketError
 from .failure import ERROR, tell
+from .streams import stand_in_for_closed, tell_of_output
 
 __all__ = ("app", "main")
 
@@ -112,8 +113,12 @@ for _name, _place in _COMMANDS.items():
 
 def main() -> None:
     """Run the command of ``sys.argv``. Errors of ours end it without traceback, with status 2."""
+    stand_in_for_closed()
     try:
         app()
     except AioprocketError as error:
         tell(error)
+        sys.exit(ERROR)
+    except OSError as error:
+        tell_of_output(error)
         sys.exit(ERROR)

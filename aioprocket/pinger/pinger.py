@@ -262,7 +262,8 @@ class Pinger:
             size: As of the pinger, and so the pattern.
             pattern: See there.
             stamps: Ask the kernel when each probe leaves, as `ping` does; else it is the clock
-                right before the system call. The price is about three microseconds for each.
+                right before the system call. The price is about three microseconds for each. Not by
+                the link.
             path: ``"ip"``: by a socket as `Pinger` says. ``"link"``: as Ethernet frames by a packet
                 socket, which costs less for each host. The kernel's routes and neighbours are
                 asked, and then the link, for the next hop; firewalls and IPsec of this machine are
@@ -281,7 +282,7 @@ class Pinger:
             Source(hosts, self._settings),
             Pace(rate, window, count, timeout),
             self._settings,
-            self._lane if path == "ip" else self._by_link.opener(path, probes.size),
+            self._lane if path == "ip" else self._by_link.opener(path, probes.size, stamps=stamps),
             partial(self._group, probes, stamped=stamps),
         )
         return course.run()

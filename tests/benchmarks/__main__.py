@@ -58,7 +58,7 @@ PARTS: Final[dict[str, Callable[[Rig], None]]] = {
     "ping": ping.run,
     "pingtruth": pingtruth.run,
     "pingwatch": pingwatch.run,
-    "tun": lambda rig: tun.run(),
+    "tun": lambda rig: tun.run(rig.peers),
     "files": capturefile.run,
     "udp": lambda rig: udp.run(rig.peers),
     "watching": lambda rig: watching.run(),
