@@ -12,7 +12,7 @@ from ..bounds import positive, seconds, whole
 from ..readiness import checkpoint
 from .echo import Echo, EchoError
 from .lane import WINDOW, Lane, wait_for_any
-from .pace import Bucket
+from .pace import Bucket, Gathering
 from .settings import Settings
 from .single import PAUSES
 from .source import Source
@@ -23,6 +23,7 @@ __all__ = ("Course", "Pace")
 
 _BATCH: Final = 64  # probes sent between two reads
 _TURN: Final = 0.002  # seconds until the other tasks get their turn
+_PAUSE: Final = 0.00005  # seconds in which answers gather; the kernel adds some 60 microseconds
 _MANY: Final = EchoError(kind="broadcast", errno=errno.EACCES)
 
 
@@ -102,6 +103,7 @@ class Course:
         self._at = 0
         self._again: list[Any] = []  # echoes of hosts that get another probe
         self._exhausted = False
+        self._gathering = Gathering()
 
     async def run(self) -> AsyncGenerator[Echo, None]:
         """Each probe's end as it comes."""
@@ -111,7 +113,12 @@ class Course:
                 found = self._collect()
                 for echo in found:
                     yield echo
-                sent = await self._send()
+                sent = 0
+                if self._gathering.pays(len(found), self._in_flight(), time.monotonic_ns()):
+                    # Not a wait of the loop's, which is over with the first answer.
+                    time.sleep(_PAUSE)
+                else:
+                    sent = await self._send()
                 if not sent and not found:
                     if self._done():
                         return
