@@ -65,11 +65,11 @@ class _Waiter(Waiter):
         yield self
 
     def wake(self) -> None:
-        """Let the task go on in the loop's next turn."""
-        waiting = self.take_step()
-        if waiting is not None:
+        """Let the task go on in the loop's next turn; one whose loop is closed never does."""
+        loop, waiting = self.get_loop(), self.take_step()
+        if waiting is not None and not loop.is_closed():
             step, context = waiting
-            self.get_loop().call_soon(step, self, context=context)
+            loop.call_soon(step, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
         """As a future's, called by the task."""
@@ -150,13 +150,15 @@ class _Gate:
         if loop is None:
             await self._wait_trio(epoll)
             return
-        self._arm(loop, self.waiter.fire)
+        self._arm(loop, self.waiter.fire if self._callback is None else self._call_both)
         self.waiter.arm(loop, self._disarm)
         self.waiter.take()
         try:
             await self.waiter
         finally:
             self.waiter.leave()
+            if self._callback is not None and self._is_watched_here():
+                self._arm(loop, self._subscriber(self._callback))
 
     async def _wait_trio(self, epoll: select.epoll) -> None:
         trio = _trio()
@@ -170,25 +172,41 @@ class _Gate:
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        epoll = self._open()
+        self._open()
         self._callback = callback
+        if self.waiter.taken:
+            self._arm(loop, self._call_both)
+        else:
+            self.waiter.disarm()
+            self._arm(loop, self._subscriber(callback))
+
+    def _subscriber(self, callback: Callable[[], None]) -> Callable[[], None]:
         # The loop calls a subscriber without anybody in between.
-        self._arm(loop, self._call_back if epoll is None else callback)
+        return self._call_back if self._epoll is None else callback
 
     def unsubscribe(self) -> None:
         self._callback = None
-        self._disarm()
+        if self.waiter.taken and self._loop is not None and self._is_watched_here():
+            self._arm(self._loop, self.waiter.fire)
+        else:
+            self._disarm()
 
     def _arm(self, loop: asyncio.AbstractEventLoop, called: Callable[[], None]) -> None:
         if self._loop is loop and self._called == called:
             return
-        self._disarm()
-        self._called = called
+        if self._loop is not loop:
+            self._disarm()
         if self._epoll is not None:
-            loop.add_reader(self._epoll.fileno(), called)
-        else:
+            loop.add_reader(self._epoll.fileno(), called)  # in place of what was called before
+        elif self._tick is None:
             self._tick = loop.call_soon(self._fire_again)
+        self._called = called
         self._loop = loop
+
+    def _is_watched_here(self) -> bool:
+        """Whether a loop of this process still calls."""
+        loop = self._loop
+        return loop is not None and not loop.is_closed() and os.getpid() == self._pid
 
     def _disarm(self) -> None:
         loop, self._loop = self._loop, None
@@ -200,6 +218,13 @@ class _Gate:
         if loop is None or loop.is_closed() or self._epoll is None or os.getpid() != self._pid:
             return
         loop.remove_reader(self._epoll.fileno())
+
+    def _call_both(self) -> None:
+        """A task waits for what somebody else is called back for, who as a rule was there first."""
+        try:
+            self._call_back()
+        finally:
+            self.waiter.fire()
 
     def _call_back(self) -> None:
         if self._callback is not None:
@@ -231,10 +256,10 @@ class _Gate:
 class Readiness:
     """Waits for one descriptor, which stays its owner's; `close` before that one is closed.
 
-    One task may wait per direction; a second gets `BusyError`. A wait returns when the descriptor
-    is ready, in error, hung up, when `wake` was called, and now and then for nothing: look again,
-    and wait again if need be. A device that cannot be polled (/dev/zero, a regular file) is always
-    ready.
+    One task may wait per direction, also beside a subscriber; a second gets `BusyError`. A wait
+    returns when the descriptor is ready, in error, hung up, when `wake` was called, and now and
+    then for nothing: look again, and wait again if need be. A device that cannot be polled
+    (/dev/zero, a regular file) is always ready.
     """
 
     __slots__ = ("_error", "_read", "_write")

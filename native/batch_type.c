@@ -103,14 +103,19 @@ fill(struct columns *into, struct walk *from, Py_ssize_t count)
 	const struct columns columns = *into;
 	struct walk walk = *from;
 	struct frame frame;
+	struct stride stride = {0};
 	uint32_t cut = 0, uneven = 0, status = 0;
 	Py_ssize_t at = 0;
 
 	for (; at < count && walk_next(&walk, &frame); at++) {
 		const struct tpacket3_hdr *header = frame.header;
 
-		walk_fetch(&walk, &frame, AHEAD, 0);
-		walk_fetch(&walk, &frame, AHEAD, FRAME_READ);
+		if (stride_holds(&stride, &frame, AHEAD)) {
+			walk_fetch(&walk, &frame, AHEAD, 0);
+			walk_fetch(&walk, &frame, AHEAD, FRAME_READ);
+		} else {
+			walk_fetch_all(&walk, &frame);
+		}
 		columns.timestamps_ns[at] = frame_timestamp(header);
 		columns.lens[at] = frame.length;
 		columns.offsets[at] = (uint32_t)(frame.bytes - walk.memory);
@@ -172,6 +177,28 @@ batch_take(struct module_state *state, struct slab *slab, struct walk *walk,
 	state->serial += (uint64_t)self->count;
 	enter(self, slab);
 	count(self, tally);
+	return self;
+}
+
+/*
+ * So many packets that lie in a slab of nobody else's, at places that columns
+ * say: takes both over, or only the slab if it returns NULL with an exception.
+ */
+struct batch *
+batch_place(struct module_state *state, struct slab *slab,
+	    struct columns *columns, Py_ssize_t count)
+{
+	struct batch *self = new_batch(state);
+
+	if (self == NULL) {
+		slab_settle(slab);
+		return NULL;
+	}
+	self->columns = columns;
+	self->count = count;
+	self->serial = state->serial + 1;
+	state->serial += (uint64_t)count;
+	enter(self, slab);
 	return self;
 }
 

@@ -35,6 +35,8 @@ struct tally {
 struct batch *batch_take(struct module_state *state, struct slab *slab,
 			 struct walk *walk, Py_ssize_t count,
 			 struct tally *tally);
+struct batch *batch_place(struct module_state *state, struct slab *slab,
+			  struct columns *columns, Py_ssize_t count);
 /* The kernel's header of one that lies in a slab. */
 static inline const struct tpacket3_hdr *
 batch_header(const struct batch *self, Py_ssize_t at)

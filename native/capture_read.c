@@ -16,7 +16,11 @@ struct interface {
 	uint32_t resolution;
 };
 
-enum { SECOND = 1000000000 };	/* in nanoseconds */
+enum {
+	SECOND = 1000000000,	/* in nanoseconds */
+	MOST_OPTIONS = 256,	/* of a packet */
+	MOST_OPTION_BYTES = 0x10000,	/* in which they begin */
+};
 
 struct walk_file {
 	const unsigned char *memory;
@@ -61,7 +65,9 @@ static bool
 read_options(const struct walk_file *walk, struct found *found,
 	     const unsigned char *at, const unsigned char *end)
 {
-	while (at < end) {
+	const unsigned char *begin = at;
+
+	for (int left = MOST_OPTIONS; at < end; left--) {
 		uint16_t code;
 		uint32_t length;	/* filled up it may be 65536 */
 
@@ -70,6 +76,9 @@ read_options(const struct walk_file *walk, struct found *found,
 		code = capture_u16(at, walk->layout);
 		length = capture_u16(at + 2, walk->layout);
 		if (code == OPTION_END)
+			return true;
+		/* The rest is not looked at: as aioprocket/wire/options.py. */
+		if (left == 0 || at - begin >= MOST_OPTION_BYTES)
 			return true;
 		at += 4;
 		if (end - at < length)

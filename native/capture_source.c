@@ -31,13 +31,14 @@ record_of_frame(struct record *record, const struct batch *batch, Py_ssize_t at)
 	const struct columns *columns = batch->columns;
 	const unsigned char *memory = batch->slab->memory;
 	const struct tpacket3_hdr *header = batch_header(batch, at);
+	const struct sockaddr_ll *sender = frame_sender(header);
 
 	record->bytes = memory + columns->offsets[at];
 	record->length = columns->lens[at];
 	record->wire_len = header->tp_len;
 	record->timestamp_ns = columns->timestamps_ns[at];
-	record->sender = frame_sender(header);
-	record->direction = packet_direction(record->sender->sll_pkttype);
+	record->sender = sender->sll_family == AF_PACKET ? sender : NULL;
+	record->direction = packet_direction(sender->sll_pkttype);
 	record->undirected = false;
 	frame_tag(header, &record->vlan_tci, &record->vlan_tpid);
 }

@@ -5,6 +5,8 @@
  */
 #include "control.h"
 
+#include "scratch.h"
+
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <netinet/in.h>
@@ -253,6 +255,30 @@ control_write(struct msghdr *message, const struct tpacket2_hdr *header)
 	item->cmsg_type = PACKET_AUXDATA;
 	item->cmsg_len = CMSG_LEN(sizeof(aux));
 	memcpy(CMSG_DATA(item), &aux, sizeof(aux));
+}
+
+/* The message that IP_RECVTTL would have brought, unless it did. */
+void
+control_write_ttl(struct msghdr *message, uint8_t ttl)
+{
+	const int value = ttl;
+	size_t used = message->msg_controllen;
+	struct cmsghdr *item;
+
+	for (item = CMSG_FIRSTHDR(message); item != NULL;
+	     item = CMSG_NXTHDR(message, item)) {
+		if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_TTL)
+			return;
+	}
+	if (message->msg_control == NULL ||
+	    used + CMSG_SPACE(sizeof(value)) > SCRATCH_CONTROL)
+		return;
+	item = (struct cmsghdr *)((unsigned char *)message->msg_control + used);
+	item->cmsg_level = IPPROTO_IP;
+	item->cmsg_type = IP_TTL;
+	item->cmsg_len = CMSG_LEN(sizeof(value));
+	memcpy(CMSG_DATA(item), &value, sizeof(value));
+	message->msg_controllen = used + CMSG_SPACE(sizeof(value));
 }
 
 /*

@@ -29,6 +29,7 @@ size_t control_skim(struct msghdr *message, size_t wire_len,
 void control_read_vlan(struct packet *packet, uint32_t status, uint16_t tci,
 		       uint16_t tpid);
 void control_write(struct msghdr *message, const struct tpacket2_hdr *header);
+void control_write_ttl(struct msghdr *message, uint8_t ttl);
 void control_close_descriptors(struct msghdr *message);
 
 #endif

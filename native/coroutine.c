@@ -58,12 +58,30 @@ coroutine_new(struct reader *reader, PyObject *channel, enum what what,
 
 /* Steps */
 
+/*
+ * Whether a task waits in it that was not called yet.  To go on for another
+ * would take its place, and it would wait for ever.
+ */
+static bool
+is_awaited(const struct coroutine *self)
+{
+	const struct waiter *waiter = self->reader->waiter;
+
+	return (self->stage == PAUSED || self->stage == WAITING) &&
+	       waiter != NULL && waiter->step != NULL;
+}
+
 static PySendResult
 coroutine_send(PyObject *op, PyObject *value, PyObject **result)
 {
 	struct coroutine *self = (struct coroutine *)op;
 
 	*result = NULL;
+	if (is_awaited(self)) {
+		PyErr_SetString(PyExc_RuntimeError,
+				"coroutine is being awaited already");
+		return PYGEN_ERROR;
+	}
 	if (self->stage == WAITING)
 		return coroutine_go_on(self, value, result);
 	if (self->stage != CLOSED)

@@ -28,6 +28,7 @@ struct burst {
 	union destination addresses[BURST];
 	struct iovec vectors[BURST];
 	struct mmsghdr messages[BURST];
+	union echo_asking asking[BURST];
 	uint64_t serials[BURST];
 	int count;
 };
@@ -57,6 +58,8 @@ add_probe(struct echo_table *table, struct burst *burst,
 		make_destination(table, probe, &burst->addresses[at]);
 	header->msg_iov = &burst->vectors[at];
 	header->msg_iovlen = 1;
+	if (group->stamped)
+		echo_ask(header, &burst->asking[at], probe, true);
 	burst->serials[at] = probe->serial;
 	burst->count++;
 	return 1;
@@ -97,8 +100,12 @@ send_burst(struct echo_table *table, int fd, struct burst *burst)
 			continue;
 		probe->sent_monotonic = monotonic + at * step;
 		probe->sent_ns = realtime + at * step;
-		if (at >= sent)
+		if (at >= sent) {
 			echo_end(table, probe, ECHO_ENDED);
+		} else if (probe->group->stamped) {
+			probe->asked = true;
+			table->awaited++;
+		}
 	}
 	return sent;
 }
@@ -119,8 +126,9 @@ echo_send_burst(struct echo_table *table, int fd, struct echo_group *group,
 	int added = 1;
 
 	burst.count = 0;
-	if (end - start < 2 || group->stamped ||
-	    group->size > LARGEST - ECHO_HEADER)
+	/* Numbers that the kernel counts are known one at a time. */
+	if (end - start < 2 || group->size > LARGEST - ECHO_HEADER ||
+	    (group->stamped && table->numbers != NUMBERS_CHOSEN))
 		return 0;
 	if (end > start + BURST)
 		end = start + BURST;

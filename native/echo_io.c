@@ -72,6 +72,19 @@ send_item(struct echo_table *table, int fd, struct echo_group *group,
 			  : found;
 }
 
+/* What left to hosts that are watched: the next probe has the next number. */
+static void
+note_sent(const struct echo_table *table, PyObject *items, Py_ssize_t start,
+	  Py_ssize_t end)
+{
+	for (Py_ssize_t at = start; at < end; at++) {
+		PyObject *item = PyList_GetItem(items, at);
+
+		if (PyObject_TypeCheck(item, table->state->echo_watch_type))
+			((struct echo_watch *)item)->sequence++;
+	}
+}
+
 const char echo_send_doc[] =
 "send($self, fd, group, items, start, sequence, /)\n"
 "--\n"
@@ -82,9 +95,9 @@ const char echo_send_doc[] =
 "    fd: A socket.\n"
 "    group: What the probes belong to.\n"
 "    items: A list: an address as str, or as bytes; (host, bytes, scope); an\n"
-"        Echo, for the probe after it.\n"
+"        Echo, for the probe after it; an EchoWatch, for its next one.\n"
 "    start: An index.\n"
-"    sequence: Of the probes, but for those of an Echo.\n"
+"    sequence: Of the probes, but for those of an Echo or EchoWatch.\n"
 "\n"
 "Returns:\n"
 "    The index of the first that was not sent. failure is the errno; 0: it\n"
@@ -114,10 +127,11 @@ echo_send(PyObject *op, PyObject *args)
 			return NULL;
 		if (done == 0)
 			break;
+		note_sent(table, items, at, at + done);
 		at += done;
 		/* Of numbers that the kernel counts one is known. */
 		if ((table->numbers == NUMBERS_COUNTED ||
-		     at % SCRATCH_SLOTS == 0) &&
+		     at / SCRATCH_SLOTS > (at - done) / SCRATCH_SLOTS) &&
 		    echo_read_stamps(table, fd) < 0)
 			return NULL;
 	}

@@ -184,12 +184,9 @@ answer(struct echo_table *table, struct echo_probe *probe, size_t size,
 	echo->rtt = (double)rtt / 1e9;
 	echo->ttl = (int16_t)arrival->ttl;
 	echo->size = (uint32_t)size;
-	if (echo_deliver(probe->group, echo) < 0)
-		return -1;
 	if (probe->serial >= probe->group->answered)
 		probe->group->answered = probe->serial + 1;
-	echo_end(table, probe, ECHO_ANSWERED);
-	return 0;
+	return echo_conclude(table, probe, echo, ECHO_ANSWERED);
 }
 
 static int
@@ -309,7 +306,6 @@ echo_judge_error(struct echo_table *table, const unsigned char *target,
 		 int64_t received_ns)
 {
 	struct echo_probe *probe;
-	struct echo_group *group;
 	struct echo *echo;
 	int is_quoted;
 
@@ -342,9 +338,5 @@ echo_judge_error(struct echo_table *table, const unsigned char *target,
 		return -1;
 	echo->error = Py_NewRef(error);
 	echo->received_ns = received_ns;
-	group = probe->group;
-	if (echo_deliver(group, echo) < 0)
-		return -1;
-	echo_end(table, probe, ECHO_ENDED);
-	return 0;
+	return echo_conclude(table, probe, echo, ECHO_ENDED);
 }

@@ -53,26 +53,34 @@ put_number(struct msghdr *header, int kind, uint32_t number)
 	header->msg_controllen += CMSG_SPACE(sizeof(number));
 }
 
-static ssize_t
-ask(const struct echo_table *table, int fd, const struct echo_probe *probe,
-    const struct echo_message *message, bool named)
+/* The message of a probe asks for a timestamp, which comes with its number. */
+void
+echo_ask(struct msghdr *header, union echo_asking *asking,
+	 const struct echo_probe *probe, bool named)
 {
-	union {
-		struct cmsghdr alignment;
-		char room[2 * CMSG_SPACE(sizeof(uint32_t))];
-	} control = {.room = {0}};
+	memset(asking, 0, sizeof(*asking));
+	header->msg_control = asking->room;
+	header->msg_controllen = 0;
+	put_number(header, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SCHED);
+	if (named)
+		put_number(header, SCM_TS_OPT_ID, (uint32_t)probe->serial);
+}
+
+static ssize_t
+send_asking(const struct echo_table *table, int fd,
+	    const struct echo_probe *probe, const struct echo_message *message,
+	    bool named)
+{
+	union echo_asking asking;
 	struct iovec vector = {table->request, message->length};
 	struct msghdr header = {
 		.msg_name = message->address,
 		.msg_namelen = message->room,
 		.msg_iov = &vector,
 		.msg_iovlen = 1,
-		.msg_control = control.room,
 	};
 
-	put_number(&header, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SCHED);
-	if (named)
-		put_number(&header, SCM_TS_OPT_ID, (uint32_t)probe->serial);
+	echo_ask(&header, &asking, probe, named);
 	return sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -99,7 +107,7 @@ echo_send_asking(struct echo_table *table, int fd, struct echo_probe *probe,
 	ssize_t sent = -1;
 
 	if (table->numbers != NUMBERS_COUNTED) {
-		sent = ask(table, fd, probe, message, true);
+		sent = send_asking(table, fd, probe, message, true);
 		if (sent >= 0)
 			table->numbers = NUMBERS_CHOSEN;
 		else if (table->numbers == NUMBERS_CHOSEN || errno != EINVAL)
@@ -107,7 +115,7 @@ echo_send_asking(struct echo_table *table, int fd, struct echo_probe *probe,
 	}
 	/* Before 6.13, or refused for another reason, and then again. */
 	if (table->numbers != NUMBERS_CHOSEN) {
-		sent = ask(table, fd, probe, message, false);
+		sent = send_asking(table, fd, probe, message, false);
 		if (sent < 0) {
 			table->counted.high++;
 			return sent;

@@ -59,6 +59,7 @@ static void
 forget(struct echo_probe *probe)
 {
 	Py_CLEAR(probe->host);
+	Py_CLEAR(probe->watch);
 	Py_CLEAR(probe->group);
 }
 
@@ -135,6 +136,8 @@ echo_begin(struct echo_table *table, struct echo_group *group,
 	*probe = (struct echo_probe){
 		.serial = table->next - 1,
 		.host = Py_XNewRef(target->host),
+		.watch = (struct echo_watch *)Py_XNewRef(
+			(PyObject *)target->watch),
 		.group = (struct echo_group *)Py_NewRef((PyObject *)group),
 		.scope = target->scope,
 		.sequence = target->sequence,
@@ -183,6 +186,7 @@ echo_end(struct echo_table *table, struct echo_probe *probe,
 		table->awaited--;
 	probe->state = (uint8_t)state;
 	Py_CLEAR(probe->host);
+	Py_CLEAR(probe->watch);
 	/* Who waits for an answered one may be told of a second reply. */
 	if (state == ECHO_ENDED)
 		Py_CLEAR(probe->group);
@@ -243,6 +247,20 @@ echo_deliver(struct echo_group *group, struct echo *echo)
 	return failed;
 }
 
+/* A probe in flight has its end, and who waits for it is told. */
+int
+echo_conclude(struct echo_table *table, struct echo_probe *probe,
+	      struct echo *echo, enum echo_state state)
+{
+	double rtt = echo->rtt;
+
+	if (echo_deliver(probe->group, echo) < 0 ||
+	    (probe->watch != NULL && echo_watch_add(probe->watch, rtt) < 0))
+		return -1;
+	echo_end(table, probe, state);
+	return 0;
+}
+
 int
 echo_expire(struct echo_table *table, struct echo_group *group,
 	    int64_t monotonic_ns)
@@ -254,9 +272,9 @@ echo_expire(struct echo_table *table, struct echo_group *group,
 		if (probe->sent_monotonic + group->timeout_ns > monotonic_ns)
 			break;
 		echo = echo_of(table, probe);
-		if (echo == NULL || echo_deliver(group, echo) < 0)
+		if (echo == NULL ||
+		    echo_conclude(table, probe, echo, ECHO_ENDED) < 0)
 			return -1;
-		echo_end(table, probe, ECHO_ENDED);
 	}
 	return 0;
 }

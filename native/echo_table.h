@@ -4,7 +4,10 @@
 
 #include "echo.h"
 #include "echo_group.h"
+#include "echo_watch.h"
 #include "module.h"
+
+#include <sys/socket.h>
 
 enum {
 	ECHO_HEADER = 8,
@@ -22,9 +25,16 @@ enum echo_numbers { NUMBERS_UNKNOWN, NUMBERS_CHOSEN, NUMBERS_COUNTED };
 /* Where a probe goes. */
 struct echo_target {
 	PyObject *host;		/* borrowed; NULL: by its address */
+	struct echo_watch *watch;	/* borrowed; NULL: nobody watches it */
 	unsigned char address[ECHO_ADDRESS];
 	uint32_t scope;
 	uint32_t sequence;
+};
+
+/* Room for what asks for a request's timestamp, and for its number. */
+union echo_asking {
+	struct cmsghdr alignment;
+	char room[2 * CMSG_SPACE(sizeof(uint32_t))];
 };
 
 /* The length of a built request, and its address for the system call. */
@@ -51,7 +61,8 @@ struct echo_probe {
 	int64_t sent_ns;		/* by the clock */
 	int64_t sent_monotonic;
 	int64_t stamped_ns;		/* by the kernel; 0: not known */
-	PyObject *host;			/* while it flies */
+	PyObject *host;			/* while it flies, */
+	struct echo_watch *watch;	/* and so this; NULL: nobody watches */
 	struct echo_group *group;	/* until it is ended */
 	unsigned char address[ECHO_ADDRESS];
 	uint32_t scope;
@@ -119,6 +130,8 @@ struct echo *echo_of(const struct echo_table *table,
 void echo_stamp(struct echo_table *table, struct echo_probe *probe,
 		int64_t stamped_ns);
 int echo_deliver(struct echo_group *group, struct echo *echo);
+int echo_conclude(struct echo_table *table, struct echo_probe *probe,
+		  struct echo *echo, enum echo_state state);
 void echo_renew(struct echo_table *table, struct echo_probe *probe,
 		int64_t monotonic_ns);
 int echo_expire(struct echo_table *table, struct echo_group *group,
@@ -136,6 +149,8 @@ int echo_judge_error(struct echo_table *table, const unsigned char *target,
 		     PyObject *error, int64_t received_ns);
 
 /* echo_stamp.c */
+void echo_ask(struct msghdr *header, union echo_asking *asking,
+	      const struct echo_probe *probe, bool named);
 ssize_t echo_send_asking(struct echo_table *table, int fd,
 			 struct echo_probe *probe,
 			 const struct echo_message *message);

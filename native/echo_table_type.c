@@ -168,6 +168,11 @@ table_refuse(PyObject *op, PyObject *args)
 	echo->error = Py_NewRef(error);
 	if (echo_deliver((struct echo_group *)group, echo) < 0)
 		return NULL;
+	if (target.watch != NULL) {
+		target.watch->sequence++;
+		if (echo_watch_add(target.watch, -1.0) < 0)
+			return NULL;
+	}
 	Py_RETURN_NONE;
 }
 

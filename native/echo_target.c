@@ -82,8 +82,25 @@ read_echo(const struct echo_table *table, PyObject *item,
 	return 1;
 }
 
+/* The next probe to a host that is watched. */
+static int
+read_watch(const struct echo_table *table, PyObject *item,
+	   struct echo_target *target)
+{
+	struct echo_watch *watch = (struct echo_watch *)item;
+
+	if (watch->version != table->version)
+		return 0;
+	memcpy(target->address, watch->address, ECHO_ADDRESS);
+	target->host = watch->host;
+	target->watch = watch;
+	target->scope = watch->scope;
+	target->sequence = watch->sequence;
+	return 1;
+}
+
 /*
- * 1: target is filled in, its sequence but for an Echo left as it is; 0: the
+ * 1: target is filled in, its sequence but for an Echo and a watch left as it is; 0: the
  * item is of the other version, a name, or for many hosts; -1 with an
  * exception.
  */
@@ -94,6 +111,7 @@ echo_read_item(const struct echo_table *table, const struct echo_group *group,
 	int found;
 
 	target->host = NULL;
+	target->watch = NULL;
 	target->scope = 0;
 	memset(target->address, 0, ECHO_ADDRESS);
 	if (PyUnicode_Check(item))
@@ -102,6 +120,8 @@ echo_read_item(const struct echo_table *table, const struct echo_group *group,
 		found = read_packed(table, item, target);
 	else if (PyTuple_Check(item))
 		found = read_tuple(table, item, target);
+	else if (PyObject_TypeCheck(item, table->state->echo_watch_type))
+		found = read_watch(table, item, target);
 	else if (PyObject_TypeCheck(item, table->state->echo_type))
 		found = read_echo(table, item, target);
 	else

@@ -15,9 +15,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* A failure besides the errnos, which are positive. */
-enum { END_OF_FILE = -1 };
-
 /* System calls; what ends them early goes to self->failure */
 
 static int
@@ -37,10 +34,27 @@ receive_messages(const struct receiver *self, struct mmsghdr *messages,
 	return 1;
 }
 
+/* Who sent a packet that has its IP header is said there as well. */
+static int
+receive_headed(const struct receiver *self, struct scratch *scratch, int wanted)
+{
+	int filled;
+
+	for (int slot = 0; slot < wanted; slot++)
+		scratch->messages[slot].msg_hdr.msg_name = NULL;
+	filled = receive_messages(self, scratch->messages, wanted);
+	for (int slot = 0; slot < wanted; slot++)
+		scratch->messages[slot].msg_hdr.msg_name =
+			&scratch->names[slot];
+	return filled;
+}
+
 static int
 fill_from_socket(struct receiver *self, struct scratch *scratch, int wanted)
 {
-	int filled = receive_messages(self, scratch->messages, wanted);
+	int filled = self->skip_ip_header
+			     ? receive_headed(self, scratch, wanted)
+			     : receive_messages(self, scratch->messages, wanted);
 
 	if (filled < 0) {
 		self->failure = errno;

@@ -4,10 +4,8 @@
 
 #include "receiver.h"
 
-enum { NO_FAILURE = 0 };
-
-/* 64 full Ethernet frames, and some way below 128 KiB. */
-enum { BATCH_BYTES = 112 * 1024 };
+/* Besides the errnos, which are positive. */
+enum { NO_FAILURE = 0, END_OF_FILE = -1 };
 
 int fill(struct receiver *self, struct scratch *scratch, int wanted);
 int fill_settle(struct receiver *self);

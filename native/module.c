@@ -118,6 +118,7 @@ module_exec(PyObject *module)
 	    add_type(module, &wakeup_spec, true, &state->wakeup_type) < 0 ||
 	    add_type(module, &echo_spec, true, &state->echo_type) < 0 ||
 	    add_type(module, &echo_group_spec, true, &state->echo_group_type) < 0 ||
+	    add_type(module, &echo_watch_spec, true, &state->echo_watch_type) < 0 ||
 	    add_type(module, &echo_table_spec, true, &state->echo_table_type) < 0 ||
 	    add_type(module, &echo_frames_spec, true,
 		     &state->echo_frames_type) < 0 ||
@@ -171,6 +172,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->wakeup_type);
 	Py_VISIT(state->echo_type);
 	Py_VISIT(state->echo_group_type);
+	Py_VISIT(state->echo_watch_type);
 	Py_VISIT(state->echo_table_type);
 	Py_VISIT(state->echo_frames_type);
 	Py_VISIT(state->reader_type);
@@ -198,6 +200,7 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->wakeup_type);
 	Py_CLEAR(state->echo_type);
 	Py_CLEAR(state->echo_group_type);
+	Py_CLEAR(state->echo_watch_type);
 	Py_CLEAR(state->echo_table_type);
 	Py_CLEAR(state->echo_frames_type);
 	Py_CLEAR(state->reader_type);
@@ -220,6 +223,7 @@ module_free(void *module)
 
 	module_clear(module);
 	scratch_pool_drain(&state->scratch);
+	arena_pool_drain(&state->arenas);
 	columns_free_kept(state);
 }
 

@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "arena.h"
 #include "columns.h"
 #include "scratch.h"
 
@@ -17,6 +18,7 @@ struct module_state {
 	PyTypeObject *wakeup_type;
 	PyTypeObject *echo_type;
 	PyTypeObject *echo_group_type;
+	PyTypeObject *echo_watch_type;
 	PyTypeObject *echo_table_type;
 	PyTypeObject *echo_frames_type;
 	PyTypeObject *backlog_type;
@@ -43,6 +45,7 @@ struct module_state {
 	PyMutex columns_lock;
 #endif
 	struct scratch_pool scratch;
+	struct arena_pool arenas;
 };
 
 #endif

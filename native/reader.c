@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reader: one packet for who awaits one, from the backlog or from the kernel.
- *
- * A system call for each packet costs more than all that is done with it, so
- * packets are read ahead, but only for who has shown that they come faster
- * than they are taken: whoever had to wait gets the one that was asked for.
+ * Reader: what is awaited for packets, by whom, and how long.
  */
 #include "reader.h"
 
@@ -12,13 +8,10 @@
 #include "coroutine.h"
 #include "iterator.h"
 #include "receiver.h"
+#include "ring.h"
 
 #include <stddef.h>
 #include <structmember.h>
-
-enum {
-	STREAK = 8,	/* packets in a row that did not have to be waited for */
-};
 
 struct module_state *
 reader_state(struct reader *self)
@@ -39,140 +32,6 @@ reader_is_free(struct reader *self)
 		return false;
 	self->turns = READER_STRETCH;
 	return true;
-}
-
-/* Takes the first of packets and keeps the others. */
-static PyObject *
-keep_others(struct reader *self, PyObject *packets)
-{
-	Py_ssize_t count = PyList_Size(packets);
-
-	for (Py_ssize_t i = 1; i < count; i++) {
-		if (backlog_append(self->delivery->backlog,
-				   PyList_GetItem(packets, i)) < 0)
-			return NULL;
-	}
-	return Py_NewRef(PyList_GetItem(packets, 0));
-}
-
-static PyObject *
-read_packets(struct receiver *receiver, Py_ssize_t count)
-{
-	PyObject *packets;
-
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(receiver);
-#endif
-	packets = receiver_take(receiver, count);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
-	return packets;
-}
-
-static PyObject *
-receive(struct reader *self, Py_ssize_t count)
-{
-	PyObject *argument, *packets = NULL;
-
-	if (self->receiver != NULL)
-		return read_packets(self->receiver, count);
-	argument = PyLong_FromSsize_t(count);
-	if (argument != NULL)
-		packets = PyObject_CallFunctionObjArgs(self->receive, argument,
-						       NULL);
-	Py_XDECREF(argument);
-	if (packets != NULL && !PyList_Check(packets)) {
-		PyObject *list = PySequence_List(packets);
-
-		Py_DECREF(packets);
-		packets = list;
-	}
-	return packets;
-}
-
-/* NULL: there is none now, or an exception tells. */
-PyObject *
-reader_take(struct reader *self)
-{
-	PyObject *packet = backlog_pop(self->delivery->backlog);
-	PyObject *packets;
-
-	if (packet != NULL)
-		return packet;
-	packets = receive(self, self->streak >= STREAK ? self->ahead : 1);
-	if (packets == NULL)
-		return NULL;
-	if (PyList_Size(packets) > 0) {
-		packet = keep_others(self, packets);
-		self->streak += self->streak < STREAK ? 1 : 0;
-	} else {
-		self->streak = 0;
-	}
-	Py_DECREF(packets);
-	return packet;
-}
-
-static void
-count(struct reader *self, Py_ssize_t packets)
-{
-	/* One was counted when the receive began. */
-	self->turns = self->turns > packets - 1
-			      ? self->turns - (int)(packets - 1)
-			      : 0;
-}
-
-/* As reader_take(), up to so many, as a list. */
-PyObject *
-reader_take_list(struct reader *self, PyObject *wanted)
-{
-	Py_ssize_t most = PyNumber_AsSsize_t(wanted, PyExc_OverflowError);
-	PyObject *packets;
-
-	if (most == -1 && PyErr_Occurred())
-		return NULL;
-	packets = receive(self, most);
-	if (packets != NULL && PyList_Size(packets) == 0)
-		Py_CLEAR(packets);
-	if (packets != NULL)
-		count(self, PyList_Size(packets));
-	return packets;
-}
-
-static PyObject *
-take_batch(struct reader *self, PyObject *wanted)
-{
-	Py_ssize_t most = SCRATCH_SLOTS;
-	PyObject *packets, *batch = NULL;
-
-	if (self->receiver == NULL)
-		return PyObject_CallFunctionObjArgs(self->take, wanted, NULL);
-	if (!Py_IsNone(wanted))
-		most = PyNumber_AsSsize_t(wanted, PyExc_OverflowError);
-	if (most == -1 && PyErr_Occurred())
-		return NULL;
-	packets = read_packets(self->receiver, most);
-	if (packets != NULL && PyList_Size(packets) == 0)
-		batch = Py_NewRef(Py_None);
-	else if (packets != NULL)
-		batch = PyObject_CallFunctionObjArgs(
-			(PyObject *)reader_state(self)->batch_type, packets,
-			NULL);
-	Py_XDECREF(packets);
-	return batch;
-}
-
-/* As reader_take(), in one piece. */
-PyObject *
-reader_take_batch(struct reader *self, PyObject *wanted)
-{
-	PyObject *batch = take_batch(self, wanted);
-
-	if (batch != NULL && Py_IsNone(batch))
-		Py_CLEAR(batch);
-	if (batch != NULL)
-		count(self, PyObject_Size(batch));
-	return batch;
 }
 
 /* Waiting */
@@ -222,18 +81,18 @@ reader_give_up(struct reader *self)
 static PyObject *
 reader_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"delivery", "receive", "ahead",	  "take",
+	static char *names[] = {"delivery", "receive", "ahead",
 				"waiter",   "turn_ns", NULL};
 	struct module_state *state = PyType_GetModuleState(type);
-	PyObject *delivery, *receive_packets, *take = NULL, *waiter = NULL;
+	PyObject *delivery, *receive_packets, *waiter = NULL;
 	struct reader *self;
 	long long turn_ns = 0;
 	int ahead;
 
 	if (!PyArg_ParseTupleAndKeywords(
-		    args, kwargs, "O!Oi|OO!L:Reader", names,
+		    args, kwargs, "O!Oi|O!L:Reader", names,
 		    state->delivery_type, &delivery, &receive_packets, &ahead,
-		    &take, state->waiter_type, &waiter, &turn_ns))
+		    state->waiter_type, &waiter, &turn_ns))
 		return NULL;
 	self = (struct reader *)PyType_GenericAlloc(type, 0);
 	if (self == NULL)
@@ -241,9 +100,10 @@ reader_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->delivery = (struct delivery *)Py_NewRef(delivery);
 	if (Py_TYPE(receive_packets) == state->receiver_type)
 		self->receiver = (struct receiver *)Py_NewRef(receive_packets);
+	else if (Py_TYPE(receive_packets) == state->ring_type)
+		self->ring = (struct ring *)Py_NewRef(receive_packets);
 	else
 		self->receive = Py_NewRef(receive_packets);
-	self->take = Py_XNewRef(take);
 	self->waiter = (struct waiter *)Py_XNewRef(waiter);
 	self->turn_ns = turn_ns;
 	self->ahead = ahead > 1 ? ahead : 1;
@@ -257,7 +117,6 @@ reader_traverse(PyObject *op, visitproc visit, void *arg)
 
 	Py_VISIT(Py_TYPE(op));
 	Py_VISIT(self->receive);
-	Py_VISIT(self->take);
 	Py_VISIT((PyObject *)self->waiter);
 	return 0;
 }
@@ -268,7 +127,6 @@ reader_clear(PyObject *op)
 	struct reader *self = (struct reader *)op;
 
 	Py_CLEAR(self->receive);
-	Py_CLEAR(self->take);
 	return 0;
 }
 
@@ -283,7 +141,7 @@ reader_dealloc(PyObject *op)
 	Py_XDECREF((PyObject *)self->waiter);
 	Py_XDECREF((PyObject *)self->receiver);
 	Py_XDECREF(self->receive);
-	Py_XDECREF(self->take);
+	Py_XDECREF((PyObject *)self->ring);
 	if (self->spare != NULL)
 		PyObject_GC_Del(self->spare);
 	PyObject_GC_Del(op);
@@ -336,7 +194,7 @@ iterate(PyObject *op, PyObject *channel)
 }
 
 static char reader_doc[] =
-"Reader(delivery, receive, ahead, take=None, waiter=None, turn_ns=0)\n"
+"Reader(delivery, receive, ahead, waiter=None, turn_ns=0)\n"
 "--\n"
 "\n"
 "What is awaited for packets, without a coroutine of Python's where there is\n"
@@ -347,10 +205,9 @@ static char reader_doc[] =
 "\n"
 "Args:\n"
 "    delivery: Its backlog is served first.\n"
-"    receive: A Receiver; or what is called with a number of packets, and\n"
-"        returns up to so many of them.\n"
+"    receive: A Receiver or a Ring; or what is called with a number of packets,\n"
+"        and returns up to so many of them.\n"
 "    ahead: Packets to read at once.\n"
-"    take: As the latter, in one piece; returns None where there is none.\n"
 "    waiter: By which the loop tells that there is something to read. Without\n"
 "        one, and where there is more to see to, the channel waits itself.\n"
 "    turn_ns: How long receives may follow each other after a wait.";
@@ -389,8 +246,9 @@ static PyMethodDef reader_methods[] = {
 	 "channel._list_slowly(tried, error, count)."},
 	{"iterate_batches", iterate_batches, METH_VARARGS,
 	 "iterate_batches($self, channel, count, /)\n--\n\n"
-	 "Return an iterator of coroutines as that of receive_list, for what "
-	 "take gives, by channel._batch_slowly."},
+	 "Return an iterator of coroutines as that of receive_list, for a Batch: "
+	 "what is left of a block of a Ring, where count is None, and 64 "
+	 "packets of anything else. By channel._batch_slowly."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -12,9 +12,10 @@ enum { READER_STRETCH = 64 };	/* packets between looks at the clock */
 struct reader {
 	PyObject_HEAD
 	struct delivery *delivery;
-	struct receiver *receiver;	/* read without a call of Python's; or NULL: */
+	/* One of three; the first two without a call of Python's. */
+	struct receiver *receiver;
+	struct ring *ring;
 	PyObject *receive;	/* up to so many packets, as a sequence */
-	PyObject *take;		/* the same in one piece, or None */
 	struct waiter *waiter;	/* NULL: whoever has to wait does it in Python */
 	int ahead;		/* packets that may be read at once */
 	int streak;		/* packets that were there when asked for */

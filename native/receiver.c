@@ -12,6 +12,7 @@
 #include "dispatch.h"
 #include "fill.h"
 #include "frames.h"
+#include "piece.h"
 #include "vnet.h"
 
 #include <errno.h>
@@ -101,19 +102,45 @@ receiver_take(struct receiver *self, Py_ssize_t count)
 	return packets;
 }
 
+/* A number of packets; -1 with an exception. */
+static Py_ssize_t
+read_count(PyObject *argument)
+{
+	Py_ssize_t count = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+
+	if (count >= 1 || (count == -1 && PyErr_Occurred()))
+		return count;
+	PyErr_Format(PyExc_ValueError, "count must be at least 1, not %zd",
+		     count);
+	return -1;
+}
+
+static PyObject *
+receiver_take_piece(PyObject *op, PyObject *argument)
+{
+	Py_ssize_t count = read_count(argument);
+	PyObject *batch;
+
+	if (count < 0)
+		return NULL;
+#ifdef Py_GIL_DISABLED
+	Py_BEGIN_CRITICAL_SECTION(op);
+#endif
+	batch = piece_take((struct receiver *)op, count);
+#ifdef Py_GIL_DISABLED
+	Py_END_CRITICAL_SECTION();
+#endif
+	return batch;
+}
+
 static PyObject *
 receiver_receive(PyObject *op, PyObject *argument)
 {
-	Py_ssize_t count = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+	Py_ssize_t count = read_count(argument);
 	PyObject *packets;
 
-	if (count == -1 && PyErr_Occurred())
+	if (count < 0)
 		return NULL;
-	if (count < 1) {
-		PyErr_Format(PyExc_ValueError,
-			     "count must be at least 1, not %zd", count);
-		return NULL;
-	}
 #ifdef Py_GIL_DISABLED
 	Py_BEGIN_CRITICAL_SECTION(op);
 #endif
@@ -297,7 +324,9 @@ static char receiver_doc[] =
 "    fd: Open, and not closed by the receiver. If no socket, non-blocking.\n"
 "    size: Bytes kept of a packet, 1 to 262144; the rest is cut off.\n"
 "    socket: False for what is read by read(2), as a TUN device.\n"
-"    skip_ip_header: Packets start behind their IPv4 header; raw sockets.\n"
+"    skip_ip_header: Packets start behind their IPv4 header, which says who\n"
+"        sent them and what their time to live is: (IPPROTO_IP, IP_TTL) in\n"
+"        ancdata. Of raw IPv4 sockets only.\n"
 "    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
 "        of a device: 10 to 64, or 0. A checksum that it leaves open is\n"
 "        filled in; of a packet larger than one on the wire (GSO) the header\n"
@@ -348,6 +377,9 @@ static PyGetSetDef receiver_getset[] = {
 
 static PyMethodDef receiver_methods[] = {
 	{"receive", receiver_receive, METH_O, receive_doc},
+	{"take", receiver_take_piece, METH_O,
+	 "take($self, count, /)\n--\n\nAs receive, in one piece: a Batch, or "
+	 "None for nothing."},
 	{"dispatch", dispatch, METH_VARARGS, dispatch_doc},
 	{"forget", receiver_forget, METH_NOARGS,
 	 "forget($self, /)\n--\n\nThrow away what waits in the ring; nothing may "

@@ -9,8 +9,11 @@
 #include "delivery.h"
 #include "packet.h"
 
-/* Packets ahead: a callback takes longer than memory. Bytes that come at once. */
-enum { FETCH = 1, LINE = 64 };
+/*
+ * Packets ahead: a callback takes longer than memory. And how many have to be as
+ * far apart as the last two before that is believed of the next.
+ */
+enum { FETCH = 1, BELIEVED = 8 };
 
 /*
  * In the stable ABI since Python 3.12, and exported by 3.11, whose limited
@@ -107,7 +110,7 @@ fetch_next(const struct walk *walk, const struct frame *frame, bool whole)
 	size_t end = start + (whole ? frame->length : 1);
 
 	walk_fetch(walk, frame, FETCH, 0);
-	for (size_t at = start; at < end; at += LINE)
+	for (size_t at = start; at < end; at += FETCH_LINE)
 		walk_fetch(walk, frame, FETCH, at);
 }
 
@@ -118,14 +121,18 @@ deliver_block(struct turn *turn)
 	struct ring *ring = turn->ring;
 	struct slab *slab = ring->current;
 	struct packet *packet = NULL;
+	struct stride stride = {0};
 	struct frame frame;
 	int failed = 0;
 
 	/* A callback may read, forget or close: the block may be over by that. */
 	while (failed == 0 && ring->current == slab && may_go_on(turn) &&
 	       ring_next_frame(ring, &frame)) {
-		fetch_next(&ring->walk, &frame,
-			   packet != NULL && packet->data != NULL);
+		if (stride_holds(&stride, &frame, BELIEVED))
+			fetch_next(&ring->walk, &frame,
+				   packet != NULL && packet->data != NULL);
+		else
+			walk_fetch_all(&ring->walk, &frame);
 		if (packet != NULL && packet_is_ours(packet, slab)) {
 			packet_replace(packet, &frame, 0);
 		} else {

@@ -79,6 +79,42 @@ walk_fetch(const struct walk *walk, const struct frame *frame, size_t packets,
 		__builtin_prefetch(walk->memory + walk->at + ahead);
 }
 
+/* How far apart the last packets were, and how many in a row so far. */
+struct stride {
+	uint32_t bytes;
+	uint32_t packets;
+};
+
+/* Whether so many packets were as far apart as the last two. */
+static inline bool
+stride_holds(struct stride *stride, const struct frame *frame, uint32_t packets)
+{
+	uint32_t bytes = frame->header->tp_next_offset;
+
+	stride->packets = bytes == stride->bytes ? stride->packets + 1 : 0;
+	stride->bytes = bytes;
+	return stride->packets >= packets;
+}
+
+enum { FETCH_BEHIND = 4096, FETCH_LINE = 64 };
+
+/*
+ * As walk_fetch() where sizes differ, and the next headers may be anywhere:
+ * all memory, a page ahead, and for each packet as much as it takes itself.
+ */
+static inline void
+walk_fetch_all(const struct walk *walk, const struct frame *frame)
+{
+	const unsigned char *start = (const unsigned char *)frame->header;
+	size_t at = (size_t)(start - walk->memory) + FETCH_BEHIND;
+	size_t end = walk->at + FETCH_BEHIND;
+
+	if (end > walk->size)
+		end = walk->size;
+	for (; at < end; at += FETCH_LINE)
+		__builtin_prefetch(walk->memory + at);
+}
+
 static inline const struct sockaddr_ll *
 frame_sender(const struct tpacket3_hdr *header)
 {

@@ -17,6 +17,9 @@ enum {
 	SCRATCH_LINE = 64,
 };
 
+/* A batch ends there: 64 full Ethernet frames, and some way below 128 KiB. */
+enum { BATCH_BYTES = 112 * 1024 };
+
 /*
  * Where system calls put packets before they become objects: a slot is one
  * message, with its data, sender and control messages.  It is far larger

@@ -12,6 +12,7 @@
 #include "sender.h"
 
 #include "group.h"
+#include "sender_batch.h"
 #include "vnet.h"
 
 #include <errno.h>
@@ -113,17 +114,38 @@ send_items(struct sender *self, PyObject *items, Py_ssize_t start,
 	return at - start;
 }
 
+/* As send_items(), of a batch. */
+static Py_ssize_t
+send_batch(struct sender *self, struct batch *batch, Py_ssize_t start,
+	   bool addressed)
+{
+	PyObject *items;
+	Py_ssize_t sent;
+
+	if (sender_batch_may(self, batch, addressed))
+		return sender_batch_send(self, batch, start);
+	items = PySequence_Tuple((PyObject *)batch);
+	if (items == NULL)
+		return -1;
+	sent = send_items(self, items, start, addressed);
+	Py_DECREF(items);
+	return sent;
+}
+
 /* Python's side */
 
 static PyObject *
 sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
+	struct sender *self = (struct sender *)op;
 	Py_ssize_t start, sent;
+	bool is_batch;
 	int addressed;
 
-	if (count != 3 || !PyTuple_Check(args[0])) {
+	is_batch = count == 3 && Py_IS_TYPE(args[0], self->state->batch_type);
+	if (count != 3 || !(is_batch || PyTuple_Check(args[0]))) {
 		PyErr_SetString(PyExc_TypeError,
-				"send takes a tuple, a start and a flag");
+				"send takes a tuple or a batch, a start and a flag");
 		return NULL;
 	}
 	start = PyNumber_AsSsize_t(args[1], PyExc_OverflowError);
@@ -140,10 +162,13 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 #ifdef Py_GIL_DISABLED
 	Py_BEGIN_CRITICAL_SECTION(op);
 #endif
-	sent = start < PyTuple_Size(args[0])
-		       ? send_items((struct sender *)op, args[0], start,
-				    addressed != 0)
-		       : 0;
+	if (start >= PyObject_Size(args[0]))
+		sent = 0;
+	else if (is_batch)
+		sent = send_batch(self, (struct batch *)args[0], start,
+				  addressed != 0);
+	else
+		sent = send_items(self, args[0], start, addressed != 0);
 #ifdef Py_GIL_DISABLED
 	Py_END_CRITICAL_SECTION();
 #endif
@@ -210,7 +235,8 @@ static char send_doc[] =
 "Send a tuple's items in order, without waiting, until one is not taken.\n"
 "\n"
 "Args:\n"
-"    items: Bytes-like objects, or pairs of one and an address or None.\n"
+"    items: Bytes-like objects, or pairs of one and an address or None; or a\n"
+"        Batch.\n"
 "    start: The first item to send.\n"
 "    addressed: A Packet goes to the address that it carries.\n"
 "\n"

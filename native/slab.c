@@ -11,6 +11,7 @@
  */
 #include "slab.h"
 
+#include "arena.h"
 #include "batch_type.h"
 #include "packet.h"
 #include "ring.h"
@@ -109,7 +110,8 @@ slab_new(enum slab_kind kind, unsigned char *memory, size_t size,
 	slab->size = size;
 	slab->used = size;
 	slab->names = names;
-	atomic_fetch_add(&names->users, 1);
+	if (names != NULL)
+		atomic_fetch_add(&names->users, 1);
 	return slab;
 }
 
@@ -118,9 +120,12 @@ slab_free(struct slab *slab)
 {
 	if (slab->kind == SLAB_HEAP)
 		free(slab->memory);
+	if (slab->kind == SLAB_ARENA)
+		arena_give(slab->arenas, slab->memory);
 	if (slab->kind == SLAB_APART)
 		munmap(slab->memory, slab->size);
-	names_drop(slab->names);
+	if (slab->names != NULL)
+		names_drop(slab->names);
 	free(slab);
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct arena_pool;
 struct batch;
 struct packet;
 struct ring;
@@ -19,6 +20,7 @@ struct ring;
 enum slab_kind {
 	SLAB_RING,	/* a block of a ring, shared with the kernel */
 	SLAB_HEAP,	/* a copy of what a batch needs of one */
+	SLAB_ARENA,	/* an arena of a pool */
 	SLAB_APART,	/* a copy at the address that the block had */
 };
 
@@ -53,7 +55,8 @@ struct slab {
 	struct packet *packets;
 	struct batch *batches;
 	struct ring *ring;	/* of a ring: which */
-	struct names *names;
+	struct arena_pool *arenas;	/* of an arena: which pool's */
+	struct names *names;	/* NULL: nobody in it has one */
 };
 
 struct slab *slab_new(enum slab_kind kind, unsigned char *memory, size_t size,

@@ -13,6 +13,7 @@
 #include "dispatch.h"
 #include "gatherer.h"
 #include "module.h"
+#include "piece.h"
 #include "receiver.h"
 #include "ring.h"
 
@@ -70,21 +71,15 @@ adapt(struct wakeup *self, Py_ssize_t count, int64_t nanoseconds)
 					   : self->budget;
 }
 
-/* Steals packets. */
+/* Steals batch. */
 static int
-call_with_batch(struct wakeup *self, PyObject *callback, PyObject *packets)
+call_with_batch(struct wakeup *self, PyObject *callback, PyObject *batch)
 {
-	struct receiver *receiver = (struct receiver *)self->source;
 	struct delivery *delivery = self->delivery;
-	Py_ssize_t count = PyList_Size(packets);
-	PyObject *batch = PyObject_CallFunctionObjArgs(
-		(PyObject *)receiver->state->batch_type, packets, NULL);
+	Py_ssize_t count = PyObject_Size(batch);
 	int64_t began = monotonic_ns();
 	PyObject *result;
 
-	Py_DECREF(packets);
-	if (batch == NULL)
-		return -1;
 	/* Before the call: the callback may set the credit anew. */
 	if (delivery->credit > 0)
 		delivery->credit = delivery->credit > count
@@ -106,7 +101,7 @@ deliver_batch(struct wakeup *self, PyObject *callback)
 {
 	struct delivery *delivery = self->delivery;
 	Py_ssize_t wanted = delivery->budget;
-	PyObject *packets;
+	PyObject *batch;
 
 	delivery->interrupted = 0;
 	delivery->calling = 0;
@@ -114,12 +109,12 @@ deliver_batch(struct wakeup *self, PyObject *callback)
 		return 0;
 	if (delivery->credit > 0 && delivery->credit < wanted)
 		wanted = delivery->credit;
-	packets = receiver_take((struct receiver *)self->source, wanted);
-	if (packets == NULL)
+	batch = piece_take((struct receiver *)self->source, wanted);
+	if (batch == NULL)
 		return -1;
-	if (PyList_Size(packets) > 0)
-		return call_with_batch(self, callback, packets);
-	Py_DECREF(packets);
+	if (!Py_IsNone(batch))
+		return call_with_batch(self, callback, batch);
+	Py_DECREF(batch);
 	return 0;
 }
 

@@ -2,14 +2,16 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
+import uvloop
 
 from aioprocket import BusyError
 from aioprocket.readiness import Readiness, checkpoint
 from channels.rig import in_child
+from contract import until
 
 
 @pytest.fixture
@@ -241,6 +243,54 @@ async def test_a_subscriber_is_called_while_there_is_something(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("first", ["task", "subscriber"])
+async def test_a_task_and_a_subscriber_wait_for_the_same(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness, first: str
+) -> None:
+    calls: list[int] = []
+    fill(pair[0])
+    if first == "subscriber":
+        readiness.subscribe_writable(lambda: calls.append(1))
+    waiting = asyncio.ensure_future(readiness.wait_writable())
+    await asyncio.sleep(0)
+    if first == "task":
+        readiness.subscribe_writable(lambda: calls.append(1))
+    assert not calls
+    drain(pair[1])
+
+    await asyncio.wait_for(waiting, 5)
+    assert calls
+    calls.clear()
+    await until(lambda: calls)
+    readiness.unsubscribe_writable()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("goes", ["subscriber", "task"])
+async def test_whoever_of_both_goes_the_other_waits_on(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness, goes: str
+) -> None:
+    calls: list[int] = []
+    fill(pair[0])
+    waiting = asyncio.ensure_future(readiness.wait_writable())
+    await asyncio.sleep(0)
+    readiness.subscribe_writable(lambda: calls.append(1))
+    if goes == "subscriber":
+        readiness.unsubscribe_writable()
+    else:
+        waiting.cancel()
+    await asyncio.wait({waiting}, timeout=0 if goes == "subscriber" else 5)
+    drain(pair[1])
+
+    if goes == "subscriber":
+        await asyncio.wait_for(waiting, 5)
+        assert not calls
+    else:
+        await until(lambda: calls)
+        readiness.unsubscribe_writable()
+
+
+@pytest.mark.asyncio
 async def test_a_subscriber_of_what_cannot_be_polled_is_called_every_turn() -> None:
     fd = os.open("/dev/zero", os.O_RDONLY)
     readiness = Readiness(fd)
@@ -315,3 +365,24 @@ def test_one_readiness_serves_one_loop_after_the_other(
 
     for _ in range(3):
         asyncio.run(asyncio.wait_for(readiness.wait_readable(), 5))
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_a_wait_whose_loop_is_gone_does_not_stand_in_the_way_of_the_end(
+    pair: tuple[socket.socket, socket.socket], new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    before = open_descriptors()
+    mine = Readiness(pair[0].fileno())
+
+    async def leave_one_waiting() -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(mine.wait_readable())
+        await asyncio.sleep(0)
+        return task
+
+    loop = new_loop()
+    task = loop.run_until_complete(leave_one_waiting())
+    loop.close()
+    mine.close()
+
+    assert open_descriptors() == before
+    task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ __all__ = (
     "ETH_P_ALL",
     "IPV6_RECVERR",
     "IP_RECVERR",
+    "IP_RECVTTL",
     "MAX_INSTRUCTIONS",
     "NS_GET_NSTYPE",
     "NS_GET_OWNER_UID",
@@ -121,6 +122,7 @@ class Membership(IntEnum):
 
 ETH_P_ALL: Final = 0x0003  # linux/if_ether.h
 IP_RECVERR: Final = 11  # linux/in.h
+IP_RECVTTL: Final = 12  # linux/in.h
 IPV6_RECVERR: Final = 25  # linux/in6.h
 
 # Places in the array that SO_MEMINFO gives: linux/sock_diag.h.

@@ -14,6 +14,7 @@ from ..spec import Instruction
 from ._native import settle
 from .numbers import (
     IP_RECVERR,
+    IP_RECVTTL,
     IPV6_RECVERR,
     RET,
     SOL_PACKET,
@@ -37,6 +38,7 @@ __all__ = (
     "enable_drop_counter",
     "enable_receive_errors",
     "enable_timestamps",
+    "enable_ttl",
     "filter_is_locked",
     "ignore_outgoing",
     "lock_filter",
@@ -232,6 +234,11 @@ def report_transmit_timestamps(sock: socket.socket) -> None:
         if error.errno != errno.EINVAL:
             raise
         sock.setsockopt(level, option, wanted)
+
+
+def enable_ttl(sock: socket.socket) -> None:
+    """Each packet of IPv4 brings its time to live, as IP_TTL: ip(7)."""
+    sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
 
 
 def enable_drop_counter(sock: socket.socket) -> None:

@@ -39,7 +39,9 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
     """Packets in and out of one descriptor, on asyncio with any loop, and on trio.
 
     It owns the descriptor until `close`, `detach` or `to_socket`. After a fork the child may close
-    its copy, which does not disturb the parent.
+    its copy, which does not disturb the parent; it may receive with a loop of its own, too, unless
+    a task waited at the fork: that is the reader for good, as one is whose loop was closed, and
+    others get `BusyError`. A channel adopted from a copy of the descriptor has no such reader.
     """
 
     _kind: ClassVar[str] = "socket"

@@ -15,7 +15,6 @@ from .port import IcmpPort, SocketPort
 
 __all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
 
-_IP_RECVTTL: Final = 12  # linux/in.h
 _ICMP6_FILTER: Final = 1  # linux/icmpv6.h
 _PASS_ALL: Final = bytes(32)
 
@@ -89,8 +88,8 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
 def _set_up_icmp(sock: socket.socket) -> None:
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
+    elif sock.type == socket.SOCK_DGRAM:  # a raw socket's packets have it in their IP header
+        options.enable_ttl(sock)
     if sock.type == socket.SOCK_DGRAM and sock.getsockname()[1] == 0:
         # Without it the kernel chooses the identifier at the first send.
         sock.bind((sock.getsockname()[0], 0))

@@ -20,7 +20,7 @@ from ..bpf import Program
 from ..errors import SpecError
 from ..packet import Packet
 from .destination import Destinations
-from .errqueue import TransmitStamp, read_error_queue
+from .reported import TransmitStamp, read_error_queue
 
 __all__ = (
     "MAX_PACKET",
@@ -115,7 +115,9 @@ class Port(ABC):
         """Send to an address: how many bytes were taken."""
         raise _not_a_socket()
 
-    def send_batch(self, items: tuple[Item, ...], start: int, addressed: bool) -> tuple[int, int]:
+    def send_batch(
+        self, items: tuple[Item, ...] | Batch, start: int, addressed: bool
+    ) -> tuple[int, int]:
         """Send items from ``start`` on: how many were taken, and the errno that ended it.
 
         That is 0 where all were taken, or where the next is in a form that only `send` and
@@ -283,6 +285,14 @@ class IcmpPort(SocketPort):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, skip_ip_header=True)
+        self._tells_ttl = False
+
+    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
+        """With the IP header, and the time to live as the other reads tell it."""
+        if not self._tells_ttl:
+            options.enable_ttl(self.sock)
+            self._tells_ttl = True
+        return super().recvmsg(bufsize, ancbufsize, flags)
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
@@ -319,6 +329,10 @@ class DevicePort(Port):
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write
+
+    def take(self, count: int | None) -> Batch | None:
+        """Without an object for each packet, where a packet is nothing but bytes."""
+        return self.counters.take(_BATCH if count is None else count)
 
     def _write(self, data: Data) -> int:
         if type(data) is Packet and data.gso_size:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import anyio
 from anyio.abc import UnreliableObjectReceiveStream
 
-from .._system._native import Reader, Receiver
+from .._system._native import Reader
 from ..bounds import whole
 from ..errors import ActiveModeError, BusyError, ClosedError
 from ..packet import Batch, Packet
@@ -53,10 +53,8 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         # While it is free, receives do without any check: until the turn ends, and not while
         # something is in the way: closed, active, another reader.
         ahead = 1 if port.stream else min(_STRETCH, read_packets)
-        # What every packet would pass through is left out where it can be.
-        source = port.counters if isinstance(port.counters, Receiver) else port.receive
         self._reader = Reader(
-            self._machine.delivery, source, ahead, port.take, readiness.reader, port.turn_ns
+            self._machine.delivery, port.counters, ahead, readiness.reader, port.turn_ns
         )
         self._reader.turns = _STRETCH
 

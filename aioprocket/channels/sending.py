@@ -1,6 +1,7 @@
 """Sending by awaiting: the half of a channel that writes."""
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from anyio.abc import UnreliableObjectSendStream
 
@@ -45,7 +46,9 @@ class Sending(UnreliableObjectSendStream[Packet]):
         """
         await self._outlet.send(data, addr)
 
-    async def send_batch(self, items: Iterable[Data | tuple[Data, Address | None]]) -> Sent:
+    def send_batch(
+        self, items: Iterable[Data | tuple[Data, Address | None]]
+    ) -> Coroutine[Any, Any, Sent]:
         """Send packets, or pairs of a packet and its address, in order, by few system calls.
 
         It waits while there is no room, and lets other tasks have their turn every 2 ms.
@@ -60,7 +63,7 @@ class Sending(UnreliableObjectSendStream[Packet]):
             SpecError: An address is a host's name.
             What `send` raises, of the first packet.
         """
-        return await self._outlet.send_batch(items)
+        return self._outlet.send_batch(items)
 
     async def send_stamped(
         self,

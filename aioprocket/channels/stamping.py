@@ -27,12 +27,13 @@ from .._system.numbers import SocketOption, Timestamping
 from ..bounds import seconds
 from ..errors import ChannelError, ClosedError, SpecError
 from ..readiness import Readiness
-from .errqueue import SENT, TransmitStamp
 from .explain import channel_error
 from .intake import Intake
+from .items import parts
 from .link import Link
-from .outlet import Outlet, parts
+from .outlet import Outlet
 from .port import Address, Data, Item, Port
+from .reported import SENT, TransmitStamp
 from .state import Sent, Stamp, StampInfo, StampSource
 
 __all__ = ("Numbering", "Stamper", "stamp_info")

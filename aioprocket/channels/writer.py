@@ -12,7 +12,8 @@ from .._system._native import Gatherer
 from ..packet import Packet
 from ..readiness import Readiness
 from .intake import Intake
-from .outlet import Outlet, no_room, parts, pieces
+from .items import parts, pieces
+from .outlet import Outlet, no_room
 from .port import Address, Data, Item, Port
 from .writebuffer import WriteBuffer
 

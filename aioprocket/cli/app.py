@@ -1,7 +1,5 @@
 """The commands, each loaded when it is asked for, and how their errors are told."""
 
-import errno
-import os
 import sys
 from importlib import import_module, metadata
 from inspect import cleandoc
@@ -13,11 +11,9 @@ from typer.main import get_command, get_group
 
 from ..errors import AioprocketError
 from .failure import ERROR, tell
+from .streams import stand_in_for_closed, tell_of_output
 
 __all__ = ("app", "main")
-
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Place(NamedTuple):
@@ -145,23 +141,12 @@ for _name, _place in _COMMANDS.items():
 
 def main() -> None:
     """Run the command of ``sys.argv``. Errors of ours end it without traceback, with status 2."""
+    stand_in_for_closed()
     try:
         app()
     except AioprocketError as error:
         tell(error)
         sys.exit(ERROR)
-    except (OSError, BaseExceptionGroup) as error:
-        full = _full(error)
-        if full is None:
-            raise
-        # What is not written yet would fail again at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        tell(AioprocketError(f"write to standard output: {full.strerror}"))
+    except OSError as error:
+        tell_of_output(error)
         sys.exit(ERROR)
-
-
-def _full(error: BaseException) -> OSError | None:
-    """What a full disk has made of this error; None: it is another."""
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_full, error.exceptions)), None)
-    return error if isinstance(error, OSError) and error.errno in _FULL else None

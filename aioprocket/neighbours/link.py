@@ -52,7 +52,7 @@ class Link:
         assert channel.hwaddr is not None
         self.interface: str = channel.interface
         self.addresses = addresses
-        self.strays = 0  # answers to nothing that is still asked
+        self.strays = 0  # answers to nothing that is still asked, or not credible
         self._channel = channel
         identifier = int.from_bytes(os.urandom(2), "big")
         self._questions = Questions(mac_text(channel.hwaddr), addresses, identifier)
@@ -100,7 +100,7 @@ class Link:
         if said is None:
             return None
         sent = sweep.asked_at(said.asked)
-        if sent is None:
+        if sent is None or not said.is_credible:
             self.strays += 1
             return None
         # The packet waited here for so long before it was read.

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from ..errors import SpecError, WireError
 from ..spec import IpAddress, IpInterface
 from ..wire.arp import ArpPacket, Operation
-from ..wire.ethernet import EthernetHeader
+from ..wire.ethernet import EthernetHeader, is_of_host
 from ..wire.icmp import PROTOCOLS, Echo
 from ..wire.ip import IPv6Header, skip_extensions
 from ..wire.ndp import HOP_LIMIT, NeighbourAdvertisement
@@ -41,6 +41,11 @@ class Said(NamedTuple):
     ip: IpAddress
     hwaddr: str
     asked: IpAddress
+
+    @property
+    def is_credible(self) -> bool:
+        """Whether a host can be there: none is where a group is (RFC 1812, section 3.3.2)."""
+        return is_of_host(self.hwaddr)
 
 
 class Questions:

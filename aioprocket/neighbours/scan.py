@@ -127,7 +127,7 @@ class Scan:
         """Answers to nothing that was asked: late, twice, or forged; they are not told.
 
         Of an address eight hosts are believed; of a host 64 addresses that were not asked for one
-        by one; and 65,536 of all hosts.
+        by one; and 65,536 of all hosts. None is believed to be at the hardware address of a group.
         """
         return self._roll.refused + (0 if self._link is None else self._link.strays)
 

@@ -57,6 +57,7 @@ class Lane:
         self._readiness = Readiness(self._fd)
         self._waiting: dict[EchoGroup, anyio.Event] = {}
         self._reading = False
+        self._flooded = False  # the last `send` met more errors of earlier probes than it reads
         self._emptied_ns = 0  # when the queue was seen empty last, by the monotonic clock
         room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _TRUESIZE
         # Probes whose replies the receive buffer has room for.
@@ -83,7 +84,7 @@ class Lane:
         What this machine refuses to send has its end by that, but for want of room.
 
         Returns:
-            The index of the first that was not sent: there is no room now, if ``blocked``, or it is
+            The index of the first that was not sent: it cannot be now, if ``blocked``, or it is
             none that the table knows.
         """
         self.check_open()
@@ -94,14 +95,21 @@ class Lane:
 
     def _send_all(self, group: EchoGroup, items: list[Any], start: int, sequence: int) -> int:
         table = self.table
+        reports = READ * _READS
+        self._flooded = False
         while True:
             start = self._send_some(group, items, start, sequence)
             number = table.failure
             if start == len(items) or not number or number in _NO_ROOM:
                 return start
             # A ping socket tells of an earlier probe's error at the next call, whichever it is.
-            if self._ping and self._read_reports():
-                continue
+            if self._ping and (count := self._read_reports()):
+                reports -= count
+                if reports > 0:
+                    continue
+                # Forged ones, so many: which error is this probe's own cannot be known now.
+                self._flooded = True
+                return start
             if self._asks and self._send_for_certain(group, items[start], sequence):
                 start += 1
                 continue
@@ -144,8 +152,8 @@ class Lane:
 
     @property
     def blocked(self) -> bool:
-        """Whether the last `send` ended because there was no room."""
-        return self.table.failure in _NO_ROOM
+        """Whether the last `send` ended for want of room, or of an end of earlier errors."""
+        return self._flooded or self.table.failure in _NO_ROOM
 
     # Receiving
 

@@ -2,14 +2,13 @@
 
 import math
 import time
-from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from itertools import groupby, pairwise
-from typing import Final, Literal, NamedTuple
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import anyio
 
-from .._system._native import EchoGroup
+from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
 from ..errors import SpecError
 from ..spec import IpAddress
@@ -21,12 +20,19 @@ from .window import FIRST
 
 __all__ = ("HostWindow", "Monitor")
 
-# Probes sent at once. Fewer would wake the processor more often: 64 took half as much again.
+# Probes sent at once, for a host has room for so many replies.
 _SLICE: Final = FIRST
+# Slices that leave in one turn: to be woken, with cold caches, takes as long as some fifty probes.
+_SLICES: Final = 4
+# Probes of a slice without a reply yet that leave room for the next slice's replies,
+_SPARE: Final = 16
+# and seconds to wait where there are more.
+_REST: Final = 0.002
 # Seconds for which replies gather before they are read, where there are many hosts: a wakeup for
 # each would cost more than all else. Their times are the kernel's.
 _GATHER: Final = 0.01
-_LOST: Final = math.nan
+
+_Slice: TypeAlias = list[tuple[Lane, EchoGroup, list[EchoWatch]]]
 
 
 class HostWindow(NamedTuple):
@@ -59,52 +65,28 @@ class HostWindow(NamedTuple):
     jitter: float | None
 
 
-class _Watched:
-    """One host: its last round trips, NaN where there was no reply."""
-
-    __slots__ = ("next", "received", "rtts", "sent", "target")
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.next = 0
-        self.sent = 0
-        self.received = 0
-        self.rtts = array("d")
-
-    def add(self, rtt: float | None, window: int) -> None:
-        if len(self.rtts) < window:
-            self.rtts.append(_LOST)
-        self.rtts[self.sent % window] = _LOST if rtt is None else rtt
-        self.sent += 1
-        self.received += rtt is not None
-
-    def sum_up(self, window: int) -> HostWindow:
-        at = self.sent % window if len(self.rtts) == window else 0
-        ordered = self.rtts[at:] + self.rtts[:at]
-        rtts = [rtt for rtt in ordered if not math.isnan(rtt)]
-        avg = math.fsum(rtts) / len(rtts) if rtts else None
-        steps = [abs(after - before) for before, after in pairwise(rtts)]
-        last = ordered[-1] if ordered else _LOST
-        return HostWindow(
-            host=self.target.host or str(self.target.address),
-            address=self.target.address,
-            sent=self.sent,
-            received=self.received,
-            loss=1 - len(rtts) / len(ordered) if ordered else 0.0,
-            last=None if math.isnan(last) else last,
-            min=min(rtts, default=None),
-            avg=avg,
-            max=max(rtts, default=None),
-            stddev=None
-            if avg is None
-            else math.sqrt(math.fsum((rtt - avg) ** 2 for rtt in rtts) / len(rtts)),
-            jitter=None if not rtts else math.fsum(steps) / len(steps) if steps else 0.0,
-        )
-
-
-def _next_probe(watched: _Watched) -> tuple[int, int]:
-    """What probes that leave together have in common: version of IP, sequence."""
-    return watched.target.version, watched.next
+def _sum_up(watch: EchoWatch) -> HostWindow:
+    target: Target = watch.target
+    ordered = watch.rtts()
+    rtts = [rtt for rtt in ordered if not math.isnan(rtt)]
+    avg = math.fsum(rtts) / len(rtts) if rtts else None
+    steps = [abs(after - before) for before, after in pairwise(rtts)]
+    last = ordered[-1] if ordered else math.nan
+    return HostWindow(
+        host=target.host or str(target.address),
+        address=target.address,
+        sent=watch.sent,
+        received=watch.received,
+        loss=1 - len(rtts) / len(ordered) if ordered else 0.0,
+        last=None if math.isnan(last) else last,
+        min=min(rtts, default=None),
+        avg=avg,
+        max=max(rtts, default=None),
+        stddev=None
+        if avg is None
+        else math.sqrt(math.fsum((rtt - avg) ** 2 for rtt in rtts) / len(rtts)),
+        jitter=None if not rtts else math.fsum(steps) / len(steps) if steps else 0.0,
+    )
 
 
 class Monitor:
@@ -127,7 +109,7 @@ class Monitor:
         self._new_group = new_group
         self._interval = seconds("interval", interval)
         self._window = whole("window", window, 1)
-        self._watched: dict[str, dict[bytes, _Watched]] = {}  # by name, by address
+        self._watched: dict[str, dict[bytes, EchoWatch]] = {}  # by name, by address
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
         self._running = False
 
@@ -143,13 +125,13 @@ class Monitor:
         """
         watched = self._watched[host]
         one = next(iter(watched.values())) if address is None else watched[address.packed]
-        return one.sum_up(self._window)
+        return _sum_up(one)
 
     def windows(self) -> list[HostWindow]:
         """What is known of each host, in the order in which they were named."""
-        return [watched.sum_up(self._window) for watched in self._each()]
+        return [_sum_up(watch) for watch in self._each()]
 
-    def _each(self) -> list[_Watched]:
+    def _each(self) -> list[EchoWatch]:
         return [one for watched in self._watched.values() for one in watched.values()]
 
     def __aiter__(self) -> AsyncGenerator[Echo, None]:
@@ -166,18 +148,20 @@ class Monitor:
 
     async def _run(self) -> AsyncGenerator[Echo, None]:
         try:
-            await self._prepare()
-            hosts = self._each()
-            slices = [hosts[at : at + _SLICE] for at in range(0, len(hosts), _SLICE)]
-            gap = self._interval / max(1, len(slices))
+            hosts = await self._prepare()
+            slices = [self._slice(hosts[at : at + _SLICE]) for at in range(0, len(hosts), _SLICE)]
+            turns = [slices[at : at + _SLICES] for at in range(0, len(slices), _SLICES)]
+            gap = self._interval / max(1, len(turns))
             due, at = time.monotonic(), 0
-            while slices:
+            while turns:
                 if time.monotonic() >= due:
-                    self._send(slices[at])
-                    at = (at + 1) % len(slices)
+                    found = await self._send(turns[at])
+                    at = (at + 1) % len(turns)
                     # A loop that was held up for long does not make up for it.
                     due = max(due + gap, time.monotonic() - self._interval)
-                for echo in self._collect():
+                else:
+                    found = self._collect()
+                for echo in found:
                     yield echo
                 if time.monotonic() < due:
                     await self._wait(due, gather=len(hosts) > _SLICE)
@@ -186,22 +170,40 @@ class Monitor:
                 lane.table.abandon(group)
             self._running = False
 
-    async def _prepare(self) -> None:
+    async def _prepare(self) -> list[EchoWatch]:
         async for target in self._source.each():
             watched = self._watched.setdefault(target.host or str(target.address), {})
-            watched.setdefault(target.packed, _Watched(target))
-            if target.version not in self._lanes:
-                lane = await self._lane_of(target.version)
-                self._lanes[target.version] = lane, self._new_group()
+            watched.setdefault(target.packed, EchoWatch(target, self._window))
+        hosts = self._each()
+        for host in hosts:
+            version = host.target.version
+            if version not in self._lanes:
+                self._lanes[version] = await self._lane_of(version), self._new_group()
+        return hosts
 
-    def _send(self, watched: Sequence[_Watched]) -> None:
-        for (version, sequence), alike in groupby(watched, _next_probe):
-            lane, group = self._lanes[version]
-            hosts = list(alike)
-            sent = lane.send(group, [one.target for one in hosts], 0, sequence)
-            # Without room it is the next turn's: the interval is a promise, each probe is not.
-            for one in hosts[:sent]:
-                one.next += 1
+    def _slice(self, hosts: Sequence[EchoWatch]) -> _Slice:
+        alike = [
+            (*self._lanes[version], [host for host in hosts if host.target.version == version])
+            for version in self._lanes
+        ]
+        return [each for each in alike if each[2]]
+
+    async def _send(self, slices: Sequence[_Slice]) -> list[Echo]:
+        """A probe to each; what has had its end meanwhile."""
+        found: list[Echo] = []
+        for number, alike in enumerate(slices, 1):
+            before = self._in_flight()
+            for lane, group, hosts in alike:
+                # Without room it is the next turn's: the interval is a promise, each probe is not.
+                lane.send(group, hosts, 0, 0)
+            found += self._collect()
+            if number < len(slices) and self._in_flight() > before + _SPARE:
+                await anyio.sleep(_REST)
+                found += self._collect()
+        return found
+
+    def _in_flight(self) -> int:
+        return sum(group.in_flight for _, group in self._lanes.values())
 
     def _collect(self) -> list[Echo]:
         found: list[Echo] = []
@@ -210,8 +212,6 @@ class Monitor:
             lane.drain()
             lane.expire(group)
             found += group.take()
-        for echo in found:
-            self._watched[echo.host][echo.packed].add(echo.rtt, self._window)
         return found
 
     async def _wait(self, due: float, *, gather: bool) -> None:

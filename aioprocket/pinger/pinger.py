@@ -262,7 +262,8 @@ class Pinger:
             size: As of the pinger, and so the pattern.
             pattern: See there.
             stamps: Ask the kernel when each probe leaves, as `ping` does; else it is the clock
-                right before the system call. The price is about three microseconds for each.
+                right before the system call. The price is about three microseconds for each. Not by
+                the link.
             path: ``"ip"``: by a socket as `Pinger` says. ``"link"``: as Ethernet frames by a packet
                 socket, which costs less for each host. The kernel's routes and neighbours are
                 asked, and then the link, for the next hop; firewalls and IPsec of this machine are
@@ -281,7 +282,7 @@ class Pinger:
             Source(hosts, self._settings),
             Pace(rate, window, count, timeout),
             self._settings,
-            self._lane if path == "ip" else self._by_link.opener(path, probes.size),
+            self._lane if path == "ip" else self._by_link.opener(path, probes.size, stamps=stamps),
             partial(self._group, probes, stamped=stamps),
         )
         return course.run()
@@ -295,8 +296,13 @@ class Pinger:
         window: int = 100,
         size: int | None = None,
         pattern: bytes | None = None,
+        stamps: bool = True,
     ) -> Monitor:
         """Watch hosts: a probe to each per interval, until the iteration is left.
+
+        Where they are more than 128, they are asked in turns of up to 512, 128 at once, evenly
+        over the interval, and replies are read up to a hundredth of a second after they came: times
+        are the kernel's.
 
         Args:
             hosts: As `sweep`, but not endless.
@@ -305,14 +311,18 @@ class Pinger:
             window: Probes to a host that its statistics are about.
             size: As of the pinger, and so the pattern.
             pattern: See there.
+            stamps: Ask the kernel when each probe leaves. False: a fifth less of the processor's
+                time, and of each eight probes that leave together the times are reckoned, which
+                is ten microseconds off on average, and on a busy machine more.
 
         Raises:
             SpecError: The arguments cannot be.
         """
+        probes = self._probes_like(size, pattern, timeout)
         return Monitor(
             Source(hosts, self._settings),
             self._lane,
-            partial(self._group, self._probes_like(size, pattern, timeout)),
+            partial(self._group, probes, stamped=stamps),
             interval=interval,
             window=window,
         )

@@ -3,19 +3,17 @@
 import errno
 import ipaddress
 import socket
-import struct
 from contextlib import suppress
 from typing import Final, Literal
 
+from .._system.error_queue import ORIGIN_LOCAL, read_entry
 from .._system.numbers import IP_RECVERR, IPV6_RECVERR
 from .echo import EchoError
 
 __all__ = ("error_of", "local_error", "quoted_error", "reported_error")
 
 _HEADER: Final = 8  # of ICMP
-_CONTROL: Final = 512
-# ip(7), struct sock_extended_err: errno, origin, type, code, pad, info, data.
-_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
+_QUEUED: Final = 1024  # entries of an error queue that are looked through
 
 # Codes: https://www.iana.org/assignments/icmp-parameters and …/icmpv6-parameters
 _KINDS: Final = {
@@ -129,25 +127,30 @@ def local_error(sock: socket.socket, number: int, address: str, size: int) -> Ec
 
 
 def _local_mtu(sock: socket.socket, address: str, size: int) -> int | None:
-    """What the way to an address takes, as the kernel says when it refuses a second time."""
-    level, option = (
-        (socket.IPPROTO_IPV6, IPV6_RECVERR)
+    """What the way to an address takes, as the kernel says when it refuses a second time.
+
+    None as well where more errors than are looked through come before what it says.
+    """
+    # A ping socket takes nothing but requests: ping_supported() in net/ipv4/ping.c.
+    level, option, request = (
+        (socket.IPPROTO_IPV6, IPV6_RECVERR, b"\x80")
         if sock.family == socket.AF_INET6
-        else (socket.IPPROTO_IP, IP_RECVERR)
+        else (socket.IPPROTO_IP, IP_RECVERR, b"\x08")
     )
     before = sock.getsockopt(level, option)
     try:
         sock.setsockopt(level, option, 1)
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # of an earlier probe
         with suppress(OSError):
-            sock.sendto(bytes(size), (address, 0))
-        while True:
-            _, ancillary, _, _ = sock.recvmsg(0, _CONTROL, socket.MSG_ERRQUEUE)
-            for _, _, value in ancillary:
-                if len(value) >= _EXTENDED_ERROR.size:
-                    number, _, _, _, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
-                    if number == errno.EMSGSIZE:
-                        return int(info) or None
+            sock.sendto(request.ljust(size, b"\0"), (address, 0))
+        for _ in range(_QUEUED):
+            entry = read_entry(sock)
+            if entry is None:
+                break
+            if entry.origin == ORIGIN_LOCAL and entry.errno == errno.EMSGSIZE:
+                return entry.info or None
     except OSError:
         return None
     finally:
         sock.setsockopt(level, option, before)
+    return None

@@ -8,7 +8,7 @@ from typing import Final, Self
 from ..errors import WireError
 from .fields import BytesT, check_bits, check_length
 
-__all__ = ("BROADCAST", "EthernetHeader", "VlanTag", "mac_bytes", "mac_text")
+__all__ = ("BROADCAST", "EthernetHeader", "VlanTag", "is_of_host", "mac_bytes", "mac_text")
 
 BROADCAST: Final = "ff:ff:ff:ff:ff:ff"
 
@@ -29,6 +29,15 @@ def mac_bytes(text: str) -> bytes:
 def mac_text(packed: bytes) -> str:
     """The address in lower case: ``"02:00:00:00:00:01"``."""
     return packed.hex(":")
+
+
+def is_of_host(mac: str) -> bool:
+    """Whether one host can have the address: it is no group's, as all's is, and not zero.
+
+    Source: IEEE 802.3, 3.2.3; is_valid_ether_addr() in linux/etherdevice.h.
+    """
+    packed = mac_bytes(mac)
+    return not packed[0] & 1 and any(packed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

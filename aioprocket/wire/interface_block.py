@@ -69,6 +69,8 @@ class InterfaceDescription:
         offset: Seconds to be added to each timestamp.
         fcslen: Bytes of frame check sequence at the end of each packet; None: not known.
         comments: Any others.
+        unread: Bytes of options behind the first 256, or the first 64 KiB of them: no part of what
+            is emitted.
     """
 
     linktype: int = 1
@@ -84,6 +86,7 @@ class InterfaceDescription:
     offset: int = 0
     fcslen: int | None = None
     comments: tuple[str, ...] = ()
+    unread: int = 0
 
     def emit(self, order: ByteOrder) -> bytes:
         """The block."""
@@ -112,7 +115,7 @@ class InterfaceDescription:
     def parse(cls, body: bytes, order: ByteOrder) -> Self:
         """What follows type and length."""
         linktype, _, snaplen = unpack_head("HHI", body, order, "interface description")
-        options = parse_options(body, 8, order)
+        options, unread = parse_options(body, 8, order)
         expressions = [
             value[1:] for code, value in options if code == _Code.IF_FILTER and value[:1] == b"\0"
         ]
@@ -131,6 +134,7 @@ class InterfaceDescription:
             offset=number_of(options, _Code.IF_TSOFFSET, 8, order, signed=True) or 0,
             fcslen=number_of(options, _Code.IF_FCSLEN, 1, order),
             comments=texts_of(options, COMMENT),
+            unread=unread,
         )
 
 
@@ -147,6 +151,7 @@ class InterfaceStatistics:
         accepted: Those that the filter let through.
         os_dropped: Those that the operating system had no room for.
         delivered: Those that came to the program.
+        unread: As in `InterfaceDescription`.
     """
 
     interface: int = 0
@@ -159,6 +164,7 @@ class InterfaceStatistics:
     os_dropped: int | None = None
     delivered: int | None = None
     comments: tuple[str, ...] = ()
+    unread: int = 0
 
     def emit(self, order: ByteOrder) -> bytes:
         """The block."""
@@ -185,7 +191,7 @@ class InterfaceStatistics:
     def parse(cls, body: bytes, order: ByteOrder) -> Self:
         """What follows type and length."""
         interface, high, low = unpack_head("III", body, order, "interface statistics")
-        options = parse_options(body, 12, order)
+        options, unread = parse_options(body, 12, order)
 
         def moment(code: int) -> int | None:
             for number, value in options:
@@ -205,6 +211,7 @@ class InterfaceStatistics:
             os_dropped=number_of(options, _Code.ISB_OS_DROPPED, 8, order),
             delivered=number_of(options, _Code.ISB_DELIVERED, 8, order),
             comments=texts_of(options, COMMENT),
+            unread=unread,
         )
 
 

@@ -27,6 +27,10 @@ Option: TypeAlias = tuple[int, bytes]
 COMMENT: Final = 1
 _END: Final = 0
 _MAX_VALUE: Final = 0xFFFF
+# Of a block: what is behind is not read, or a block of 16 MiB would take seconds. C has the same
+# bounds (native/capture_read.c), or flags and drops would depend on who reads a packet.
+_MOST: Final = 256
+_MOST_BYTES: Final = 0x10000  # in which options begin
 
 
 def prefix_of(order: ByteOrder) -> str:
@@ -39,20 +43,27 @@ def padding(size: int) -> bytes:
     return bytes(-size % 4)
 
 
-def parse_options(data: bytes, at: int, order: ByteOrder) -> list[Option]:
+def parse_options(data: bytes, at: int, order: ByteOrder) -> tuple[list[Option], int]:
     """The options from ``at`` to their end, or that of the data, which some programs take for it.
+
+    Returns:
+        The first 256 at most, of those that begin in the first 64 KiB; and the bytes behind them,
+        which are not read.
 
     Raises:
         WireError: An option does not lie within the data.
     """
     head = struct.Struct(f"{prefix_of(order)}HH")
-    found = []
+    found: list[Option] = []
+    last = at + _MOST_BYTES
     while at < len(data):
         if len(data) - at < head.size:
             raise WireError(f"{len(data) - at} bytes where an option begins with 4", offset=at)
         code, length = head.unpack_from(data, at)
         if code == _END:
             break
+        if len(found) == _MOST or at >= last:
+            return found, len(data) - at
         begin = at + head.size
         if length > len(data) - begin:
             raise WireError(
@@ -60,7 +71,7 @@ def parse_options(data: bytes, at: int, order: ByteOrder) -> list[Option]:
             )
         found.append((code, data[begin : begin + length]))
         at = begin + length + -length % 4
-    return found
+    return found, 0
 
 
 def emit_options(options: Iterable[Option], order: ByteOrder) -> bytes:

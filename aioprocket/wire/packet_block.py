@@ -49,6 +49,8 @@ class EnhancedPacket:
         drop_count: Packets of the interface that were lost since the last one; None: not said.
         comments: Those of the packet.
         options: All others, as they are.
+        unread: Bytes of options behind the first 256, or the first 64 KiB of them: no part of what
+            is emitted.
     """
 
     interface: int = 0
@@ -59,6 +61,7 @@ class EnhancedPacket:
     drop_count: int | None = None
     comments: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    unread: int = 0
 
     def emit(self, order: ByteOrder) -> bytes:
         """The block."""
@@ -107,7 +110,7 @@ class EnhancedPacket:
     ) -> Self:
         if length > len(body) - 20:
             raise WireError(f"a packet of {length} bytes in a block of {len(body)}", offset=12)
-        options = parse_options(body, 20 + length + -length % 4, order)
+        options, unread = parse_options(body, 20 + length + -length % 4, order)
         known = {COMMENT, _Code.PACKET_FLAGS, _Code.PACKET_DROPCOUNT}
         told = number_of(options, _Code.PACKET_DROPCOUNT, 8, order)
         return cls(
@@ -119,6 +122,7 @@ class EnhancedPacket:
             drop_count=dropped if told is None else told,
             comments=texts_of(options, COMMENT),
             options=tuple(option for option in options if option[0] not in known),
+            unread=unread,
         )
 
 

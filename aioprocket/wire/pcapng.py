@@ -67,7 +67,10 @@ class _Code(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionHeader:
-    """The beginning of a section: the byte order of all of it, and who wrote it."""
+    """The beginning of a section: the byte order of all of it, and who wrote it.
+
+    ``unread`` is as in `InterfaceDescription`.
+    """
 
     order: ByteOrder = "little"
     length: int | None = None
@@ -75,6 +78,7 @@ class SectionHeader:
     os: str = ""
     application: str = ""
     comments: tuple[str, ...] = ()
+    unread: int = 0
 
     def emit(self, order: ByteOrder | None = None) -> bytes:
         """The block, in the section's own byte order."""
@@ -95,7 +99,7 @@ class SectionHeader:
         _, major, minor, length = unpack_head("IHHQ", body, order, "section header")
         if (major, minor) not in ((1, 0), (1, 2)):
             raise WireError(f"pcapng version {major}.{minor}, not 1.0", offset=4)
-        options = parse_options(body, 16, order)
+        options, unread = parse_options(body, 16, order)
         return cls(
             order=order,
             length=None if length == _UNKNOWN_LENGTH else length,
@@ -103,6 +107,7 @@ class SectionHeader:
             os=text_of(options, _Code.SHB_OS),
             application=text_of(options, _Code.SHB_APPLICATION),
             comments=texts_of(options, COMMENT),
+            unread=unread,
         )
 
 

@@ -17,6 +17,7 @@ from .trials import Figures, Receiver, measure, present
 ROUNDS = 5
 SECONDS = 0.8
 SIZES = (64, 1500)
+MIXED = 0  # to generator.c: 64, 128, 576 and 1,500 bytes, in no order
 
 CYPCAP = "cypcap dispatch, asyncio, 10 ms"
 PYPCAP = "pypcap dispatch, asyncio, 10 ms"
@@ -42,6 +43,10 @@ OURS = (
     CALLBACK, CALLBACK_UVLOOP, RINGLESS, COLUMNS, COLUMNS_UVLOOP, FIELD, NUMPY, ITERATE, READ,
 )  # fmt: skip
 
+MIXED_ROWS = (
+    RING, PCAP_LOOP, CYPCAP, PCAPY, COLUMNS, COLUMNS_UVLOOP, ITERATE, CALLBACK, CALLBACK_UVLOOP,
+)  # fmt: skip
+
 CALLBACK_BOUNDS = {64: 0.5, 1500: 0.4}
 ITERATE_BOUND = 0.25
 PCAP_LOOP_BOUND = 0.7
@@ -65,6 +70,21 @@ def run(rig: Rig) -> None:
             {n: (f.ns, *f.span) for n, f in figures.items()},
             OURS.__contains__,
         )
+    _run_mixed(rig, receivers)
+
+
+def _run_mixed(rig: Rig, receivers: list[Receiver]) -> None:
+    traffic = Traffic("sendmmsg", rig.peers["generator"], rig.pair[0], rig.cores[0])
+    chosen = [receiver for receiver in receivers if receiver.name in MIXED_ROWS]
+    figures = measure(rig, chosen, traffic, size=MIXED, rate=FLOOD, rounds=ROUNDS, seconds=SECONDS)
+    _title(traffic, "frames of 64 to 1,500 bytes", figures, "Mixed sizes")
+    for peer in (RING, PCAP_LOOP, CYPCAP, PCAPY):
+        _show(figures, peer)
+    for name in (COLUMNS, COLUMNS_UVLOOP):
+        _show(figures, name, *_ratio(figures, name, PCAP_LOOP, PCAP_LOOP_BOUND))
+    _show(figures, ITERATE, *_ratio(figures, ITERATE, PCAPY, ITERATE_BOUND))
+    for name in (CALLBACK, CALLBACK_UVLOOP):
+        _show(figures, name, *_ratio(figures, name, CYPCAP, CALLBACK_BOUNDS[64]))
 
 
 def _receivers(rig: Rig) -> list[Receiver]:
@@ -126,16 +146,16 @@ def _ratio(figures: dict[str, Figures], name: str, peer: str, bound: float) -> l
     return [within(figures[name].ns / figures[peer].ns, bound)]
 
 
-def _title(traffic: Traffic, size: int, figures: dict[str, Figures], what: str) -> None:
+def _title(traffic: Traffic, frames: str, figures: dict[str, Figures], what: str) -> None:
     offered = median(one.rate for one in figures.values())
-    heading(f"{what}, {size}-byte frames, flood of the {traffic.text} (≈ {offered:,.0f}/s)")
+    heading(f"{what}, {frames}, flood of the {traffic.text} (≈ {offered:,.0f}/s)")
     row("", "ns per packet", "least..most", "lost", "ns to peer's")
 
 
 def _show_callbacks(
     traffic: Traffic, size: int, figures: dict[str, Figures], floors: dict[str, float]
 ) -> None:
-    _title(traffic, size, figures, "One Python callback per packet")
+    _title(traffic, f"{size}-byte frames", figures, "One Python callback per packet")
     row("floor: the call alone, from a loop in C", f"{floors['call']:.1f}")
     row("floor: the call alone, time and bytes read", f"{floors['call-read']:.1f}")
     for peer in (CYPCAP, PYPCAP, CYPCAP_READ, SCAPY):
@@ -153,7 +173,7 @@ def _show_callbacks(
 def _show_batches(
     traffic: Traffic, size: int, figures: dict[str, Figures], floors: dict[str, float]
 ) -> None:
-    _title(traffic, size, figures, "Batches")
+    _title(traffic, f"{size}-byte frames", figures, "Batches")
     for peer in (RING, PCAP_LOOP):
         _show(figures, peer)
     for floor in (CALLED, CALLED_UVLOOP):

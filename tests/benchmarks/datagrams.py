@@ -16,7 +16,18 @@ from typing import Any
 import aioprocket
 
 from .figures import CORES, cpu_seconds, heading, row
-from .reading import BATCH, BUFFER, LOOPS, SO_RCVBUFFORCE, Run
+from .readers import (
+    BATCH,
+    PLAIN,
+    Batches,
+    Datagrams,
+    OneByOne,
+    iterate,
+    plain_loop,
+    receive,
+    receive_batch,
+)
+from .reading import BUFFER, LOOPS, SO_RCVBUFFORCE, Run
 
 PORT = 9
 SECONDS = 0.6
@@ -25,7 +36,6 @@ ROUNDS = 5
 HOST = "127.0.0.1"
 
 FLOOR = f"C, {BATCH} per recvmmsg"
-PLAIN = f"add_reader and {BATCH} × recv"
 
 # A reader reads datagrams of a kind for the given seconds: how many came.
 Reader = Callable[[str, float], Awaitable[int]]
@@ -108,23 +118,9 @@ def _socket(kind: str) -> socket.socket:
 
 
 async def _plain(kind: str, seconds: float) -> int:
-    received = 0
-
-    def drain() -> None:
-        nonlocal received
-        try:
-            for _ in range(BATCH):
-                sock.recv(2048)
-                received += 1
-        except BlockingIOError:
-            pass
-
-    loop = asyncio.get_running_loop()
-    with _socket(kind) as sock:
-        loop.add_reader(sock.fileno(), drain)
+    with _socket(kind) as sock, plain_loop(sock) as counted:
         await asyncio.sleep(seconds)
-        loop.remove_reader(sock.fileno())
-    return received
+        return counted()[0]
 
 
 async def _endpoint(kind: str, seconds: float) -> int:
@@ -161,21 +157,6 @@ def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
     return reader
 
 
-async def receive(channel: aioprocket.Channel) -> None:
-    while True:
-        await channel.receive()
-
-
-async def iterate(channel: aioprocket.Channel) -> None:
-    async for _ in channel:
-        pass
-
-
-async def receive_batch(channel: aioprocket.Channel) -> None:
-    while True:
-        await channel.receive_batch(BATCH)
-
-
 def _active(factory: Callable[[], asyncio.DatagramProtocol]) -> Reader:
     async def reader(kind: str, seconds: float) -> int:
         transport, _ = await aioprocket.create_endpoint(factory, _door(kind))
@@ -185,21 +166,6 @@ def _active(factory: Callable[[], asyncio.DatagramProtocol]) -> Reader:
         return received
 
     return reader
-
-
-class Datagrams(asyncio.DatagramProtocol):
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        pass
-
-
-class OneByOne(asyncio.DatagramProtocol):
-    def packet_received(self, packet: aioprocket.Packet) -> None:
-        pass
-
-
-class Batches(asyncio.DatagramProtocol):
-    def packets_received(self, batch: list[aioprocket.Packet]) -> None:
-        pass
 
 
 ENDPOINT = "create_datagram_endpoint"

@@ -16,18 +16,21 @@ from typing import Any
 
 import aioprocket
 
-from .datagrams import (
-    HOST,
-    PORT,
+from .datagrams import HOST, PORT
+from .figures import CORES, at_least, heading, row, within
+from .readers import (
+    BATCH,
+    PLAIN,
     Batches,
     Datagrams,
     OneByOne,
     iterate,
+    plain_loop,
     receive,
     receive_batch,
+    take_batches,
 )
-from .figures import CORES, at_least, heading, row, within
-from .reading import BATCH, BUFFER, ETH_P_ALL, LOOPS, SO_RCVBUFFORCE
+from .reading import BUFFER, ETH_P_ALL, LOOPS, SO_RCVBUFFORCE
 from .rig import Rig
 
 ROUNDS = 3
@@ -37,7 +40,6 @@ DRAINING = 0.05
 SIZE = 64
 
 FLOOR = f"C, {BATCH} per recvmmsg, with times"
-PLAIN = f"add_reader and {BATCH} × recv"
 ONE_BY_ONE = ("receive", "async for", "datagram_received", "packet_received")
 TITLES = {"udp": "UDP", "icmp": "raw ICMP", "packet": "a packet socket"}
 
@@ -118,23 +120,8 @@ async def _drain(source: Source, received: Callable[[], int]) -> list[float]:
 
 
 async def _plain(source: Source) -> list[float]:
-    received = 0
-
-    def drain() -> None:
-        nonlocal received
-        try:
-            for _ in range(BATCH):
-                sock.recv(2048)
-                received += 1
-        except BlockingIOError:
-            pass
-
-    loop = asyncio.get_running_loop()
-    with source.socket() as sock:
-        loop.add_reader(sock.fileno(), drain)
-        figures = await _drain(source, lambda: received)
-        loop.remove_reader(sock.fileno())
-    return figures
+    with source.socket() as sock, plain_loop(sock) as counted:
+        return await _drain(source, lambda: counted()[0])
 
 
 def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
@@ -154,11 +141,6 @@ def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
     return reader
 
 
-async def _batches(channel: aioprocket.Channel) -> None:
-    async for _ in channel.batches():
-        pass
-
-
 def _active(factory: Callable[[], asyncio.DatagramProtocol]) -> Reader:
     async def reader(source: Source) -> list[float]:
         transport, _ = await aioprocket.create_endpoint(factory, source.door())
@@ -174,7 +156,7 @@ READERS: dict[str, Reader] = {
     "receive": _passive(receive),
     "async for": _passive(iterate),
     "receive_batch": _passive(receive_batch),
-    "batches": _passive(_batches),
+    "batches": _passive(take_batches),
     "datagram_received": _active(Datagrams),
     "packet_received": _active(OneByOne),
     "packets_received": _active(Batches),

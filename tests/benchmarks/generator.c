@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * generator INTERFACE SECONDS SIZE PER_SECOND: sends the same frame, 64 per
- * system call, at most PER_SECOND of them (0: as fast as it goes), and prints
+ * generator INTERFACE SECONDS SIZE PER_SECOND: sends the same frame (SIZE 0:
+ * frames of 64, 128, 576 and 1,500 bytes, in no order), 64 per system call, at most PER_SECOND of them (0: as fast as it goes), and prints
  * how many the interface took. The frame is for a station that nobody is, so
  * that packet sockets alone see it.
  */
@@ -9,6 +9,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,23 +61,33 @@ static long flood(int fd, double seconds, struct mmsghdr *batch, double rate)
 	return sent;
 }
 
+/* As a die falls, and the same each time: the golden ratio's bits. */
+static size_t any_size(int at)
+{
+	static const size_t sizes[] = {64, 128, 576, 1500};
+
+	return sizes[(uint32_t)at * 2654435761u >> 30];
+}
+
 int main(int argc, char **argv)
 {
 	static unsigned char frame[LARGEST] = {2, 0, 0, 0, 0xfe, 0xfe, 2, 0, 0, 0, 0xfe,
 					       0xfe, 0x88, 0xb5};
-	struct iovec text = {frame, 0};
+	struct iovec texts[BATCH];
 	struct mmsghdr batch[BATCH] = {0};
+	size_t size;
 	long sent;
 	int fd;
 
 	if (argc != 5)
 		return 2;
 	fd = open_on(argv[1]);
-	text.iov_len = strtoul(argv[3], NULL, 10);
-	if (fd < 0 || text.iov_len > LARGEST)
+	size = strtoul(argv[3], NULL, 10);
+	if (fd < 0 || size > LARGEST)
 		return 2;
 	for (int i = 0; i < BATCH; i++) {
-		batch[i].msg_hdr.msg_iov = &text;
+		texts[i] = (struct iovec){frame, size > 0 ? size : any_size(i)};
+		batch[i].msg_hdr.msg_iov = &texts[i];
 		batch[i].msg_hdr.msg_iovlen = 1;
 	}
 	sent = flood(fd, strtod(argv[2], NULL), batch, strtod(argv[4], NULL));

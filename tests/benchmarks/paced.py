@@ -17,10 +17,20 @@ from statistics import median
 
 import aioprocket
 
-from .datagrams import Batches, Datagrams, OneByOne, iterate, receive, receive_batch
 from .drained import TITLES, Source
 from .figures import CORES, at_least, heading, row
-from .reading import BATCH, LOOPS
+from .readers import (
+    PLAIN,
+    Batches,
+    Counted,
+    Datagrams,
+    OneByOne,
+    iterate,
+    plain_loop,
+    receive,
+    receive_batch,
+)
+from .reading import LOOPS
 from .rig import Rig
 
 RATES = (20_000, 50_000, 100_000)
@@ -29,8 +39,6 @@ SECONDS = 0.3
 SETTLING = 0.1  # for the generator to start, and for the last packets
 SIZE = 64
 BUSY = 0.95  # from here on a reader's time is the generator's
-
-PLAIN = f"add_reader and {BATCH} × recv"
 
 
 @dataclass(frozen=True)
@@ -47,30 +55,13 @@ class Trial:
         return self.cpu / max(1, self.received) * 1e9
 
 
-# Packets received so far, and wakeups.
-Counted = Callable[[], tuple[int, int]]
 Reader = Callable[[Source], AbstractAsyncContextManager[Counted]]
 
 
 @asynccontextmanager
 async def _plain(source: Source) -> AsyncIterator[Counted]:
-    received = wakeups = 0
-
-    def drain() -> None:
-        nonlocal received, wakeups
-        wakeups += 1
-        try:
-            for _ in range(BATCH):
-                sock.recv(2048)
-                received += 1
-        except BlockingIOError:
-            pass
-
-    loop = asyncio.get_running_loop()
-    with source.socket() as sock:
-        loop.add_reader(sock.fileno(), drain)
-        yield lambda: (received, wakeups)
-        loop.remove_reader(sock.fileno())
+    with source.socket() as sock, plain_loop(sock) as counted:
+        yield counted
 
 
 def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:

@@ -7,12 +7,15 @@ import asyncio
 import importlib
 import ipaddress
 import sys
-import time
+from array import array
 from contextlib import aclosing
+
+import anyio
 
 import aioprocket
 
-from .figures import cpu_seconds, resident_bytes
+from .figures import resident_bytes
+from .pingers import hosts
 
 
 async def rtts(host: str, count: int, apart: float) -> None:
@@ -43,11 +46,11 @@ async def icmplib_rtts(host: str, count: int, apart: float) -> None:
 
 async def in_flight(network: str, count: int, apart: float) -> None:
     """Bytes that this process takes for each probe on its way: all are, in the end."""
-    hosts = ipaddress.ip_network(network)
+    addresses = ipaddress.ip_network(network)
     async with aioprocket.Pinger(type="raw") as pinger:
         await pinger.ping("127.0.0.1", count=1)
         before = resident_bytes()
-        echoes = pinger.sweep(hosts, window=count, timeout=20.0)
+        echoes = pinger.sweep(addresses, window=count, timeout=20.0)
         async with aclosing(echoes), asyncio.TaskGroup() as group:
             task = group.create_task(anext(echoes))
             while pinger.stats().in_flight < count:  # noqa: ASYNC110
@@ -56,21 +59,30 @@ async def in_flight(network: str, count: int, apart: float) -> None:
             task.cancel()
 
 
-async def watch(first: str, count: int, seconds: float) -> None:
-    """Processor seconds for each second of watching."""
-    start = int(ipaddress.ip_address(first))
-    hosts = [str(ipaddress.ip_address(start + number)) for number in range(count)]
+async def watch(first: str, count: int, seconds: float, stamps: bool = True) -> None:
+    """Collect the round trips of hosts that are watched; say how many did not come."""
+    names = hosts(first, count)
+    rtts = array("d")
+    lost = 0
     async with aioprocket.Pinger(type="raw") as pinger:
-        monitor = pinger.monitor(hosts, interval=1.0)
-        began, before = time.monotonic(), cpu_seconds()
-        async with aclosing(aiter(monitor)) as echoes:
-            async for _ in echoes:
-                if time.monotonic() - began >= seconds:
-                    break
-    print((cpu_seconds() - before) / seconds)
+        monitor = pinger.monitor(names, interval=1.0, stamps=stamps)
+        with anyio.move_on_after(seconds):
+            async with aclosing(aiter(monitor)) as echoes:
+                async for echo in echoes:
+                    if (rtt := echo.rtt) is None:
+                        lost += 1
+                    else:
+                        rtts.append(rtt)
+    print(lost)
 
 
-FUNCTIONS = {each.__name__: each for each in (rtts, gufo_rtts, icmplib_rtts, in_flight, watch)}
+async def watch_unstamped(first: str, count: int, seconds: float) -> None:
+    """The same, without the kernel's timestamp of each request."""
+    await watch(first, count, seconds, stamps=False)
+
+
+MEASURED = (rtts, gufo_rtts, icmplib_rtts, in_flight, watch, watch_unstamped)
+FUNCTIONS = {each.__name__: each for each in MEASURED}
 
 if __name__ == "__main__":
     name, host, count, seconds = sys.argv[1:]

@@ -5,7 +5,6 @@ nanoseconds, in the order of sending. tcpdump sees the same packets at the inter
 """
 
 import importlib.util
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from .rig import Rig
 
 PROBES = 300
 APART = 0.005  # seconds
-WATCHED, FOR_SECONDS = 1_000, 5
 IN_FLIGHT = 30_000
 NOWHERE = "10.202.0.0/16"
 OURS = "Pinger"
@@ -42,7 +40,6 @@ def run(rig: Rig) -> None:
             subprocess.run(["ip", "route", "add", NOWHERE, "via", FAR], check=True)
             _times(60 if rig.brief else PROBES)
             _memory(1_000 if rig.brief else IN_FLIGHT)
-            _watching(1 if rig.brief else FOR_SECONDS)
         finally:
             links.delete_link("p0")
 
@@ -157,32 +154,3 @@ def _memory(hosts: int) -> None:
     command = [sys.executable, "-m", "benchmarks.pingrtts", "in_flight", NOWHERE, str(hosts), "0"]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     row("Pinger.sweep, bytes for each", within(float(told), 300, " B"))
-
-
-def _watching(seconds: int) -> None:
-    heading(
-        f"{WATCHED:,} hosts watched every second for {seconds} s: processor time, ms each second"
-    )
-    command = [sys.executable, "-m", "benchmarks.pingrtts", "watch", "10.200.0.1", str(WATCHED)]
-    told = subprocess.run([*command, str(seconds)], check=True, capture_output=True, text=True)
-    ours = float(told.stdout)
-    if not shutil.which("fping"):
-        row("Pinger.monitor", f"{ours * 1e3:.1f}")
-        return
-    peer = _fping_watches(seconds)
-    row("fping -l", f"{peer * 1e3:.1f}")
-    row("Pinger.monitor", f"{ours * 1e3:.1f}", within(ours / peer, 1))
-
-
-def _fping_watches(seconds: int) -> float:
-    names = "\n".join(f"10.200.{1 + n >> 8}.{1 + n & 255}" for n in range(WATCHED))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        ["timeout", "-s", "INT", str(seconds), "fping", "-l", "-p1000", "-i0", "-q", "-f", "-"],
-        input=names,
-        capture_output=True,
-        text=True,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return spent / seconds

@@ -25,10 +25,19 @@ import uvloop
 import aioprocket
 
 from .figures import CORES, at_least, cpu_seconds, heading, row
+from .readers import (
+    PLAIN,
+    Batches,
+    Datagrams,
+    OneByOne,
+    plain_loop,
+    receive,
+    receive_batch,
+    take_batches,
+)
 
 SECONDS = 1.0
 FRAME = 64
-BATCH = 64
 ROUNDS = 3
 BUFFER = 16 << 20
 
@@ -142,7 +151,6 @@ def _show(runs: dict[tuple[str, str], list[Run]]) -> None:
         )
 
 
-PLAIN = f"add_reader and {BATCH} × recv"
 ENDPOINT = "create_datagram_endpoint"
 ENDPOINT_OF_PEER = ("3.13", "3.12")  # the first that there is
 
@@ -161,51 +169,24 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         return int(struct.unpack("=II", statistics)[1])
 
     async def plain(ifname: str, seconds: float) -> tuple[int, int]:
-        received = 0
-
-        def drain() -> None:
-            nonlocal received
-            try:
-                for _ in range(BATCH):
-                    sock.recv(2048)
-                    received += 1
-            except BlockingIOError:
-                pass
-
-        loop = asyncio.get_running_loop()
-        with tap(ifname) as sock:
-            loop.add_reader(sock.fileno(), drain)
+        with tap(ifname) as sock, plain_loop(sock) as counted:
             await asyncio.sleep(seconds)
-            loop.remove_reader(sock.fileno())
-            return received, dropped(sock)
+            return counted()[0], dropped(sock)
 
     def door(ifname: str, *, ring: bool = False) -> Any:
         return aioprocket.open_packet(ifname, receive_buffer=buffer, ring=ring)
 
-    async def passive_batches(ifname: str, seconds: float) -> tuple[int, int]:
-        async with door(ifname) as channel:
+    async def passive(
+        take: Callable[[aioprocket.Channel], Awaitable[object]],
+        ifname: str,
+        seconds: float,
+        *,
+        ring: bool = False,
+    ) -> tuple[int, int]:
+        async with door(ifname, ring=ring) as channel:
             try:
                 async with asyncio.timeout(seconds):
-                    while True:
-                        await channel.receive_batch(BATCH)
-            except TimeoutError:
-                return channel.stats().rx_packets, channel.stats().rx_dropped
-
-    async def passive_single(ifname: str, seconds: float) -> tuple[int, int]:
-        async with door(ifname) as channel:
-            try:
-                async with asyncio.timeout(seconds):
-                    while True:
-                        await channel.receive()
-            except TimeoutError:
-                return channel.stats().rx_packets, channel.stats().rx_dropped
-
-    async def ring_batches(ifname: str, seconds: float) -> tuple[int, int]:
-        async with door(ifname, ring=True) as channel:
-            try:
-                async with asyncio.timeout(seconds):
-                    async for _ in channel.batches():
-                        pass
+                    await take(channel)
             except TimeoutError:
                 pass
             return channel.stats().rx_packets, channel.stats().rx_dropped
@@ -223,25 +204,13 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         transport.close()
         return stats.rx_packets, stats.rx_dropped
 
-    class Datagrams(asyncio.DatagramProtocol):
-        def datagram_received(self, data: bytes, addr: Any) -> None:
-            pass
-
-    class OneByOne(asyncio.DatagramProtocol):
-        def packet_received(self, packet: aioprocket.Packet) -> None:
-            pass
-
-    class Batches(asyncio.DatagramProtocol):
-        def packets_received(self, batch: list[aioprocket.Packet]) -> None:
-            pass
-
     return {
         PLAIN: plain,
-        "passive, receive_batch": passive_batches,
-        "passive, receive": passive_single,
+        "passive, receive_batch": lambda ifname, s: passive(receive_batch, ifname, s),
+        "passive, receive": lambda ifname, s: passive(receive, ifname, s),
         "active, datagram_received": lambda ifname, s: active(Datagrams, ifname, s),
         "active, packet_received": lambda ifname, s: active(OneByOne, ifname, s),
         "active, packets_received": lambda ifname, s: active(Batches, ifname, s),
-        "ring, batches": ring_batches,
+        "ring, batches": lambda ifname, s: passive(take_batches, ifname, s, ring=True),
         "ring, packet_received": lambda ifname, s: active(OneByOne, ifname, s, ring=True),
     }

@@ -8,6 +8,7 @@ worth.
 import asyncio
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -22,7 +24,7 @@ import aioprocket
 from aioprocket import TunChannel
 from sandbox.namespaces import Namespace, new_network
 
-from .figures import cpu_seconds, heading, row
+from .figures import at_least, cpu_seconds, heading, row, within
 from .reading import LOOPS
 
 SECONDS: Final = 1.0
@@ -36,6 +38,10 @@ NOBODY: Final = "239.1.1.1"  # a group without members: what arrives for it is d
 PORT: Final = 5001
 
 PLAIN: Final = f"add_reader and {BATCH} × os.read, os.write"
+# Of the plain loop: the processor time of a packet, and with offload a stream's bytes.
+OF_PLAIN: Final = 0.9
+OFFLOADED: Final = 3
+IN_C: Final = f"floor: C, poll and {BATCH} × read, write"
 
 SOURCE: Final = """
 import socket, sys, time
@@ -67,11 +73,13 @@ class Forwarder:
         self._reached = asyncio.Event()
         self._ways = ((near, far), (far, near))
 
-    async def passed(self, count: int) -> None:
-        """Wait until so many more packets are on the other side."""
+    async def cost(self, count: int) -> float:
+        """The processor seconds that it takes to pass so many packets, which are there."""
+        began = time.process_time()
         self._goal = self.packets + count
         self._reached.clear()
         await self._reached.wait()
+        return time.process_time() - began
 
     def _count(self, packets: int) -> None:
         self.packets += packets
@@ -127,6 +135,22 @@ class Forwarder:
                 task.cancel()
 
 
+class _ForwarderInC:
+    """A process that passes packets between two devices, for the processor time of that."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    async def cost(self, count: int) -> float:
+        """As `Forwarder.cost`; it passes `BURST` packets at a time."""
+        assert count == BURST
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"!")
+        (ns,) = struct.unpack("=Q", self._process.stdout.read(8))
+        return int(ns) / 1e9
+
+
 class _Half(asyncio.DatagramProtocol):
     """One end of an active forwarder: what it receives goes out of the other."""
 
@@ -167,12 +191,12 @@ class Stream:
     cost: float
 
 
-def run() -> None:
+def run(peers: dict[str, Path]) -> None:
     others, ours = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, {ours})
     with new_network() as near, new_network() as far:
         for size in SIZES:
-            _show_bursts(size, near, far)
+            _show_bursts(size, near, far, peers["tun_forwarder"])
         _show_streams(near, far, others)
 
 
@@ -181,34 +205,71 @@ async def _forwarder(
     name: str, near: Namespace, far: Namespace, subnet: int = 0
 ) -> AsyncIterator[Forwarder]:
     start, offload = FORWARDERS[name]
+    async with _devices(near, far, subnet, offload=offload) as devices:
+        forwarder = Forwarder(*devices)
+        async with start(forwarder):
+            yield forwarder
+
+
+@asynccontextmanager
+async def _devices(
+    near: Namespace, far: Namespace, subnet: int, *, offload: bool
+) -> AsyncIterator[tuple[TunChannel, TunChannel]]:
     ends = [f"198.18.{subnet}.{host}/24" for host in (1, 2)]
     async with (
         aioprocket.open_tun(addresses=ends[:1], namespace=near.path, offload=offload) as one,
         aioprocket.open_tun(addresses=ends[1:], namespace=far.path, offload=offload) as two,
     ):
-        forwarder = Forwarder(one, two)
-        async with start(forwarder):
-            yield forwarder
+        yield one, two
 
 
-def _show_bursts(size: int, near: Namespace, far: Namespace) -> None:
+@asynccontextmanager
+async def _forwarder_in_c(
+    program: Path, near: Namespace, far: Namespace, subnet: int
+) -> AsyncIterator[_ForwarderInC]:
+    async with _devices(near, far, subnet, offload=False) as devices:
+        ends = [device.fileno() for device in devices]
+        with _start_in_c(program, ends) as process:
+            yield _ForwarderInC(process)
+
+
+def _start_in_c(program: Path, ends: list[int]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [program, *map(str, ends), str(BURST)],
+        bufsize=0,
+        pass_fds=ends,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def _show_bursts(size: int, near: Namespace, far: Namespace, program: Path) -> None:
     heading(f"Forwarding {size}-byte packets from one TUN device to another")
-    row("", "CPU ns per packet", "of plain")
+    row("", "CPU ns per packet", "of plain", "of C")
     for loop_name, factory in LOOPS.items():
         with asyncio.Runner(loop_factory=factory) as runner:
-            found = runner.run(_bursts(size, near, far))
-        for name, several in found.items():
-            ratio = median(several) / median(found[PLAIN])
-            row(f"{name}, {loop_name}", f"{median(several):.0f}", f"{ratio:.2f}×")
+            found = runner.run(_bursts(size, near, far, program))
+        for name in found:
+            ns, plain, floor = (median(found[each]) for each in (name, PLAIN, IN_C))
+            judged = name in FORWARDERS and name != PLAIN and not FORWARDERS[name][1]
+            of_plain = within(ns / plain, OF_PLAIN) if judged else f"{ns / plain:.2f}×"
+            row(f"{name}, {loop_name}", f"{ns:.0f}", of_plain, f"{ns / floor:.2f}×")
 
 
-async def _bursts(size: int, near: Namespace, far: Namespace) -> dict[str, list[float]]:
+async def _bursts(
+    size: int, near: Namespace, far: Namespace, program: Path
+) -> dict[str, list[float]]:
     """Processor nanoseconds for each packet, of many bursts; the forwarders take turns."""
-    found: dict[str, list[float]] = {name: [] for name in FORWARDERS}
+    found: dict[str, list[float]] = {name: [] for name in (IN_C, *FORWARDERS)}
     async with AsyncExitStack() as stack:
         ways = []
-        for subnet, name in enumerate(FORWARDERS):
-            forwarder = await stack.enter_async_context(_forwarder(name, near, far, subnet))
+        for subnet, name in enumerate(found):
+            forwarder: Forwarder | _ForwarderInC
+            if name == IN_C:
+                in_c = _forwarder_in_c(program, near, far, subnet)
+                forwarder = await stack.enter_async_context(in_c)
+            else:
+                forwarder = await stack.enter_async_context(_forwarder(name, near, far, subnet))
             sender = stack.enter_context(_sender(near, f"198.18.{subnet}.1"))
             ways.append((name, forwarder, sender))
         data = bytes(size - 28)  # less the headers of IPv4 and UDP
@@ -216,9 +277,7 @@ async def _bursts(size: int, near: Namespace, far: Namespace) -> dict[str, list[
             for name, forwarder, sender in ways:
                 for _ in range(BURST):
                     sender.send(data)
-                began = time.process_time()
-                await forwarder.passed(BURST)
-                found[name].append((time.process_time() - began) / BURST * 1e9)
+                found[name].append(await forwarder.cost(BURST) / BURST * 1e9)
     return found
 
 
@@ -273,9 +332,12 @@ def _show_streams(near: Namespace, far: Namespace, core: int) -> None:
         for name, several in found.items():
             rate = median(stream.rate for stream in several)
             cost = median(stream.cost for stream in several)
+            of_plain = f"{rate / plain:.2f}×"
+            if FORWARDERS[name][1]:
+                of_plain = at_least(rate / plain, OFFLOADED)
             row(
                 f"{name}, {loop_name}",
                 f"{rate / 1e6:.0f}",
-                f"{rate / plain:.2f}×",
+                of_plain,
                 f"{cost * 1e12:.0f}",
             )

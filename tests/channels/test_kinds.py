@@ -206,6 +206,22 @@ async def test_icmp_messages_start_with_their_header_on_a_raw_socket(raw_icmp: I
     assert 0 <= raw_icmp.identifier <= 0xFFFF
 
 
+async def test_recvmsg_tells_the_time_to_live_and_so_do_receives_behind_it(
+    raw_icmp: IcmpChannel,
+) -> None:
+    with anyio.fail_after(5):
+        await raw_icmp.sendto(checksummed(ECHO_REQUEST), ("127.0.0.1", 0))
+
+        data, ancdata, _, addr = await raw_icmp.recvmsg(100, 100)
+        reply = await raw_icmp.receive()
+
+    ttl = socket.IPPROTO_IP, socket.IP_TTL, struct.pack("=i", 64)
+    assert data[20:] == checksummed(ECHO_REQUEST)  # behind the IP header, which a raw socket gives
+    assert ttl in ancdata
+    assert list(reply.ancdata) == [ttl]
+    assert addr == reply.addr == ("127.0.0.1", 0)
+
+
 async def test_icmp_messages_start_with_their_header_in_a_buffer(raw_icmp: IcmpChannel) -> None:
     buffer = bytearray(100)
     with anyio.fail_after(5):

@@ -114,7 +114,9 @@ class Faulty(SocketPort):
     def _send(self, data: Any) -> int:
         raise BlockingIOError
 
-    def send_batch(self, items: tuple[Any, ...], start: int, addressed: bool) -> tuple[int, int]:
+    def send_batch(
+        self, items: tuple[Any, ...] | Batch, start: int, addressed: bool
+    ) -> tuple[int, int]:
         raise ZeroDivisionError
 
 

@@ -1,17 +1,19 @@
 """What a receive that has to wait does, and leaves, by whichever of its forms it waits."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from anyio import EndOfStream
 
-from aioprocket import BusyError, Channel, ClosedError
-from channels.rig import pair
+from aioprocket import BusyError, Channel, ClosedError, Packet
+from channels.rig import cable, number, pair
 from contract import until
 
 pytestmark = pytest.mark.asyncio
@@ -29,14 +31,19 @@ def content(taken: Any) -> bytes:
     return b"".join(map(bytes, taken)) if isinstance(taken, list) else bytes(memoryview(taken))
 
 
-async def waiting(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
-    """A task that waits in this form."""
+def taking(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
+    """A task that takes in this form."""
 
     async def receive() -> Any:
         return await take(channel)
 
-    task = asyncio.ensure_future(receive())
-    await until(lambda: task._fut_waiter is not None)  # type: ignore[attr-defined]
+    return asyncio.ensure_future(receive())
+
+
+async def waiting(take: Callable[[Channel], Awaitable[Any]], channel: Channel) -> Any:
+    """The same, of which nothing has come."""
+    task = taking(take, channel)
+    await until(lambda: task._fut_waiter is not None)
     return task
 
 
@@ -139,6 +146,26 @@ async def test_a_channel_may_be_activated_after_a_wait_was_cancelled() -> None:
         assert got == [b"x"]
 
 
+@form
+async def test_a_wait_that_another_task_awaits_too_stays_the_firsts(
+    take: Callable[[Channel], Awaitable[Any]],
+) -> None:
+    def already(taken: Awaitable[Any], channel: Channel) -> Awaitable[Any]:
+        return taken
+
+    async def wait_for(taken: Awaitable[Any]) -> Any:
+        return await taken
+
+    with pair() as (channel, far):
+        for each in (b"the detour", b"and without"):
+            taken = take(channel)
+            task = await waiting(partial(already, taken), channel)
+            with pytest.raises(RuntimeError, match="awaited already"):
+                await wait_for(taken)
+            far.send(each)
+            assert content(await task) == each
+
+
 class _Between:
     """An awaitable around another, that does something before that goes on."""
 
@@ -185,3 +212,48 @@ async def test_a_wait_whose_channel_is_closed_as_it_goes_on_reads_no_other_descr
             finally:
                 os.close(number)
             assert mine.recv(64) == b"somebody else's"
+
+
+@pytest.mark.netns
+@form
+async def test_a_wait_on_a_ring_loses_nothing_when_it_is_cancelled_as_packets_come(
+    veth: tuple[str, str], take: Callable[[Channel], Awaitable[Any]]
+) -> None:
+    got: list[int] = []
+    with cable(veth, ring=True) as wire:
+        async with asyncio.timeout(20):
+            for each in range(60):
+                task = taking(take, wire.channel)
+                await asyncio.sleep(0)  # it waits now, unless what a cancelled one left is there
+                wire.send(each)
+                # A block is handed over within two milliseconds: before, after, and as it happens.
+                asyncio.get_running_loop().call_later(each % 12 * 0.0002, task.cancel)
+                with contextlib.suppress(asyncio.CancelledError):
+                    got += numbers(await task)
+            while len(got) < 60:
+                got += numbers(await take(wire.channel))
+
+    assert got == list(range(60))
+
+
+@pytest.mark.netns
+@form
+async def test_a_wait_on_a_ring_is_the_only_one_and_ends_with_its_channel(
+    veth: tuple[str, str], take: Callable[[Channel], Awaitable[Any]]
+) -> None:
+    with cable(veth, ring=True) as wire:
+        task = await waiting(take, wire.channel)
+        for other in FORMS.values():
+            with pytest.raises(BusyError):
+                await other(wire.channel)
+        wire.send(7)
+        assert numbers(await task) == [7]
+        task = await waiting(take, wire.channel)
+        wire.channel.close()
+
+        with pytest.raises(ClosedError):
+            await task
+
+
+def numbers(taken: Any) -> list[int]:
+    return [number(packet) for packet in ([taken] if isinstance(taken, Packet) else taken)]

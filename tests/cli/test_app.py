@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -32,7 +33,7 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     )
 
     assert {name for name in found if name.startswith("aioprocket.cli")} == {
-        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure",
+        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure", "aioprocket.cli.streams",
     }  # fmt: skip
     assert not found & {"aioprocket.pinger", "aioprocket.tracer", "aioprocket.pcapng"}
 
@@ -94,13 +95,37 @@ def test_help_breaks_its_lines_where_the_terminal_ends_alone(name: str) -> None:
     assert all("\n" not in paragraph for paragraph in paragraphs)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["policy", "show", "--built-in"]])
-def test_output_that_finds_no_space_is_an_error_without_traceback(arguments: list[str]) -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "aioprocket.cli", *arguments],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
+# Of each kind: what click writes, what rich writes, and what ends by itself.
+SAYING = (["policy", "show", "--built-in"], ["filter", "tcp"], ["doctor"], ["--help"])
+
+
+@pytest.mark.parametrize("arguments", SAYING, ids=" ".join)
+def test_output_that_cannot_be_written_is_an_error_in_words(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = aioprocket(*arguments, into=full)
 
     assert done.returncode == 2
     assert done.stderr == "aioprocket: write to standard output: No space left on device\n"
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("command", [["ping", "-c", "1"], ["sweep"], ["trace"]], ids=" ".join)
+def test_replies_that_cannot_be_written_are_no_traceback(
+    command: list[str], form: list[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = aioprocket(*command, *form, "127.0.0.1", into=full)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "aioprocket: write to standard output: No space left on device"
+    )
+
+
+@pytest.mark.netns
+def test_what_is_started_with_its_standard_streams_closed_does_its_work() -> None:
+    command = [sys.executable, "-m", "aioprocket.cli", "trace", "--json", "127.0.0.1"]
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
+
+    assert subprocess.run(closed, check=False).returncode == 0

@@ -61,6 +61,21 @@ def test_standard_input_is_asked_as_it_comes() -> None:
     assert [json.loads(line)["host"] for line in done.stdout.splitlines()] == HOSTS[3:5]
 
 
+def test_sums_say_why_this_machine_did_not_ask() -> None:
+    own = aioprocket("sweep", "--path", "link", "--all", *PATIENT, *HOSTS[:2])
+    nowhere = aioprocket("sweep", *PATIENT, HOSTS[0], NOBODY)
+
+    assert own.returncode == nowhere.returncode == 1
+    assert "0 replies (0.0%), 2 errors\n" in own.stderr
+    why = "own address (by the link nobody is asked for it; --path ip asks)"
+    assert own.stderr.endswith(f"2 {why}\n")
+    assert sorted(own.stdout.splitlines()) == [
+        f"{host}: from this machine: seq=1 {why}" for host in HOSTS[:2]
+    ]
+    assert "1 reply (50.0%), 1 error\n" in nowhere.stderr
+    assert nowhere.stderr.endswith("1 net unreachable (Network is unreachable)\n")
+
+
 def test_nothing_at_all_is_no_host() -> None:
     with Path(os.devnull).open() as nothing:
         done = aioprocket("sweep", *PATIENT, "-", given=nothing)

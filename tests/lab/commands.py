@@ -20,14 +20,17 @@ _ENVIRONMENT = {
 }
 
 
-def aioprocket(*arguments: str, given: str | TextIO = "") -> "subprocess.CompletedProcess[str]":
+def aioprocket(
+    *arguments: str, given: str | TextIO = "", into: int | TextIO = subprocess.PIPE
+) -> "subprocess.CompletedProcess[str]":
     """Run it to its end, with ``given`` as its standard input, or what it says."""
     source: dict[str, Any] = {"input" if isinstance(given, str) else "stdin": given}
     done = subprocess.run(
         [*_COMMAND, *arguments],
         env=_ENVIRONMENT,
         **source,
-        capture_output=True,
+        stdout=into,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=PATIENCE,
         check=False,

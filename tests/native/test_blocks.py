@@ -2,6 +2,7 @@
 
 import random
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -68,6 +69,22 @@ def test_columns_say_it_without_packets() -> None:
         batch.timestamps_ns, batch.wire_lens, batch.lens, batch.offsets, batch.vlan_tcis
     )] == ["q", "I", "I", "I", "i"]  # fmt: skip
     assert batch.lens.readonly
+
+
+@pytest.mark.parametrize("run", [1, 2, 8, 16, 40])
+def test_columns_of_packets_of_many_sizes_are_those_of_each(run: int) -> None:
+    sizes = random.Random(run).choices(range(1500), k=400)
+    lengths = [size for size in sizes[: 400 // run] for _ in range(run)]
+    frames = [Frame(bytes(length), timestamp_ns=10**18 + n) for n, length in enumerate(lengths)]
+
+    batch = read_block(block(frames))
+
+    assert batch.lens.tolist() == lengths
+    assert batch.timestamps_ns.tolist() == [10**18 + n for n in range(len(lengths))]
+    places = [at - BYTES_AT for at in batch.offsets]
+    assert places[0] == BLOCK_HEADER.size
+    room = [-(-(BYTES_AT + length) // 8) * 8 for length in lengths]
+    assert [after - at for at, after in pairwise(places)] == room[:-1]
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])

@@ -4,7 +4,7 @@ import struct
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aioprocket import Batch, Packet
@@ -173,6 +173,7 @@ def test_place_outside_of_the_buffer_is_refused(at: int) -> None:
     st.integers(-(1 << 33), 1 << 33),
     st.sampled_from([0, SWAPPED]),
 )
+@example(9_223_372_037, 0, -1, 0)
 def test_timestamp_is_that_of_the_codec_or_left_to_it(
     ticks: int, resolution: int, offset: int, bits: int
 ) -> None:
@@ -182,8 +183,8 @@ def test_timestamp_is_that_of_the_codec_or_left_to_it(
     if read:
         assert read[0].timestamp_ns == expected
     else:
-        power = resolution & 0x7F
-        assert not -(1 << 63) <= expected < 1 << 63 or power > 18 or ticks >= 1 << 62
+        fits = nanoseconds(ticks, resolution) < 1 << 63 and -(1 << 63) <= expected < 1 << 63
+        assert not fits or resolution & 0x7F > (34 if resolution & 0x80 else 18)
 
 
 def test_simple_packet_ends_where_its_interface_cuts() -> None:
@@ -201,6 +202,25 @@ def test_longest_option_is_skipped_as_a_whole(size: int) -> None:
     data = EnhancedPacket(data=b"abcd", wire_len=4, options=((1, comment),)).emit(sys.byteorder)
     (packet,), at, *_ = capture_read(data, 0, 1, 0, interface(), 1)
     assert (packet.direction, at) == ("in", len(data))
+
+
+@pytest.mark.parametrize(
+    ("before", "size", "seen"),
+    [(255, 1, True), (256, 1, False), (1, 65528, True), (1, 65532, False)],
+)
+def test_options_are_read_within_the_bounds_that_python_has(
+    before: int, size: int, seen: bool
+) -> None:
+    options = ((1, bytes(size)),) * before + ((4, (7).to_bytes(8, sys.byteorder)),)
+    data = EnhancedPacket(options=options).emit(sys.byteorder)
+
+    _, at, _, _, dropped = capture_read(data, 0, 1, 0, interface(), 1)
+    found = parse_block(data, 0, sys.byteorder)
+
+    assert at == len(data)
+    assert found is not None
+    assert isinstance(found[0], EnhancedPacket)
+    assert (dropped, found[0].drop_count) == ((7, 7) if seen else (0, None))
 
 
 def test_record_of_the_modified_layout_has_its_packet_type() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aioprocket._system._native import Receiver
+from aioprocket._system._native import Delivery, Receiver
 from lab.traffic import frame
 
 # asm-generic/socket.h
@@ -24,8 +24,15 @@ BPF_RET_K = 0x06  # linux/filter.h
 # linux/in.h
 IP_PKTINFO = 8
 IP_RECVTTL = 12
+IPPROTO_EXPERIMENT = 253  # RFC 3692, 2.1
 
 Pair = tuple[socket.socket, socket.socket]
+
+
+def delivery() -> Delivery:
+    each = Delivery()
+    each.credit = -1  # without end
+    return each
 
 
 @pytest.fixture
@@ -179,6 +186,58 @@ def test_other_messages_are_as_recvmsg_gives_them(udp: Pair) -> None:
     assert list(packet.ancdata) == others
     assert len(others) == 2
     assert packet.timestamp_ns != 0
+
+
+@pytest.fixture
+def raw() -> Iterator[tuple[socket.socket, socket.socket, socket.socket]]:
+    """Two sockets that get each packet of a protocol that nobody speaks, and who sends it."""
+    kind = socket.AF_INET, socket.SOCK_RAW, IPPROTO_EXPERIMENT
+    with socket.socket(*kind) as sock, socket.socket(*kind) as witness, socket.socket(*kind) as far:
+        far.bind(("127.0.0.9", 0))
+        for each in (sock, witness):
+            each.bind(("127.0.0.1", 0))
+            each.setblocking(False)
+        yield sock, witness, far
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("options", [b"", bytes(12)], ids=["plain", "options"])
+def test_sender_and_ttl_in_an_ip_header_are_those_that_the_kernel_tells(
+    raw: tuple[socket.socket, socket.socket, socket.socket], options: bytes
+) -> None:
+    sock, witness, far = raw
+    witness.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+    far.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 77)
+    far.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, options)
+    receiver = Receiver(sock.fileno(), skip_ip_header=True)
+    datagrams: list[tuple[bytes, object]] = []
+    for text in (b"one", b"", b"three"):
+        far.sendto(text, ("127.0.0.1", 0))
+
+    packets = receiver.receive(2)
+    receiver.dispatch(delivery(), lambda *datagram: datagrams.append(datagram), 64, True, 10**9)
+
+    told = [witness.recvmsg(100, 100) for _ in range(3)]
+    assert [packet.data for packet in packets] == [b"one", b""]
+    for packet, (_, messages, _, addr) in zip(packets, told, strict=False):
+        assert (list(packet.ancdata), packet.addr) == (messages, addr)
+    assert datagrams == [(b"three", told[2][3])]
+
+
+@pytest.mark.netns
+def test_ttl_in_an_ip_header_is_told_once_where_the_kernel_tells_it(
+    raw: tuple[socket.socket, socket.socket, socket.socket],
+) -> None:
+    sock, _, far = raw
+    sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    far.sendto(b"text", ("127.0.0.1", 0))
+    _, messages, _, _ = sock.recvmsg(100, 100, socket.MSG_PEEK)
+
+    [packet] = Receiver(sock.fileno(), skip_ip_header=True).receive(1)
+
+    assert list(packet.ancdata) == messages
+    assert len(messages) == 2
 
 
 def test_message_of_one_packet_does_not_show_in_the_next(udp: Pair) -> None:

@@ -37,6 +37,23 @@ def received(each: Reader) -> object:
     raise AssertionError("it waits")
 
 
+@pytest.mark.parametrize(("most", "expected"), [(None, [64, 6]), (50, [50, 20])])
+def test_a_batch_is_of_as_many_packets_as_are_asked_for_or_of_64(
+    most: int | None, expected: list[int]
+) -> None:
+    each = reader(*(Packet(b"x") for _ in range(70)))
+    each.turns = 1000
+    batches = each.iterate_batches(Passive(), most)
+    sizes = []
+
+    for _ in expected:
+        with pytest.raises(StopIteration) as stop:
+            batches.__anext__().__await__().__next__()
+        sizes.append(len(stop.value.value))
+
+    assert sizes == expected
+
+
 def test_without_a_turn_a_reader_is_free_for_as_many_packets_as_it_was_given() -> None:
     each = reader(*map(Packet, [b"one", b"two", b"three"]))
     each.turns = 2

@@ -325,7 +325,7 @@ def test_send_wants_a_tuple_a_start_and_a_flag(
     sender: Any = Sender(datagrams[0].fileno())
 
     for arguments in ((), ((b"x",),), ([b"x"], 0, False), (b"x", 0, False)):
-        with pytest.raises(TypeError, match="a tuple, a start and a flag"):
+        with pytest.raises(TypeError, match="a tuple or a batch, a start and a flag"):
             sender.send(*arguments)
     with pytest.raises(ValueError, match="at least 0, not -1"):
         sender.send((b"x",), -1, False)

@@ -113,8 +113,8 @@ async def test_a_flood_of_forged_arp_is_counted(cable: tuple[str, str]) -> None:
         question, _ = ArpPacket.parse(rest)
         if str(question.target_ip) != "10.68.0.5":
             return []
-        strangers = [_answer(question, f"10.69.0.{number}", number) for number in range(60)]
-        return strangers + [_answer(question, "10.68.0.5", number) for number in range(60)]
+        strangers = [_answer(question, f"10.69.0.{n}", mac(n)) for n in range(60)]
+        return strangers + [_answer(question, "10.68.0.5", mac(n)) for n in range(60)]
 
     scan = aioprocket.scan(near, "10.68.0.4/30", timeout=30.0)
     found = await flooded(scan, far, forge, 120)
@@ -124,15 +124,39 @@ async def test_a_flood_of_forged_arp_is_counted(cable: tuple[str, str]) -> None:
     assert len(found) + scan.strays == 120
 
 
-def _answer(question: ArpPacket, ip: str, number: int) -> bytes:
+@pytest.mark.netns
+@pytest.mark.anyio
+async def test_who_claims_the_address_of_a_group_is_counted_and_not_believed(
+    cable: tuple[str, str],
+) -> None:
+    near, far = cable
+    groups = ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:05", "00:00:00:00:00:00"]
+
+    def forge(frame: bytes) -> list[bytes]:
+        header, rest = EthernetHeader.parse(frame)
+        if header.protocol != ARP:
+            return []
+        question, _ = ArpPacket.parse(rest)
+        if str(question.target_ip) != "10.68.0.5":
+            return []
+        return [_answer(question, "10.68.0.5", hwaddr) for hwaddr in (*groups, mac(5))]
+
+    scan = aioprocket.scan(near, "10.68.0.4/30", timeout=30.0)
+    found = await flooded(scan, far, forge, 4)
+
+    assert {(str(neighbour.ip), neighbour.hwaddr) for neighbour in found} == {("10.68.0.5", mac(5))}
+    assert scan.strays == 3
+
+
+def _answer(question: ArpPacket, ip: str, hwaddr: str) -> bytes:
     answer = ArpPacket(
         operation=Operation.REPLY,
-        sender_mac=mac(number),
+        sender_mac=hwaddr,
         sender_ip=ipaddress.IPv4Address(ip),
         target_mac=question.sender_mac,
         target_ip=question.sender_ip,
     )
-    header = EthernetHeader(destination=question.sender_mac, source=mac(number), protocol=ARP)
+    header = EthernetHeader(destination=question.sender_mac, source=mac(1), protocol=ARP)
     return header.emit(answer.emit())
 
 

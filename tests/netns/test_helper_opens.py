@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,15 +65,6 @@ def cable(veth: tuple[str, str]) -> tuple[str, str]:
     return veth
 
 
-@pytest.fixture
-def ping_for_all() -> Iterator[None]:
-    before = PING_GROUPS.read_text()
-    PING_GROUPS.write_text("0 0")
-    yield
-    with suppress(OSError):  # "1 0" is nobody, and not to be said where gid 1 is not mapped
-        PING_GROUPS.write_text(before)
-
-
 @pytest.mark.parametrize(
     ("kind", "fields", "expected"),
     [
@@ -92,8 +83,8 @@ def ping_for_all() -> Iterator[None]:
     ],
 )
 def test_each_kind_is_what_it_should_be(
+    ping_sockets: None,
     helper: Session,
-    ping_for_all: None,
     kind: Kind,
     fields: dict[str, Any],
     expected: tuple[int, int, int],
@@ -201,7 +192,7 @@ def test_an_interface_is_bound_to_by_its_index(
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind <= Kind.UDP6])
 def test_no_such_interface_means_no_descriptor(
-    helper: Session, ping_for_all: None, kind: Kind
+    ping_sockets: None, helper: Session, kind: Kind
 ) -> None:
     reply = helper.open(kind, interface="nosuch0", protocol=_protocol(kind))
     assert reply.refusal == (Stage.INTERFACE, errno.ENODEV)
@@ -227,7 +218,7 @@ def test_buffers_may_exceed_the_limit_for_all(helper: Session, kind: Kind) -> No
 
 
 @pytest.mark.parametrize("kind", [Kind.PACKET, Kind.RAW4, Kind.UDP4, Kind.PING6])
-def test_a_locked_filter_cannot_be_changed(helper: Session, ping_for_all: None, kind: Kind) -> None:
+def test_a_locked_filter_cannot_be_changed(ping_sockets: None, helper: Session, kind: Kind) -> None:
     with helper.granted_socket(kind, filter=[DROP], lock=True, protocol=_protocol(kind)) as opened:
         assert opened.getsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER) == 1
         for option in (SO_DETACH_FILTER, SO_LOCK_FILTER):

@@ -1,11 +1,12 @@
 """Sweeps by the link, on a cable to another network whose kernel answers."""
 
 import ipaddress
+import random
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -280,6 +281,8 @@ async def test_bad_paths_are_refused_at_the_call() -> None:
             pinger.sweep(["127.0.0.1"], path="wire")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="dgram"):
         Pinger(type="dgram").sweep(["127.0.0.1"], path="link")
+    with pytest.raises(SpecError, match="stamps=True"):
+        Pinger().sweep(["127.0.0.1"], path="link", stamps=True)
 
 
 async def test_address_of_many_hosts_is_refused(cable: str) -> None:
@@ -296,6 +299,36 @@ async def test_closed_pinger_says_so(cable: str) -> None:
         [echo async for echo in sweep]
     with pytest.raises(ClosedError):
         await swept(pinger, behind(4, 1))
+
+
+@pytest.mark.parametrize("path", ["ip", "link"])
+async def test_sweeps_that_are_left_at_any_moment_leave_nothing(
+    cable: str, path: Literal["ip", "link"]
+) -> None:
+    """Cancelled, two at once, broken off after some echoes, or left before the first."""
+    dice = random.Random(1)
+    hosts = [*behind(4, 120), *ON_LINK[4], "198.18.0.60", "203.0.113.9"]
+    await until_answered(FAR[4])
+    async with Pinger() as pinger:
+
+        async def until_cancelled(moment: float) -> None:
+            with anyio.move_on_after(moment):
+                await swept(pinger, hosts, timeout=0.01, path=path)
+
+        for _ in range(50):
+            moment = dice.choice((0, 1e-5, 1e-4, 1e-3, 5e-3))
+            if dice.random() < 0.5:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(until_cancelled, moment)
+                    group.start_soon(until_cancelled, 2 * moment)
+            else:
+                async with aclosing(pinger.sweep(hosts, timeout=0.01, path=path)) as sweep:
+                    for _ in range(dice.randint(0, 60)):
+                        await anext(sweep)
+
+            assert pinger.stats().in_flight == 0
+
+        assert kinds(await swept(pinger, behind(4, 200), path=path)) == {"ok": 200}
 
 
 async def test_both_paths_at_once(cable: str) -> None:

@@ -26,13 +26,13 @@ def hop(version: int) -> Hop:
     )  # fmt: skip
 
 
-def answer(version: int) -> bytes:
+def answer(version: int, hwaddr: str = THEIRS) -> bytes:
     source, router = SOURCE[version], ROUTER[version]
     if isinstance(source, ipaddress.IPv4Address) and isinstance(router, ipaddress.IPv4Address):
         header = EthernetHeader(destination=OWN, source=THEIRS, protocol=0x0806)
         reply = ArpPacket(
             operation=Operation.REPLY,
-            sender_mac=THEIRS,
+            sender_mac=hwaddr,
             sender_ip=router,
             target_mac=OWN,
             target_ip=source,
@@ -41,7 +41,7 @@ def answer(version: int) -> bytes:
     assert isinstance(source, ipaddress.IPv6Address)
     assert isinstance(router, ipaddress.IPv6Address)
     header = EthernetHeader(destination=OWN, source=THEIRS, protocol=0x86DD)
-    advertisement = NeighbourAdvertisement(target=router, target_mac=THEIRS, solicited=True)
+    advertisement = NeighbourAdvertisement(target=router, target_mac=hwaddr, solicited=True)
     packet = IPv6Header(source=router, destination=source, next_header=58, hop_limit=255)
     return header.emit(packet.emit(advertisement.emit(source=router, destination=source)))
 
@@ -66,3 +66,16 @@ def test_answer_to_no_question_is_not_believed(version: int) -> None:
 
     assert neighbours.hear(ASKED_ON, answer(version), 0.1) is None
     assert neighbours.hwaddr(hop(version), 0.1) is None
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    "hwaddr", ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01", "00:00:00:00:00:00"]
+)
+def test_answer_that_names_no_hosts_address_is_not_believed(version: int, hwaddr: str) -> None:
+    neighbours = Neighbours()
+    neighbours.wait(hop(version), 7, 1.0, 0.0)
+
+    assert neighbours.hear(ASKED_ON, answer(version, hwaddr), 0.1) is None
+    assert neighbours.hwaddr(hop(version), 0.1) is None
+    assert neighbours.hear(ASKED_ON, answer(version), 0.1) is not None

@@ -4,7 +4,6 @@ import ipaddress
 import itertools
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-import aioprocket
 from aioprocket import ClosedError, Pinger, ResolutionError, SpecError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.netns]
@@ -235,35 +233,3 @@ async def test_sweep_of_a_closed_pinger_says_so() -> None:
 
     with pytest.raises(ClosedError):
         await anext(pinger.sweep(["127.0.0.1"]))
-
-
-async def test_monitor_keeps_a_window_of_each_host() -> None:
-    hosts = [f"127.0.0.{number}" for number in range(1, 101)]
-    async with Pinger(type="raw") as pinger:
-        monitor = pinger.monitor(hosts, interval=0.05, window=3, timeout=PATIENT)
-        async with aclosing(aiter(monitor)) as echoes:
-            seen = [echo async for echo in _first(echoes, 500)]
-
-    assert len(seen) == 500
-    assert [window.host for window in monitor.windows()] == hosts
-    for window in monitor.windows():
-        assert window.received == window.sent >= 3
-        assert window.loss == 0.0
-        assert window.min is not None
-        assert window.avg is not None
-        assert window.max is not None
-        assert 0 < window.min <= window.avg <= window.max
-    with pytest.raises(KeyError):
-        monitor.window("127.0.0.101")
-
-
-async def test_monitor_reports_hosts_that_do_not_answer(
-    veth: tuple[str, str], address_without_host: str
-) -> None:
-    async with aioprocket.Pinger(type="raw") as pinger:
-        monitor = pinger.monitor([address_without_host], interval=0.02, timeout=0.02)
-        async with aclosing(aiter(monitor)) as echoes:
-            lost = [echo async for echo in _first(echoes, 3)]
-
-    assert not any(echo.ok for echo in lost)
-    assert monitor.window(address_without_host).loss == 1.0

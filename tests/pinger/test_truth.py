@@ -124,6 +124,26 @@ async def test_wrong_reply_changes_no_result(version: int, wrong: Wrong, counter
     assert sum(stats) == 40
 
 
+async def test_flood_of_forged_replies_costs_a_monitor_no_probe() -> None:
+    async def forging(responder: Responder, request: Request) -> None:
+        for _ in range(10):
+            await responder.send(request.reply(change=flip(8)))
+        await responder.send(request.reply())
+
+    hosts = [host(4, number) for number in range(2, 12)]
+    async with running(forging), Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts, interval=0.1, timeout=PATIENT)
+        async with aclosing(aiter(monitor)) as echoes:
+            seen = [await anext(echoes) for _ in range(30)]
+        stats = pinger.stats()
+
+    assert [echo.error for echo in seen if not echo.ok] == []
+    assert {echo.host for echo in seen} == set(hosts)
+    # A probe's true reply comes behind its forged ones.
+    assert stats.spoofed >= 30 * 10
+    assert (stats.duplicate, stats.corrupted) == (0, 0)
+
+
 async def test_reply_with_a_wrong_checksum_is_corrupted() -> None:
     # Of IPv6 the kernel looks at the checksum itself.
     async def damaged_first(responder: Responder, request: Request) -> None:

@@ -168,7 +168,37 @@ def test_section_of_another_version_or_order_is_refused() -> None:
 def test_options_survive_the_way_there_and_back(
     options: list[tuple[int, bytes]], order: ByteOrder
 ) -> None:
-    assert parse_options(emit_options(options, order), 0, order) == options
+    assert parse_options(emit_options(options, order), 0, order) == (options, 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "read"),
+    [(0, 256, 256), (0, 257, 256), (0, 4_000_000, 256), (65532, 2, 1), (65528, 3, 2)],
+)
+def test_options_are_read_in_bounds_and_the_rest_is_counted(
+    size: int, count: int, read: int
+) -> None:
+    options = emit_options([(7, bytes(size))], "little")[:-4] * count + bytes(4)
+
+    found, unread = parse_options(options, 0, "little")
+
+    assert found == [(7, bytes(size))] * read
+    assert unread == (0 if read == count else len(options) - read * (size + 4))
+
+
+def test_block_says_that_options_of_it_were_not_read() -> None:
+    blocks: list[Block] = [
+        SectionHeader(comments=("c",) * 300),
+        InterfaceDescription(comments=("c",) * 300),
+        InterfaceStatistics(comments=("c",) * 300),
+        EnhancedPacket(comments=("c",) * 300),
+    ]
+    for block in blocks:
+        found = parse_block(block.emit("little"), 0, "little")
+        assert found is not None
+        assert not isinstance(found[0], SimplePacket | OtherBlock)
+        assert len(found[0].comments) == 256
+        assert found[0].unread >= 44 * 8
 
 
 def test_option_that_does_not_fit_is_refused() -> None:

@@ -92,7 +92,7 @@ class _Run:
         except aioprocket.AioprocketError as error:
             # The sums of the other hosts are worth having all the same.
             self._failures.append(error)
-        except BrokenPipeError as error:
+        except OSError as error:  # of the output, which all of them write
             self._failures.append(error)
             scope.cancel()
 

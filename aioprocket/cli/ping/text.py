@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.style import Style
@@ -10,7 +11,13 @@ import aioprocket
 
 from .tally import Summary, Tally
 
-__all__ = ("Compact", "Lines", "milliseconds", "outcome", "summary_lines")
+__all__ = ("Compact", "Lines", "milliseconds", "outcome", "reason", "summary_lines")
+
+# What is to be done where this machine sent nothing.
+_HINTS: Final = {
+    "broadcast": "--broadcast allows it",
+    "own-address": "by the link nobody is asked for it; --path ip asks",
+}
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -32,12 +39,20 @@ def outcome(echo: aioprocket.Echo) -> str:
     if error is None:
         return f"no reply from {echo.address}: seq={echo.sequence + 1}"
     who = "this machine" if error.router is None else str(error.router)
+    return f"from {who}: seq={echo.sequence + 1} {reason(error)}"
+
+
+def reason(error: aioprocket.EchoError) -> str:
+    """Why a probe was refused: ``net unreachable (Network is unreachable)``."""
     words = error.kind.replace("-", " ")
     if error.mtu:
         words += f", mtu {error.mtu}"
-    if error.router is None and error.errno:
-        words += f" ({os.strerror(error.errno)})"
-    return f"from {who}: seq={echo.sequence + 1} {words}"
+    if error.router is not None:
+        return words
+    more = [os.strerror(error.errno)] if error.errno else []
+    if error.kind in _HINTS:
+        more.append(_HINTS[error.kind])
+    return f"{words} ({'; '.join(more)})" if more else words
 
 
 def summary_lines(summary: Summary) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from typing import Final
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.progress import (
 
 import aioprocket
 
-from ..ping.text import milliseconds
+from ..ping.text import milliseconds, reason
 
 __all__ = ("Sums",)
 
@@ -35,7 +36,8 @@ class Sums:
         self._err = err
         self._began = time.monotonic()
         self._drawn = self._began
-        self.probes = self.replies = self.errors = self.duplicates = 0
+        self.probes = self.replies = self.duplicates = 0
+        self._reasons: Counter[str] = Counter()
         self._least, self._most, self._total_rtt = math.inf, 0.0, 0.0
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -62,7 +64,12 @@ class Sums:
             self._least = min(self._least, echo.rtt)
             self._most = max(self._most, echo.rtt)
         elif echo.error is not None:
-            self.errors += 1
+            self._reasons[reason(echo.error._replace(mtu=None))] += 1
+
+    @property
+    def errors(self) -> int:
+        """Probes that an error ended."""
+        return self._reasons.total()
 
     def is_due(self) -> bool:
         """Whether it is time to draw, and to write out what was found."""
@@ -89,10 +96,11 @@ class Sums:
             f"{self.replies:,} {replies} ({share:.1%})"
         )
         if self.errors:
-            line += f", {self.errors:,} errors"
+            line += f", {self.errors:,} {'error' if self.errors == 1 else 'errors'}"
         if self.duplicates:
             line += f", {self.duplicates:,} duplicates"
-        if not self.replies:
-            return [line]
-        times = self._least, self._total_rtt / self.replies, self._most
-        return [line, f"rtt min/avg/max = {'/'.join(map(milliseconds, times))} ms"]
+        lines = [line]
+        if self.replies:
+            times = self._least, self._total_rtt / self.replies, self._most
+            lines.append(f"rtt min/avg/max = {'/'.join(map(milliseconds, times))} ms")
+        return lines + [f"{number:,} {words}" for words, number in self._reasons.most_common()]

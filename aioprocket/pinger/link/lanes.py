@@ -34,14 +34,22 @@ class LinkLanes:
     def __iter__(self) -> Iterator[LinkLane]:
         return iter(self._lanes.values())
 
-    def opener(self, path: str, size: int) -> Callable[[Literal[4, 6]], Awaitable[Lane]]:
+    def opener(
+        self, path: str, size: int, *, stamps: bool
+    ) -> Callable[[Literal[4, 6]], Awaitable[Lane]]:
         """What gives the lane of a version for probes of a size.
 
         Raises:
-            SpecError: The path is another one; or the settings are those of a ping socket.
+            SpecError: The path is another one; the settings are those of a ping socket; or the
+                kernel's timestamps are wanted.
         """
         if path != "link":
             raise SpecError(f"path {path!r} is none of ip, link")
+        if stamps:
+            raise SpecError(
+                "stamps=True: by the link the kernel does not tell when a probe leaves",
+                hint='path="ip" has stamps',
+            )
         if self._settings.type == "dgram":
             raise SpecError(
                 'path="link" sends by a packet socket, and type="dgram" is another',

@@ -12,7 +12,7 @@ from typing import Final
 
 from ...errors import WireError
 from ...wire.arp import ArpPacket, Operation
-from ...wire.ethernet import EthernetHeader, mac_bytes, mac_text
+from ...wire.ethernet import EthernetHeader, is_of_host, mac_bytes, mac_text
 from ...wire.ip import IPv6Header
 from ...wire.ndp import HOP_LIMIT, NeighbourAdvertisement
 from ...wire.neighbour import ARP, IPV6, arp_request, solicitation
@@ -100,7 +100,8 @@ class Neighbours:
     ) -> tuple[bytes, list[tuple[Hop, int]]] | None:
         """A hardware address, and the probes that have waited for it; None: nobody has.
 
-        Who is on another link than the one that was asked on is not believed.
+        Who is on another link than the one that was asked on is not believed, nor who claims the
+        address of a group: RFC 1812, section 3.3.2.
         """
         try:
             said = _parse(frame)
@@ -109,6 +110,8 @@ class Neighbours:
         if said is None:
             return None
         address, own, hwaddr = said
+        if not is_of_host(mac_text(hwaddr)):
+            return None
         key = ifindex, address
         question = self._asked.get(key)
         if question is None or own not in (None, question.hop.own):

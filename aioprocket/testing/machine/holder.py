@@ -6,6 +6,7 @@ It says what came of it in a line of JSON, and holds the namespaces until its st
 import ipaddress
 import itertools
 import json
+import os
 import socket
 import sys
 from typing import Final
@@ -25,22 +26,20 @@ def hold(near: list[str], far: list[str]) -> None:
     """Make the network, tell of it, and wait until nobody wants it any more."""
     try:
         enter_private()
+        with new_network() as other:
+            _join(near, far, other)
+            _tell(far=other.path)
+            sys.stdin.buffer.read()
     except Forbidden as reason:
         _tell(errno=reason.errno, reason=reason.reason, advice=reason.advice)
-        return
-    with new_network() as other:
-        try:
-            _join(near, far, other)
-        except OSError as error:
-            _tell(errno=error.errno, reason=f"{error.filename}: {error.strerror}")
-            return
-        _tell(far=other.path)
-        sys.stdin.buffer.read()
+    except BrokenPipeError:
+        pass  # who wanted it was killed meanwhile
+    except OSError as error:
+        _tell(errno=error.errno, reason=f"{error.filename}: {error.strerror}")
 
 
 def _tell(**facts: object) -> None:
-    sys.stdout.write(f"{json.dumps(facts)}\n")
-    sys.stdout.flush()
+    os.write(sys.stdout.fileno(), f"{json.dumps(facts)}\n".encode())
 
 
 def _join(near: list[str], far: list[str], other: Namespace) -> None:

@@ -1,16 +1,15 @@
 """Network interfaces by rtnetlink(7): veth pairs, addresses, up and down.
 
-Every call opens a netlink socket of its own in the namespace that the calling thread is in, asks
-one question and waits for the kernel's acknowledgement, so it may be made while an event loop
-runs. Names are resolved in that namespace too.
+Names are resolved in the namespace that the calling thread is in, too.
 """
 
 import ipaddress
-import os
 import socket
 import struct
 from pathlib import Path
 from typing import Final
+
+from .rtnetlink import CREATE, EXCL, attribute, change
 
 __all__ = (
     "add_address",
@@ -29,11 +28,6 @@ _RTM_NEWLINK: Final = 16
 _RTM_DELLINK: Final = 17
 _RTM_NEWADDR: Final = 20
 _RTM_DELADDR: Final = 21
-# linux/netlink.h
-_NLM_F_REQUEST: Final = 0x001
-_NLM_F_ACK: Final = 0x004
-_NLM_F_EXCL: Final = 0x200
-_NLM_F_CREATE: Final = 0x400
 # linux/if_link.h
 _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
@@ -51,30 +45,12 @@ _IFA_F_NODAD: Final = 0x02
 # linux/if.h
 _IFF_UP: Final = 1
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + bytes(-length % 4)
-
-
 def _name(ifname: str) -> bytes:
-    return _attribute(_IFLA_IFNAME, ifname.encode() + b"\x00")
-
-
-def _ask(kind: int, body: bytes, what: str, flags: int = 0) -> None:
-    flags |= _NLM_F_REQUEST | _NLM_F_ACK
-    message = _HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.sendto(message + body, (0, 0))
-        reply = netlink.recv(8192)
-    # An acknowledgement is an NLMSG_ERROR: the negative errno follows the header; 0 is good.
-    number = -struct.unpack_from("=i", reply, _HEADER.size)[0]
-    if number:
-        raise OSError(number, os.strerror(number), what)
+    return attribute(_IFLA_IFNAME, ifname.encode() + b"\x00")
 
 
 def add_veth(ifname: str, peer: str, *, peer_namespace: int | None = None) -> None:
@@ -84,19 +60,19 @@ def add_veth(ifname: str, peer: str, *, peer_namespace: int | None = None) -> No
     """
     far = _LINK.pack(0, 0, 0, 0, 0) + _name(peer)
     if peer_namespace is not None:
-        far += _attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
-    pair = _attribute(_IFLA_INFO_KIND, b"veth") + _attribute(
-        _IFLA_INFO_DATA, _attribute(_VETH_INFO_PEER, far)
+        far += attribute(_IFLA_NET_NS_FD, struct.pack("=I", peer_namespace))
+    pair = attribute(_IFLA_INFO_KIND, b"veth") + attribute(
+        _IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, far)
     )
-    body = _LINK.pack(0, 0, 0, 0, 0) + _name(ifname) + _attribute(_IFLA_LINKINFO, pair)
-    _ask(_RTM_NEWLINK, body, f"veth {ifname} and {peer}", _NLM_F_CREATE | _NLM_F_EXCL)
+    body = _LINK.pack(0, 0, 0, 0, 0) + _name(ifname) + attribute(_IFLA_LINKINFO, pair)
+    change(_RTM_NEWLINK, body, f"veth {ifname} and {peer}", CREATE | EXCL)
 
 
 def _change(ifname: str, what: str, *, flags: int = 0, attributes: bytes = b"") -> None:
     ifindex = socket.if_nametoindex(ifname)
     mask = _IFF_UP if what in ("up", "down") else 0
     body = _LINK.pack(0, 0, ifindex, flags, mask) + attributes
-    _ask(_RTM_NEWLINK, body, f"{what} of {ifname}")
+    change(_RTM_NEWLINK, body, f"{what} of {ifname}")
 
 
 def set_up(ifname: str) -> None:
@@ -111,7 +87,7 @@ def set_down(ifname: str) -> None:
 
 def set_mtu(ifname: str, mtu: int) -> None:
     """Set the largest packet, in bytes without the link's header."""
-    _change(ifname, "mtu", attributes=_attribute(_IFLA_MTU, struct.pack("=I", mtu)))
+    _change(ifname, "mtu", attributes=attribute(_IFLA_MTU, struct.pack("=I", mtu)))
 
 
 def set_address(ifname: str, hwaddr: str) -> None:
@@ -119,25 +95,25 @@ def set_address(ifname: str, hwaddr: str) -> None:
     _change(
         ifname,
         "address",
-        attributes=_attribute(_IFLA_ADDRESS, bytes.fromhex(hwaddr.replace(":", ""))),
+        attributes=attribute(_IFLA_ADDRESS, bytes.fromhex(hwaddr.replace(":", ""))),
     )
 
 
 def delete_link(ifname: str) -> None:
     """Remove an interface; a veth takes its other end with it."""
     body = _LINK.pack(0, 0, socket.if_nametoindex(ifname), 0, 0)
-    _ask(_RTM_DELLINK, body, f"delete {ifname}")
+    change(_RTM_DELLINK, body, f"delete {ifname}")
 
 
 def add_address(ifname: str, address: str) -> None:
     """Give an interface an address, ``10.0.0.1/24`` or ``fd00::1/64``, usable at once."""
     body = _address(ifname, address)
-    _ask(_RTM_NEWADDR, body, f"address {address} on {ifname}", _NLM_F_CREATE | _NLM_F_EXCL)
+    change(_RTM_NEWADDR, body, f"address {address} on {ifname}", CREATE | EXCL)
 
 
 def delete_address(ifname: str, address: str) -> None:
     """Take an address away, as it was given."""
-    _ask(_RTM_DELADDR, _address(ifname, address), f"delete address {address} on {ifname}")
+    change(_RTM_DELADDR, _address(ifname, address), f"delete address {address} on {ifname}")
 
 
 def _address(ifname: str, address: str) -> bytes:
@@ -148,7 +124,7 @@ def _address(ifname: str, address: str) -> bytes:
     ifindex = socket.if_nametoindex(ifname)
     body = _ADDRESS.pack(family, interface.network.prefixlen, flags, 0, ifindex)
     for kind in (_IFA_LOCAL, _IFA_ADDRESS):
-        body += _attribute(kind, interface.ip.packed)
+        body += attribute(kind, interface.ip.packed)
     return body
 
 

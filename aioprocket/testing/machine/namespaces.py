@@ -59,9 +59,13 @@ def enter_private() -> Privilege:
         kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
         links.set_up("lo")
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}"
-        raise Forbidden(error.errno or errno.EPERM, reason, _advice(error)) from error
+        raise _forbidden(error) from error
     return privilege
+
+
+def _forbidden(error: OSError) -> Forbidden:
+    reason = f"{error.filename}: {error.strerror}"
+    return Forbidden(error.errno or errno.EPERM, reason, _advice(error))
 
 
 def _is_real_root() -> bool:
@@ -86,6 +90,9 @@ def _advice(error: OSError) -> str:
         with suppress(OSError):
             if Path(path).read_text().strip() == closed:
                 return f"as root: {command}"
+    if error.errno == errno.ENOSPC:  # unshare(2): a limit was reached
+        limits = " and ".join(f"user.max_{kind}_namespaces" for kind in ("user", "net", "mnt"))
+        return f"as root, by sysctl: larger limits {limits}"
     return (
         "run it as root; in a container give it --privileged, or"
         " --cap-add=SYS_ADMIN --cap-add=NET_ADMIN --security-opt seccomp=unconfined"
@@ -120,10 +127,17 @@ class Namespace:
 
 @contextmanager
 def new_network() -> Iterator[Namespace]:
-    """Another network beside the one this thread is in, with ``lo`` up, empty otherwise."""
+    """Another network beside the one this thread is in, with ``lo`` up, empty otherwise.
+
+    Raises:
+        Forbidden: The kernel said no.
+    """
     outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        kernel.unshare(kernel.CLONE_NEWNET)
+        try:
+            kernel.unshare(kernel.CLONE_NEWNET)
+        except OSError as error:
+            raise _forbidden(error) from error
         try:
             links.set_up("lo")
             inside = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A batch that lies in one piece, sent from there: of none of its packets an
+ * object is made.
+ */
+#include "sender_batch.h"
+
+#include "group.h"
+#include "vnet.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* Whether nothing but bytes of it is to be sent, and these are at hand. */
+bool
+sender_batch_may(const struct sender *self, const struct batch *batch,
+		 bool addressed)
+{
+	return batch->slab != NULL && !(self->is_socket && addressed);
+}
+
+static struct iovec
+bytes_at(const struct batch *batch, Py_ssize_t at)
+{
+	return (struct iovec){
+		.iov_base = batch->slab->memory + batch->columns->offsets[at],
+		.iov_len = batch->columns->lens[at],
+	};
+}
+
+/* As many as go by one round of system calls, and what ended it in failure. */
+
+static Py_ssize_t
+write_all(struct sender *self, const struct batch *batch, Py_ssize_t start)
+{
+	/* They are of wire size, and their sums are there. */
+	unsigned char header[VNET_HEADER_MAX] = {0};
+	Py_ssize_t at;
+
+	for (at = start; at < batch->count; at++) {
+		struct iovec parts[2] = {
+			{header, self->header},
+			bytes_at(batch, at),
+		};
+		ssize_t length = self->header > 0
+					 ? writev(self->fd, parts, 2)
+					 : write(self->fd, parts[1].iov_base,
+						 parts[1].iov_len);
+
+		if (length < 0) {
+			self->failure = errno;
+			break;
+		}
+		self->bytes += (unsigned long long)length - self->header;
+	}
+	self->packets += (unsigned long long)(at - start);
+	return at - start;
+}
+
+static Py_ssize_t
+send_group(struct sender *self, const struct batch *batch, Py_ssize_t start)
+{
+	struct mmsghdr messages[GROUP];
+	struct iovec vectors[GROUP];
+	int used = 0;
+
+	for (; used < GROUP && start + used < batch->count; used++) {
+		vectors[used] = bytes_at(batch, start + used);
+		messages[used].msg_hdr = (struct msghdr){
+			.msg_iov = &vectors[used],
+			.msg_iovlen = 1,
+		};
+	}
+	return sender_transmit(self, messages, used);
+}
+
+/* From start on: how many were taken, -1 with an exception. */
+Py_ssize_t
+sender_batch_send(struct sender *self, struct batch *batch, Py_ssize_t start)
+{
+	Py_ssize_t at = start;
+
+	self->failure = 0;
+	while (at < batch->count && self->failure == 0) {
+		at += self->is_socket ? send_group(self, batch, at)
+				      : write_all(self, batch, at);
+		if (self->failure != EINTR)
+			continue;
+		self->failure = 0;
+		if (PyErr_CheckSignals() < 0)
+			return -1;
+	}
+	return at - start;
+}

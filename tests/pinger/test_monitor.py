@@ -1,0 +1,167 @@
+"""The same hosts all the time: each in its turn, many of them, some of which answer."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from ipaddress import ip_network
+from typing import Any
+
+import anyio
+import pytest
+
+from aioprocket import ClosedError, Echo, Pinger
+from aioprocket.pinger.monitor import Monitor
+
+from .responder import PATIENT, Request, Responder, running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.netns]
+
+# More than leave in one turn, so that there are several, and the last of them is not full.
+MANY = 700
+LOCAL = [f"127.9.{number >> 8}.{number & 255}" for number in range(1, 1 + MANY)]
+
+
+async def until_each(monitor: Monitor, count: int) -> dict[str, list[Echo]]:
+    """What was told until each host has had so many ends, by host."""
+    told: dict[str, list[Echo]] = defaultdict(list)
+    async with aclosing(aiter(monitor)) as echoes:
+        async for echo in echoes:
+            told[echo.host].append(echo)
+            windows = monitor.windows() if len(told[echo.host]) == count else []
+            if windows and all(len(told[window.host]) >= count for window in windows):
+                break
+    return told
+
+
+async def first(echoes: Any, count: int) -> AsyncIterator[Echo]:
+    for _ in range(count):
+        yield await anext(echoes)
+
+
+def assert_in_turn(told: dict[str, list[Echo]]) -> None:
+    """Each host gets its probes one after another, and as many as the others, but for a turn."""
+    for echoes in told.values():
+        assert [echo.sequence for echo in echoes] == list(range(len(echoes)))
+    counts = [len(echoes) for echoes in told.values()]
+    assert max(counts) <= min(counts) + 1
+
+
+async def test_monitor_keeps_a_window_of_each_host() -> None:
+    hosts = [f"127.0.0.{number}" for number in range(1, 101)]
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts, interval=0.05, window=3, timeout=PATIENT)
+        async with aclosing(aiter(monitor)) as echoes:
+            seen = [echo async for echo in first(echoes, 500)]
+
+    assert len(seen) == 500
+    assert [window.host for window in monitor.windows()] == hosts
+    for window in monitor.windows():
+        assert window.received == window.sent >= 3
+        assert window.loss == 0.0
+        assert window.min is not None
+        assert window.avg is not None
+        assert window.max is not None
+        assert 0 < window.min <= window.avg <= window.max
+    with pytest.raises(KeyError):
+        monitor.window("127.0.0.101")
+
+
+async def test_window_is_what_was_told_of_its_host() -> None:
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(["127.0.0.1"], interval=0.005, window=4, timeout=PATIENT)
+        async with aclosing(aiter(monitor)) as echoes:
+            seen = [echo async for echo in first(echoes, 7)]
+            window = monitor.window("127.0.0.1")
+
+    # On this machine a reply is there when its request has left: there is no other end yet.
+    rtts = [echo.rtt for echo in seen[-4:] if echo.rtt is not None]
+    assert (window.sent, window.received, window.last) == (7, 7, rtts[-1])
+    assert (window.min, window.max) == (min(rtts), max(rtts))
+    assert window.avg == pytest.approx(sum(rtts) / 4)
+
+
+async def test_monitor_reports_hosts_that_do_not_answer(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor([address_without_host], interval=0.02, timeout=0.02)
+        async with aclosing(aiter(monitor)) as echoes:
+            lost = [echo async for echo in first(echoes, 3)]
+
+    assert not any(echo.ok for echo in lost)
+    assert monitor.window(address_without_host).loss == 1.0
+
+
+async def test_many_hosts_of_both_versions_are_asked_in_turn() -> None:
+    hosts = [*LOCAL[: MANY // 2], "::1", *LOCAL[MANY // 2 :]]
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts, interval=0.1, timeout=PATIENT)
+        told = await until_each(monitor, 3)
+
+    assert sorted(told) == sorted(hosts)
+    assert all(echo.ok for echoes in told.values() for echo in echoes)
+    assert_in_turn(told)
+
+
+@pytest.mark.parametrize("stamps", [True, False])
+async def test_kernel_tells_when_each_request_left_unless_it_is_not_asked(stamps: bool) -> None:
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(LOCAL, interval=0.1, timeout=PATIENT, stamps=stamps)
+        told = await until_each(monitor, 2)
+
+    clocks = Counter(echo.clock for echoes in told.values() for echo in echoes)
+    if stamps:
+        assert set(clocks) == {"kernel"}
+    else:
+        assert "kernel" not in clocks
+
+
+@pytest.mark.parametrize("type", ["raw", "dgram"])
+@pytest.mark.parametrize("stamps", [True, False])
+async def test_hosts_that_cannot_be_asked_do_not_hold_up_the_others(
+    ping_sockets: None, type: Any, stamps: bool
+) -> None:
+    nowhere = [f"192.0.2.{number}" for number in range(1, 151)]
+    hosts = [host for pair in zip(LOCAL, nowhere, strict=False) for host in pair]
+    async with Pinger(type=type) as pinger:
+        monitor = pinger.monitor(hosts, interval=0.1, timeout=PATIENT, stamps=stamps)
+        told = await until_each(monitor, 2)
+
+    assert_in_turn(told)
+    for name, echoes in told.items():
+        refused = [echo.error is not None and echo.error.errno != 0 for echo in echoes]
+        assert refused == [name in nowhere] * len(echoes)
+        assert monitor.window(name).loss == (name in nowhere)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_replies_that_take_a_while_are_told_apart(tun_device: None, version: int) -> None:
+    network = ip_network("198.18.0.0/23" if version == 4 else "2001:db8:77::/119")
+    hosts = [str(address) for address in list(network)[2:302]]
+    silent = set(hosts[::3])
+
+    async def now_and_then(responder: Responder, request: Request) -> None:
+        if str(request.target) not in silent:
+            await anyio.sleep(0.03)
+            await responder.send(request.reply())
+
+    async with running(now_and_then), Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts, interval=1.5, timeout=3.0)
+        told = await until_each(monitor, 1)
+
+    for name, echoes in told.items():
+        # Timers of some loops are a millisecond early.
+        assert all(echo.rtt is None or echo.rtt > 0.025 for echo in echoes)
+        assert (monitor.window(name).received > 0) == (name not in silent)
+
+
+async def test_monitor_of_many_that_is_closed_says_so() -> None:
+    async with (
+        Pinger(type="raw") as pinger,
+        aclosing(aiter(pinger.monitor(LOCAL, interval=PATIENT))) as echoes,
+    ):
+        await anext(echoes)
+        pinger.close()
+        with pytest.raises(ClosedError):
+            async for _ in echoes:
+                pass
