@@ -4,7 +4,9 @@ The loop never sees the descriptor itself. Raw descriptors get ``EPOLLERR`` in n
 down, ICMP errors, a filled error queue); uvloop drops a reader for ever at the first one, silently,
 and asyncio spins on it. So each direction has a private, level-triggered epoll that contains the
 descriptor, and the loop watches that: it only ever becomes readable. The price is one more
-descriptor per direction that is waited for; an idle one has none.
+descriptor per direction that is waited for; an idle one has none. And an epoll within an epoll is
+searched twice for each wakeup, which is a part of what a packet costs where each has one: a
+subscriber that takes errors away may let asyncio's own loop see the descriptor (``bare``).
 
 On asyncio the epoll stays registered with the loop between waits, because the next wait usually
 follows at once; it is taken out when it fires and nobody waits. Readiness says nothing about
@@ -84,8 +86,8 @@ class _Gate:
     """One direction of one descriptor: the private epoll, its waiter or its subscriber."""
 
     __slots__ = (
-        "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid", "_tick",
-        "_trio_waits", "_unpollable", "waiter",
+        "_bare", "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid",
+        "_tick", "_trio_waits", "_unpollable", "_watched", "waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str) -> None:
@@ -100,6 +102,8 @@ class _Gate:
         self._pid = os.getpid()
         self._epoll: select.epoll | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watched = -1  # by the loop
+        self._bare = False  # the subscriber lets the loop watch the descriptor itself
         self._callback: Callable[[], None] | None = None
         self._called: Callable[[], None] | None = None  # by the loop, of which this is a handler
         self._tick: asyncio.Handle | None = None
@@ -158,7 +162,7 @@ class _Gate:
         finally:
             self.waiter.leave()
             if self._callback is not None and self._is_watched_here():
-                self._arm(loop, self._subscriber(self._callback))
+                self._arm(loop, self._subscriber(self._callback), self._bare)
 
     async def _wait_trio(self, epoll: select.epoll) -> None:
         trio = _trio()
@@ -170,15 +174,16 @@ class _Gate:
         finally:
             self._trio_waits = False
 
-    def subscribe(self, callback: Callable[[], None]) -> None:
+    def subscribe(self, callback: Callable[[], None], *, bare: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self._open()
         self._callback = callback
+        self._bare = bare and isinstance(loop, asyncio.SelectorEventLoop)
         if self.waiter.taken:
             self._arm(loop, self._call_both)
         else:
             self.waiter.disarm()
-            self._arm(loop, self._subscriber(callback))
+            self._arm(loop, self._subscriber(callback), self._bare)
 
     def _subscriber(self, callback: Callable[[], None]) -> Callable[[], None]:
         # The loop calls a subscriber without anybody in between.
@@ -191,13 +196,17 @@ class _Gate:
         else:
             self._disarm()
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, called: Callable[[], None]) -> None:
+    def _arm(
+        self, loop: asyncio.AbstractEventLoop, called: Callable[[], None], bare: bool = False
+    ) -> None:
         if self._loop is loop and self._called == called:
             return
-        if self._loop is not loop:
+        watched = self._fd if bare or self._epoll is None else self._epoll.fileno()
+        if self._loop is not loop or self._watched != watched:
             self._disarm()
+            self._watched = watched
         if self._epoll is not None:
-            loop.add_reader(self._epoll.fileno(), called)  # in place of what was called before
+            loop.add_reader(watched, called)  # in place of what was called before
         elif self._tick is None:
             self._tick = loop.call_soon(self._fire_again)
         self._called = called
@@ -217,7 +226,7 @@ class _Gate:
         # A forked child shares the parent's epoll: removing there would deafen the parent.
         if loop is None or loop.is_closed() or self._epoll is None or os.getpid() != self._pid:
             return
-        loop.remove_reader(self._epoll.fileno())
+        loop.remove_reader(self._watched)
 
     def _call_both(self) -> None:
         """A task waits for what somebody else is called back for, who as a rule was there first."""
@@ -307,9 +316,13 @@ class Readiness:
         """Let `wait_error` return: somebody else read what it waits for."""
         self._error.wake()
 
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call back in the running asyncio loop, again and again while there is something."""
-        self._read.subscribe(callback)
+    def subscribe(self, callback: Callable[[], None], *, bare: bool = False) -> None:
+        """Call back in the running asyncio loop, again and again while there is something.
+
+        ``bare``: asyncio's own loop may watch the descriptor itself. It calls for errors as well,
+        and they have to be taken away by the callback, as here they have in any case.
+        """
+        self._read.subscribe(callback, bare=bare)
 
     def unsubscribe(self) -> None:
         """Stop calling back; what arrives waits in the kernel."""

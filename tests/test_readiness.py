@@ -291,6 +291,43 @@ async def test_whoever_of_both_goes_the_other_waits_on(
 
 
 @pytest.mark.asyncio
+async def test_only_asyncios_own_loop_watches_a_descriptor_itself(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness
+) -> None:
+    loop, fd = asyncio.get_running_loop(), pair[0].fileno()
+    called = asyncio.Event()
+
+    readiness.subscribe(called.set, bare=True)
+    pair[1].send(b"1")
+    await asyncio.wait_for(called.wait(), 20)
+    readiness.unsubscribe()
+    left = loop.remove_reader(fd)
+    readiness.subscribe(called.set, bare=True)
+    watched = loop.remove_reader(fd)
+
+    assert not left
+    assert bool(watched) == isinstance(loop, asyncio.SelectorEventLoop)
+
+
+@pytest.mark.asyncio
+async def test_a_task_waits_beside_a_subscriber_to_the_bare_descriptor(
+    pair: tuple[socket.socket, socket.socket], readiness: Readiness
+) -> None:
+    loop, fd = asyncio.get_running_loop(), pair[0].fileno()
+    called = asyncio.Event()
+    readiness.subscribe(called.set, bare=True)
+    waiting = asyncio.ensure_future(readiness.wait_readable())
+    await asyncio.sleep(0)
+
+    pair[1].send(b"1")
+    await asyncio.wait_for(waiting, 20)
+    await asyncio.wait_for(called.wait(), 20)
+    watched = loop.remove_reader(fd)
+
+    assert bool(watched) == isinstance(loop, asyncio.SelectorEventLoop)
+
+
+@pytest.mark.asyncio
 async def test_a_subscriber_of_what_cannot_be_polled_is_called_every_turn() -> None:
     fd = os.open("/dev/zero", os.O_RDONLY)
     readiness = Readiness(fd)

@@ -62,6 +62,7 @@ class Port(ABC):
         counts_all: What is read by other ways than these two is in ``counters`` as well.
         timed: An active channel's turn of reading is bounded by time alone, and not by a number of
             packets.
+        bare: An event loop that calls for errors as well may watch the descriptor itself.
         turn_ns: What a task that receives may take of the loop before others get their turn.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
         stream: There are no packets, only bytes: a read must take no more than its caller can.
@@ -79,6 +80,7 @@ class Port(ABC):
     closes_slowly: bool
     timed: bool = False
     counts_all: bool = False
+    bare: bool = False
     turn_ns: int = 500_000
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
 

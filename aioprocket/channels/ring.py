@@ -159,6 +159,8 @@ class RingPort(_MappedPort):
 class FramePort(_MappedPort):
     """As `RingPort`, with frames: each packet is there at once."""
 
+    bare = True
+
     def __init__(self, sock: socket.socket, geometry: FrameGeometry, *, snaplen: int) -> None:
         ring = Receiver(
             sock.fileno(), size=snaplen, frame_size=geometry.frame_size, frames=geometry.frames

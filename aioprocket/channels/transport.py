@@ -60,6 +60,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             partial(dispatch.call, "pause_writing"), partial(dispatch.call, "resume_writing")
         )
         port, outlet = channel._port, channel._outlet
+        self._bare = port.bare
         self._writer = Writer(port, outlet, self._intake, self._readiness, self._buffer)
         # What the method of this name does, without a frame of Python for each packet.
         self.sendto = self._writer.sendto  # type: ignore[method-assign]
@@ -143,7 +144,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             return  # the end of the delivery, or the start, does it once
         wanted = self.is_reading()
         if wanted and not self._subscribed:
-            self._readiness.subscribe(self._wakeup.run)
+            self._readiness.subscribe(self._wakeup.run, bare=self._bare)
         elif self._subscribed and not wanted:
             self._readiness.unsubscribe()
         self._subscribed = wanted

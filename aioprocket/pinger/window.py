@@ -22,6 +22,9 @@ FIRST: Final = 128
 # Seconds that answers take where more probes on their way make a sweep faster: the first are more
 # than 60,000 a second below that, and more would but wait in the queue of who answers.
 _FAR: Final = 0.002
+# Round trips one after the other that were that long: of one, a host that was busy for a moment is
+# no less likely the reason, and with more on their way it would lose the answers to all of them.
+_CERTAIN: Final = 2
 _CUT: Final = 4  # times fewer in a trial
 _QUARTER: Final = 4  # slices of a timeout
 _SURE: Final = 2.0  # standard errors that are no chance, when it is slower already
@@ -71,7 +74,8 @@ class Window:
         self._slice_ns = max(1, timeout_ns // _QUARTER)
         # Answers of late, by when they came, until some stay out for the first time.
         self._slices: deque[tuple[int, int]] = deque(maxlen=_QUARTER + 2)
-        self._rtts: deque[float] = deque(maxlen=_QUARTER)  # one of those that came together
+        self._far = 0  # long round trips, each begun when the one before was over
+        self._far_ns = 0  # when the last of these was over
         self._cohort: _Cohort | None = None  # whose end is waited for
         self._waits = False  # for room, to begin a trial
         self._before: _Cohort | None = None  # what the trial is to be better than
@@ -115,8 +119,12 @@ class Window:
             self._try(_Cohort(self.size, since, now_ns, late), now_ns)
 
     def _grow(self, answered: int, rtt: float, now_ns: int) -> None:
-        self._rtts.append(rtt)
-        if min(self._rtts) >= _FAR:
+        if rtt < _FAR:
+            self._far = 0
+        elif now_ns - int(rtt * 1e9) >= self._far_ns:
+            self._far += 1
+            self._far_ns = now_ns
+        if self._far >= _CERTAIN:
             self.size = min(self._most, self.size + answered)
         if self._slices and now_ns < self._slices[-1][0] + self._slice_ns:
             start_ns, so_far = self._slices[-1]

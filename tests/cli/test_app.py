@@ -79,22 +79,6 @@ def test_what_is_no_command_is_said_with_status_2(arguments: list[str], words: s
     assert words in done.stderr
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    done = aioprocket("--version")
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"aioprocket {metadata.version('aioprocket')}\n"
-
-
-@pytest.mark.parametrize("name", ["ping", "sweep", "sniff", "doctor", "trace"])
-def test_help_breaks_its_lines_where_the_terminal_ends_alone(name: str) -> None:
-    itself = app_module._load(name)
-    paragraphs = itself.help.split("\n\n")
-
-    assert len(paragraphs) > 1
-    assert all("\n" not in paragraph for paragraph in paragraphs)
-
-
 # Of each kind: what click writes, what rich writes, and what ends by itself.
 SAYING = (["policy", "show", "--built-in"], ["filter", "tcp"], ["doctor"], ["--help"])
 
@@ -129,3 +113,19 @@ def test_what_is_started_with_its_standard_streams_closed_does_its_work() -> Non
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
 
     assert subprocess.run(closed, check=False).returncode == 0
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = aioprocket("--version")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"aioprocket {metadata.version('aioprocket')}\n"
+
+
+@pytest.mark.parametrize("name", ["ping", "sweep", "sniff", "doctor", "trace"])
+def test_help_breaks_its_lines_where_the_terminal_ends_alone(name: str) -> None:
+    itself = app_module._load(name)
+    paragraphs = itself.help.split("\n\n")
+
+    assert len(paragraphs) > 1
+    assert all("\n" not in paragraph for paragraph in paragraphs)

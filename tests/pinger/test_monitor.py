@@ -24,12 +24,15 @@ LOCAL = [f"127.9.{number >> 8}.{number & 255}" for number in range(1, 1 + MANY)]
 async def until_each(monitor: Monitor, count: int) -> dict[str, list[Echo]]:
     """What was told until each host has had so many ends, by host."""
     told: dict[str, list[Echo]] = defaultdict(list)
+    waiting: set[str] = set()
     async with aclosing(aiter(monitor)) as echoes:
         async for echo in echoes:
             told[echo.host].append(echo)
-            windows = monitor.windows() if len(told[echo.host]) == count else []
-            if windows and all(len(told[window.host]) >= count for window in windows):
-                break
+            waiting = waiting or {window.host for window in monitor.windows()}
+            if len(told[echo.host]) == count:
+                waiting.remove(echo.host)
+                if not waiting:
+                    break
     return told
 
 

@@ -100,6 +100,18 @@ def test_window_stays_as_it_is_where_answers_are_there_at_once() -> None:
     assert set(done.sizes) == {FIRST}
 
 
+def test_window_stays_as_it_is_where_a_host_is_busy_for_a_moment() -> None:
+    window = Window(MOST, TIMEOUT)
+    late = [0.005 - answer * 0.00004 for answer in range(FIRST)]  # one stop, and all together
+
+    for round_ in range(1, 20):
+        for at, rtt in enumerate(late):
+            window.note([echo(rtt)], 0, FIRST - at, round_ * 10**9 + at)
+        window.note([echo(0.0003)], 0, 1, round_ * 10**9 + 10**6)
+
+    assert window.size == FIRST
+
+
 @pytest.mark.parametrize(
     ("rate", "burst", "at_most"), [(100, 50, 0.35), (200, 20, 0.5), (5000, 500, 0.2)]
 )
@@ -118,7 +130,7 @@ def test_network_that_answers_so_many_a_second_is_asked_more_slowly(
 def test_network_that_stops_to_limit_is_asked_faster_again() -> None:
     limiter = Limiter(100, 50)
     until = 10 * 10**9
-    done = swept(lambda host, now: limiter(host, now) or now > until, 15_000, rtt=100_000_000)
+    done = swept(lambda host, now: limiter(host, now) or now > until, 20_000, rtt=100_000_000)
 
     assert min(done.sizes) < FIRST / 4
     assert done.sizes[-1] == MOST
