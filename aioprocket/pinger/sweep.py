@@ -116,7 +116,7 @@ class Course:
                 sent = 0
                 if self._gathering.pays(len(found), self._in_flight(), time.monotonic_ns()):
                     # Not a wait of the loop's, which is over with the first answer.
-                    time.sleep(_PAUSE)
+                    time.sleep(_PAUSE)  # noqa: ASYNC251
                 else:
                     sent = await self._send()
                 if not sent and not found:
