@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import anyio
 
-from .._system._native import EchoGroup, EchoTable
+from .._system._native import EchoGroup, EchoTable, EchoWatch
 from .._system.numbers import IP_RECVERR
 from ..errors import ClosedError
 from ..readiness import Readiness
@@ -135,6 +135,8 @@ class Lane:
 
     def _text(self, item: Any) -> str:
         """Where an item that the table takes goes, in words."""
+        if isinstance(item, EchoWatch):
+            item = item.target
         packed = item if isinstance(item, bytes) else getattr(item, "packed", None)
         return str(item) if packed is None else socket.inet_ntop(self._sock.family, packed)
 

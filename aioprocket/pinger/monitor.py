@@ -14,6 +14,7 @@ from ..errors import SpecError
 from ..spec import IpAddress
 from .echo import Echo
 from .lane import Lane, wait_for_any
+from .reports import FOR_MANY
 from .source import Source
 from .targets import Target
 from .window import FIRST
@@ -63,6 +64,15 @@ class HostWindow(NamedTuple):
     max: float | None
     stddev: float | None
     jitter: float | None
+
+
+def _ask(lane: Lane, group: EchoGroup, hosts: list[EchoWatch]) -> None:
+    at = lane.send(group, hosts, 0, 0)
+    # Without room it is the next turn's: the interval is a promise, each probe is not.
+    while at < len(hosts) and not lane.blocked:
+        # A network has addresses of many hosts as well.
+        lane.table.refuse(group, hosts[at], 0, FOR_MANY)
+        at = lane.send(group, hosts, at + 1, 0)
 
 
 def _sum_up(watch: EchoWatch) -> HostWindow:
@@ -194,8 +204,7 @@ class Monitor:
         for number, alike in enumerate(slices, 1):
             before = self._in_flight()
             for lane, group, hosts in alike:
-                # Without room it is the next turn's: the interval is a promise, each probe is not.
-                lane.send(group, hosts, 0, 0)
+                _ask(lane, group, hosts)
             found += self._collect()
             if number < len(slices) and self._in_flight() > before + _SPARE:
                 await anyio.sleep(_REST)

@@ -10,10 +10,12 @@ from .._system.error_queue import ORIGIN_LOCAL, read_entry
 from .._system.numbers import IP_RECVERR, IPV6_RECVERR
 from .echo import EchoError
 
-__all__ = ("error_of", "local_error", "quoted_error", "reported_error")
+__all__ = ("FOR_MANY", "error_of", "local_error", "quoted_error", "reported_error")
 
 _HEADER: Final = 8  # of ICMP
 _QUEUED: Final = 1024  # entries of an error queue that are looked through
+# What a probe to an address of many hosts ends by that was not asked for.
+FOR_MANY: Final = EchoError(kind="broadcast", errno=errno.EACCES)
 
 # Codes: https://www.iana.org/assignments/icmp-parameters and …/icmpv6-parameters
 _KINDS: Final = {

@@ -1,6 +1,5 @@
 """Probes to any number of hosts: a window of them is on its way, the rest waits in its iterator."""
 
-import errno
 import ipaddress
 import math
 import time
@@ -10,9 +9,10 @@ from typing import Any, Final, Literal
 from .._system._native import EchoGroup
 from ..bounds import positive, seconds, whole
 from ..readiness import checkpoint
-from .echo import Echo, EchoError
+from .echo import Echo
 from .lane import WINDOW, Lane, wait_for_any
 from .pace import Bucket, Gathering
+from .reports import FOR_MANY
 from .settings import Settings
 from .single import PAUSES
 from .source import Source
@@ -24,7 +24,6 @@ __all__ = ("Course", "Pace")
 _BATCH: Final = 64  # probes sent between two reads
 _TURN: Final = 0.002  # seconds until the other tasks get their turn
 _PAUSE: Final = 0.00005  # seconds in which answers gather; the kernel adds some 60 microseconds
-_MANY: Final = EchoError(kind="broadcast", errno=errno.EACCES)
 
 
 class Pace:
@@ -199,7 +198,7 @@ class Course:
                 version = _version_of(packed)
                 if version == self._version:
                     lane, group = self._lanes[version]
-                    lane.table.refuse(group, item, 0, _MANY)
+                    lane.table.refuse(group, item, 0, FOR_MANY)
                     self._at += 1
             case _:
                 items = await self._source.targets(self._items[self._at :])

@@ -137,6 +137,34 @@ async def test_hosts_that_cannot_be_asked_do_not_hold_up_the_others(
         assert monitor.window(name).loss == (name in nowhere)
 
 
+@pytest.mark.parametrize("hosts", [("224.0.0.0/30", LOCAL[:9]), ("ff02::/126", ["::1"])])
+async def test_addresses_of_many_hosts_in_a_network_do_not_hold_up_the_others(
+    hosts: tuple[str, list[str]],
+) -> None:
+    many = ip_network(hosts[0])
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor([many, *hosts[1]], interval=0.1, timeout=PATIENT)
+        told = await until_each(monitor, 2)
+
+    assert sorted(told) == sorted([*map(str, many), *hosts[1]])
+    assert_in_turn(told)
+    for name, echoes in told.items():
+        kinds = {echo.error.kind if echo.error is not None else None for echo in echoes}
+        assert kinds == ({None} if name in hosts[1] else {"broadcast"})
+
+
+async def test_probe_larger_than_the_link_takes_says_what_it_takes(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    async with Pinger(type="raw", df=True) as pinger:
+        monitor = pinger.monitor([address_without_host], interval=0.1, size=1473)
+        told = await until_each(monitor, 1)
+
+    [error] = [echo.error for echo in told[address_without_host][:1]]
+    assert error is not None
+    assert (error.kind, error.mtu) == ("frag-needed", 1500)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 async def test_replies_that_take_a_while_are_told_apart(tun_device: None, version: int) -> None:
     network = ip_network("198.18.0.0/23" if version == 4 else "2001:db8:77::/119")
