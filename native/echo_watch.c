@@ -106,11 +106,12 @@ static PyObject *
 watch_rtts(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
 	const struct echo_watch *self = (struct echo_watch *)op;
-	uint64_t first =
-		self->sent > self->window ? self->sent - self->window : 0;
-	PyObject *found = PyList_New((Py_ssize_t)(self->sent - first));
+	/* As of now: with the list the garbage collector may run, and note more. */
+	uint64_t end = self->sent;
+	uint64_t first = end > self->window ? end - self->window : 0;
+	PyObject *found = PyList_New((Py_ssize_t)(end - first));
 
-	for (uint64_t at = first; found != NULL && at < self->sent; at++) {
+	for (uint64_t at = first; found != NULL && at < end; at++) {
 		PyObject *rtt =
 			PyFloat_FromDouble(self->rtts[at % self->room]);
 

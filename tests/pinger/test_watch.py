@@ -1,5 +1,6 @@
 """What is known of a host that is watched: its last round trips, as its probes end."""
 
+import gc
 import math
 from typing import Any, Literal
 
@@ -52,6 +53,28 @@ def test_window_has_the_last_round_trips_in_their_order(window: int, story: list
     assert [None if math.isnan(rtt) else rtt for rtt in watch.rtts()] == last
     assert (watch.sent, watch.received) == (len(story), sum(answered))
     assert [echo.rtt for echo in group.take()][-window:] == last
+
+
+def test_window_is_that_of_the_call_also_if_a_probe_ends_by_the_garbage_collector() -> None:
+    table, group = a_table(), a_group()
+    watch = EchoWatch(("host", ADDRESS[6], 0), 100)
+    table.refuse(group, watch, 0, "no route")
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        table.refuse(group, watch, 0, "no route")
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(collected)
+    # Python 3.11 collects where it has no list left to use again; later ones never in a call.
+    gc.set_threshold(1)
+    try:
+        windows = [watch.rtts() for _ in range(200)]
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(collected)
+
+    assert watch.sent > 1
+    assert all(math.isnan(rtt) for rtts in windows for rtt in rtts)
 
 
 def test_nothing_is_known_before_the_first_probe_ends() -> None:
