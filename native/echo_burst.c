@@ -105,6 +105,11 @@ send_burst(struct echo_table *table, int fd, struct burst *burst)
 		} else if (probe->group->stamped) {
 			probe->asked = true;
 			table->awaited++;
+		} else {
+			/* The steps may have been too long for its reply. */
+			probe->spread_ns = at * step < INT32_MAX
+						   ? (int32_t)(at * step)
+						   : INT32_MAX;
 		}
 	}
 	return sent;
