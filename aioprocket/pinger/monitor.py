@@ -11,6 +11,7 @@ import anyio
 from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
 from ..errors import SpecError
+from ..readiness import checkpoint
 from ..spec import IpAddress
 from .echo import Echo
 from .lane import Lane, wait_for_any
@@ -165,6 +166,8 @@ class Monitor:
                     yield echo
                 if time.monotonic() < due:
                     await self._wait(due, gather=len(hosts) > _SLICE)
+                else:
+                    await checkpoint()  # or who asks for more than there is time for stops the loop
         finally:
             for lane, group in self._lanes.values():
                 lane.table.abandon(group)

@@ -158,6 +158,27 @@ async def test_replies_that_take_a_while_are_told_apart(tun_device: None, versio
         assert (monitor.window(name).received > 0) == (name not in silent)
 
 
+async def test_monitor_of_more_than_there_is_time_for_leaves_the_others_their_turn() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await anyio.sleep(0)
+            turns += 1
+
+    async with Pinger(type="raw") as pinger, anyio.create_task_group() as group:
+        group.start_soon(count_turns)
+        monitor = pinger.monitor(["127.0.0.1"], interval=1e-6, timeout=PATIENT)
+        async with aclosing(aiter(monitor)) as echoes:
+            await anext(echoes)
+            before = turns
+            assert len([echo async for echo in first(echoes, 100)]) == 100
+        group.cancel_scope.cancel()
+
+    assert turns - before >= 50
+
+
 async def test_monitor_of_many_that_is_closed_says_so() -> None:
     async with (
         Pinger(type="raw") as pinger,
