@@ -198,7 +198,9 @@ class Monitor:
             before = self._in_flight()
             for lane, group, hosts in alike:
                 # Without room it is the next turn's: the interval is a promise, each probe is not.
-                lane.send(group, hosts, 0, 0)
+                sent = lane.send(group, hosts, 0, 0)
+                if sent < len(hosts):
+                    hosts[:] = hosts[sent:] + hosts[:sent]  # who had none is first then
             found += self._collect()
             if number < len(slices) and self._in_flight() > before + _SPARE:
                 await anyio.sleep(_REST)

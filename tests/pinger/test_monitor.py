@@ -1,9 +1,11 @@
 """The same hosts all the time: each in its turn, many of them, some of which answer."""
 
+import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -93,6 +95,24 @@ async def test_monitor_reports_hosts_that_do_not_answer(
 
     assert not any(echo.ok for echo in lost)
     assert monitor.window(address_without_host).loss == 1.0
+
+
+async def test_where_there_is_never_room_for_all_each_is_asked_all_the_same(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    # Who is not there has his probes wait for him, in the send buffer, until that is known.
+    neighbours = Path("/proc/sys/net/ipv4/neigh", veth[0])
+    (neighbours / "retrans_time_ms").write_text("50")
+    network = ip_network(f"{address_without_host}/26", strict=False)
+    hosts = [str(address) for address in list(network)[2:50]]
+    async with Pinger(type="raw") as pinger:
+        lane = await pinger._lane(4)
+        lane._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least there is
+        monitor = pinger.monitor(hosts, interval=0.02, timeout=0.02)
+        with anyio.fail_after(PATIENT):
+            told = await until_each(monitor, 1)
+
+    assert sorted(told) == sorted(hosts)
 
 
 async def test_many_hosts_of_both_versions_are_asked_in_turn() -> None:
