@@ -13,6 +13,7 @@ import pytest
 
 from aioprocket import ClosedError, Echo, Pinger
 from aioprocket.pinger.monitor import Monitor
+from aioprocket.readiness import checkpoint
 
 from .responder import PATIENT, Request, Responder, running
 
@@ -184,7 +185,7 @@ async def test_monitor_of_more_than_there_is_time_for_leaves_the_others_their_tu
     async def count_turns() -> None:
         nonlocal turns
         while True:
-            await anyio.sleep(0)
+            await checkpoint()
             turns += 1
 
     async with Pinger(type="raw") as pinger, anyio.create_task_group() as group:
