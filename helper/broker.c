@@ -137,7 +137,7 @@ static MUST_CHECK int give_child(int connection, struct caller *caller)
 /* As give_child(); -1 also where no connection can be had at present. */
 static MUST_CHECK int take_client(struct caller *caller)
 {
-	const int connection = accept4(BROKER_LISTENER, NULL, NULL, SOCK_CLOEXEC);
+	int connection = accept4(BROKER_LISTENER, NULL, NULL, SOCK_CLOEXEC);
 	int child;
 
 	if (connection < 0)
@@ -196,9 +196,9 @@ static MUST_CHECK enum end run(struct caller *caller)
 	if (broker_look_at_socket(caller))
 		return END_FAILED;
 	if (!caller->file_safe)
-		broker_say("aioprocket-helper: nobody gets anything: others can put "
-		    "another socket in place of this one, or a symbolic link "
-		    "leads to it\n");
+		broker_say("aioprocket-helper: nobody gets anything: others "
+			   "can put another socket in place of this one, or a "
+			   "symbolic link leads to it\n");
 	if (take_signals(&outside) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
 	    sandbox_calls(SANDBOX_BROKER, &caller->state)) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A broker's child, until it serves: its signals, its client, its client's network. */
+/*
+ * A broker's child, until it serves: its signals, its client, its client's
+ * network.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -81,10 +84,12 @@ static MUST_CHECK int follow(struct caller *caller)
 	socklen_t size = sizeof(process);
 	int failed;
 
-	if (find_network_here(&before) || find_network(BROKER_CONNECTION, &clients))
+	if (find_network_here(&before) ||
+	    find_network(BROKER_CONNECTION, &clients))
 		return -1;
 	/* Without the first, it can be served who is here already. */
-	if (getsockopt(BROKER_CONNECTION, SOL_SOCKET, SO_PEERPIDFD, &process, &size))
+	if (getsockopt(BROKER_CONNECTION, SOL_SOCKET, SO_PEERPIDFD, &process,
+		       &size))
 		return errno == ENOPROTOOPT && is_same(&before, &clients) ?
 			       0 : -1;
 	failed = setns(process, CLONE_NEWNET) || find_network_here(&after) ||
@@ -100,7 +105,8 @@ int broker_become_child(int connection, struct caller *caller)
 		return -1;
 	close(connection);
 	offer_to_die_first();
-	if (give_signals_back() || caller_identify_peer(BROKER_CONNECTION, caller))
+	if (give_signals_back() ||
+	    caller_identify_peer(BROKER_CONNECTION, caller))
 		return -1;
 	caller->lost = follow(caller) != 0;
 	return 0;

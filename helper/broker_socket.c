@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The socket that a broker listens at: made, or taken over, and how safe it is. */
+/*
+ * The socket that a broker listens at: made, or taken over, and how safe it
+ * is.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -98,8 +101,8 @@ static MUST_CHECK int listen_at(const char *path)
 
 	if (path[0] != '/' || length >= sizeof(address.sun_path)) {
 		errno = EINVAL;
-		return broker_complain("the socket's path is not absolute, or longer "
-				"than 107 bytes");
+		return broker_complain("the socket's path is not absolute, or "
+				       "longer than 107 bytes");
 	}
 	memcpy(address.sun_path, path, length);
 	remove_leftover(&address);
@@ -111,7 +114,8 @@ static MUST_CHECK int listen_at(const char *path)
 	if (bind(listener, (const struct sockaddr *)&address, sizeof(address)))
 		return broker_complain("cannot make the socket");
 	umask(mask);
-	if (listen(listener, WAITING_MAX) || dup2(listener, BROKER_LISTENER) < 0)
+	if (listen(listener, WAITING_MAX) ||
+	    dup2(listener, BROKER_LISTENER) < 0)
 		return broker_complain("cannot listen");
 	return 0;
 }
@@ -130,23 +134,24 @@ static bool says(const char *variable, uint32_t number)
 	char digits[BROKER_DIGITS];
 	const char *text = getenv(variable);
 
-	return text != NULL && strcmp(text, broker_write_number(digits, number)) == 0;
+	return text != NULL &&
+	       strcmp(text, broker_write_number(digits, number)) == 0;
 }
 
 static MUST_CHECK int take_passed(void)
 {
 	errno = EINVAL;
 	if (!says("LISTEN_PID", (uint32_t)getpid()) || !says("LISTEN_FDS", 1))
-		return broker_complain("no path, and not one socket from the service "
-				"manager (sd_listen_fds(3))");
+		return broker_complain("no path, and not one socket from the "
+				       "service manager (sd_listen_fds(3))");
 	if (!has(PASSED, SO_DOMAIN, AF_UNIX) ||
 	    !has(PASSED, SO_TYPE, SOCK_SEQPACKET) ||
 	    !has(PASSED, SO_ACCEPTCONN, 1))
-		return broker_complain("the service manager's socket is none of "
-				"ListenSequentialPacket=");
+		return broker_complain("the service manager's socket is none "
+				       "of ListenSequentialPacket=");
 	if (dup2(PASSED, BROKER_LISTENER) < 0 ||
 	    fcntl(BROKER_LISTENER, F_SETFL, O_RDWR | O_NONBLOCK))
-		return broker_complain("cannot take the service manager's socket");
+		return broker_complain("cannot take the passed socket");
 	return 0;
 }
 
