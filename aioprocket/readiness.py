@@ -69,7 +69,8 @@ class _Waiter(Waiter):
     def wake(self) -> None:
         """Let the task go on in the loop's next turn; one whose loop is closed never does."""
         loop, waiting = self.get_loop(), self.take_step()
-        if waiting is not None and not loop.is_closed():
+        # None: another has found out already that it is closed.
+        if waiting is not None and loop is not None and not loop.is_closed():
             step, context = waiting
             loop.call_soon(step, self, context=context)
 

@@ -29,7 +29,8 @@ async def resolve_host(
             not be asked; or ``host`` is an address of the other family.
         SpecError: ``host`` is neither text nor an address.
     """
-    address = _as_address(check_host(host))
+    host = check_host(host)
+    address = _as_address(host)
     if address is not None:
         if family not in (None, address.version):
             raise ResolutionError(
@@ -51,9 +52,13 @@ async def resolve_host(
 def check_host(host: Any) -> str | IpAddress:
     """What can be a host: ``ipaddress`` takes numbers, too, and 1.5 for 1.0.0.5.
 
+    Of an address with its network, which is an address to ``ipaddress``, the address.
+
     Raises:
         SpecError: ``host`` is neither text nor an address.
     """
+    if isinstance(host, ipaddress.IPv4Interface | ipaddress.IPv6Interface):
+        return ipaddress.ip_address(str(host).partition("/")[0])  # its `ip` is without the scope
     if isinstance(host, str | ipaddress.IPv4Address | ipaddress.IPv6Address):
         return host
     raise SpecError(f"host {host!r} is neither a name nor an address")

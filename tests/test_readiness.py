@@ -423,3 +423,27 @@ def test_a_wait_whose_loop_is_gone_does_not_stand_in_the_way_of_the_end(
 
     assert open_descriptors() == before
     task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_a_wait_beside_a_subscriber_whose_loop_is_gone_does_not_either(
+    pair: tuple[socket.socket, socket.socket], new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    fill(pair[0])
+    before = open_descriptors()
+    mine = Readiness(pair[0].fileno())
+
+    async def leave_both_waiting() -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(mine.wait_writable())
+        await asyncio.sleep(0)
+        mine.subscribe_writable(lambda: None)
+        return task
+
+    loop = new_loop()
+    task = loop.run_until_complete(leave_both_waiting())
+    loop.close()
+    mine.unsubscribe_writable()
+    mine.close()
+
+    assert open_descriptors() == before
+    task._log_destroy_pending = False  # type: ignore[attr-defined]

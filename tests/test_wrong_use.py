@@ -1,5 +1,6 @@
 """What cannot be is refused at once, in words about the argument, and leaves nothing behind."""
 
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 import aioprocket
 from aioprocket import pcapng, testing
+from aioprocket.resolve import check_host
 
 WRONG: list[Any] = [None, 0, 1.5, True, b"\x7f\0\0\1", object, ["127.0.0.1"]]
 
@@ -45,6 +47,23 @@ async def _of(found: Awaitable[Any] | AsyncIterator[Any]) -> None:
 async def test_a_host_is_text_or_an_address(ask: Any, host: Any) -> None:
     with pytest.raises(aioprocket.SpecError, match="neither a name nor an address"):
         await _of(ask(host))
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1/24", "fe80::1%lo/64"])
+def test_an_address_with_its_network_is_that_address(text: str) -> None:
+    address = ipaddress.ip_address(text.partition("/")[0])
+
+    assert check_host(ipaddress.ip_interface(text)) == address
+
+
+@pytest.mark.netns
+@pytest.mark.anyio
+async def test_an_interface_of_ipaddress_can_be_pinged() -> None:
+    with testing.network() as (near, far):
+        host = ipaddress.ip_interface(f"{far.address}/24")
+        result = await aioprocket.ping(host, count=1, timeout=30.0, helper=near.helper)
+
+    assert (result.address, result.received) == (host.ip, 1)
 
 
 @pytest.mark.anyio

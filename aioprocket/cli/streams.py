@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 __all__ = ("stand_in_for_closed", "tell_of_output")
@@ -32,7 +33,8 @@ def tell_of_output(error: OSError) -> None:
     """
     if error.errno not in _FULL or error.filename is not None:
         raise error
-    sys.stderr.write(f"aioprocket: write to standard output: {error.strerror}\n")
+    with suppress(OSError):  # it may lead to the same place
+        sys.stderr.write(f"aioprocket: write to standard output: {error.strerror}\n")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

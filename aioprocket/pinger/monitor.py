@@ -11,6 +11,7 @@ import anyio
 from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
 from ..errors import SpecError
+from ..readiness import checkpoint
 from ..spec import IpAddress
 from .echo import Echo
 from .lane import Lane, wait_for_any
@@ -68,11 +69,12 @@ class HostWindow(NamedTuple):
 
 def _ask(lane: Lane, group: EchoGroup, hosts: list[EchoWatch]) -> None:
     at = lane.send(group, hosts, 0, 0)
-    # Without room it is the next turn's: the interval is a promise, each probe is not.
     while at < len(hosts) and not lane.blocked:
         # A network has addresses of many hosts as well.
         lane.table.refuse(group, hosts[at], 0, FOR_MANY)
         at = lane.send(group, hosts, at + 1, 0)
+    # Without room it is the next turn's: the interval is a promise, each probe is not.
+    hosts[:] = hosts[at:] + hosts[:at]  # who had none is first then
 
 
 def _sum_up(watch: EchoWatch) -> HostWindow:
@@ -175,6 +177,8 @@ class Monitor:
                     yield echo
                 if time.monotonic() < due:
                     await self._wait(due, gather=len(hosts) > _SLICE)
+                else:
+                    await checkpoint()  # or who asks for more than there is time for stops the loop
         finally:
             for lane, group in self._lanes.values():
                 lane.table.abandon(group)

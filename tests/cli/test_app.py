@@ -92,6 +92,13 @@ def test_output_that_cannot_be_written_is_an_error_in_words(arguments: list[str]
     assert done.stderr == "aioprocket: write to standard output: No space left on device\n"
 
 
+def test_status_is_the_same_where_errors_cannot_be_written_either() -> None:
+    command = [sys.executable, "-m", "aioprocket.cli", "filter", "tcp"]
+    full = ["sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh", *command]
+
+    assert subprocess.run(full, check=False).returncode == 2
+
+
 @pytest.mark.netns
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("command", [["ping", "-c", "1"], ["sweep"], ["trace"]], ids=" ".join)

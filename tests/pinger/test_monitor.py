@@ -1,9 +1,11 @@
 """The same hosts all the time: each in its turn, many of them, some of which answer."""
 
+import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,6 +13,7 @@ import pytest
 
 from aioprocket import ClosedError, Echo, Pinger
 from aioprocket.pinger.monitor import Monitor
+from aioprocket.readiness import checkpoint
 
 from .responder import PATIENT, Request, Responder, running
 
@@ -95,6 +98,24 @@ async def test_monitor_reports_hosts_that_do_not_answer(
     assert monitor.window(address_without_host).loss == 1.0
 
 
+async def test_where_there_is_never_room_for_all_each_is_asked_all_the_same(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    # Who is not there has his probes wait for him, in the send buffer, until that is known.
+    neighbours = Path("/proc/sys/net/ipv4/neigh", veth[0])
+    (neighbours / "retrans_time_ms").write_text("50")
+    network = ip_network(f"{address_without_host}/26", strict=False)
+    hosts = [str(address) for address in list(network)[2:50]]
+    async with Pinger(type="raw") as pinger:
+        lane = await pinger._lane(4)
+        lane._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least there is
+        monitor = pinger.monitor(hosts, interval=0.02, timeout=0.02)
+        with anyio.fail_after(PATIENT):
+            told = await until_each(monitor, 1)
+
+    assert sorted(told) == sorted(hosts)
+
+
 async def test_many_hosts_of_both_versions_are_asked_in_turn() -> None:
     hosts = [*LOCAL[: MANY // 2], "::1", *LOCAL[MANY // 2 :]]
     async with Pinger(type="raw") as pinger:
@@ -165,8 +186,8 @@ async def test_probe_larger_than_the_link_takes_says_what_it_takes(
 
 @pytest.mark.parametrize("version", [4, 6])
 async def test_replies_that_take_a_while_are_told_apart(tun_device: None, version: int) -> None:
-    network = ip_network("198.18.0.0/23" if version == 4 else "2001:db8:77::/119")
-    hosts = [str(address) for address in list(network)[2:302]]
+    network = ip_network("198.18.0.0/24" if version == 4 else "2001:db8:77::/120")
+    hosts = [str(address) for address in list(network)[2:152]]
     silent = set(hosts[::3])
 
     async def now_and_then(responder: Responder, request: Request) -> None:
@@ -175,13 +196,34 @@ async def test_replies_that_take_a_while_are_told_apart(tun_device: None, versio
             await responder.send(request.reply())
 
     async with running(now_and_then), Pinger(type="raw") as pinger:
-        monitor = pinger.monitor(hosts, interval=1.5, timeout=3.0)
+        monitor = pinger.monitor(hosts, interval=3.0, timeout=3.0)
         told = await until_each(monitor, 1)
 
     for name, echoes in told.items():
         # Timers of some loops are a millisecond early.
         assert all(echo.rtt is None or echo.rtt > 0.025 for echo in echoes)
         assert (monitor.window(name).received > 0) == (name not in silent)
+
+
+async def test_monitor_of_more_than_there_is_time_for_leaves_the_others_their_turn() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    async with Pinger(type="raw") as pinger, anyio.create_task_group() as group:
+        group.start_soon(count_turns)
+        monitor = pinger.monitor(["127.0.0.1"], interval=1e-6, timeout=PATIENT)
+        async with aclosing(aiter(monitor)) as echoes:
+            await anext(echoes)
+            before = turns
+            assert len([echo async for echo in first(echoes, 100)]) == 100
+        group.cancel_scope.cancel()
+
+    assert turns - before >= 50
 
 
 async def test_monitor_of_many_that_is_closed_says_so() -> None:
