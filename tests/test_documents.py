@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.machine import write_sudoers
 from lab.must import require
 from lab.traffic import flood
 from sandbox import kernel, links
@@ -171,6 +172,7 @@ def _grant_and_ask(way: str, commands: str, helper_binary: Path) -> int:
             work.mkdir()
             options = f"lowerdir={lower},upperdir={upper},workdir={work}"
             kernel.mount("overlay", lower, "overlay", 0, options)
+        write_sudoers()
         # Who is root, here, needs no sudo for it.
         script = re.sub(r"(^\$ |\| )sudo ", lambda match: match[1], commands, flags=re.M)
         script = re.sub(r"^\$ ", "", script, flags=re.M)

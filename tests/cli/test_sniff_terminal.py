@@ -1,5 +1,6 @@
 """``aioprocket sniff`` at a terminal: colours, a live line that stays out of the way, tables."""
 
+import codecs
 import fcntl
 import os
 import re
@@ -31,13 +32,15 @@ class Terminal:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        # A read may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.shown = ""
 
     def read(self) -> str:
         """All that is shown until now."""
         while select.select((self._fd,), (), (), 0)[0]:
             try:
-                self.shown += os.read(self._fd, 1 << 16).decode()
+                self.shown += self._decoder.decode(os.read(self._fd, 1 << 16))
             except OSError:  # EIO: nobody has the other side any more
                 break
         return self.shown

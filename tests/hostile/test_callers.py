@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,11 +74,28 @@ def _signal_as_account(pid: int, number: int) -> None:
         kernel.set_dumpable()
 
 
-def _processes(way: Way, running: Session) -> list[int]:
+def _stop(pid: int) -> None:
+    """Or it might start another process between the look at its children and its end."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: _state(pid) in "TtZX")
+
+
+def _state(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def _processes(way: Way, running: Session, *, stopped: bool = False) -> list[int]:
     if way.broker is not None:
         return way.broker.children()
     found = [running.process.pid]
     for each in found:
+        if stopped:
+            _stop(each)
         try:
             children = Path(f"/proc/{each}/task/{each}/children").read_text().split()
         except (FileNotFoundError, ProcessLookupError):
@@ -100,7 +117,7 @@ def test_killed_at_any_moment_it_leaves_nothing(way: Way, tun_device: Path) -> N
             deadline = chance.random() * 0.004
             running.line.settimeout(deadline + 0.0001)
             _wait_a_moment(running)
-            for pid in reversed(_processes(way, running)):
+            for pid in reversed(_processes(way, running, stopped=True)):
                 os.kill(pid, signal.SIGKILL)
             running.line.settimeout(20)
             while running.receive() is not None:

@@ -21,7 +21,7 @@ from sandbox import kernel
 
 from .must import require
 
-__all__ = ("ALICE", "INSTALLED", "Completed", "Machine", "new_machine")
+__all__ = ("ALICE", "INSTALLED", "Completed", "Machine", "new_machine", "write_sudoers")
 
 ALICE: Final = "alice"
 INSTALLED: Final = Path("/usr/local/libexec/aioprocket-helper")
@@ -36,6 +36,15 @@ root ALL=(ALL:ALL) ALL
 @includedir /etc/sudoers.d
 """
 Completed = subprocess.CompletedProcess[str]
+
+
+def write_sudoers() -> None:
+    """The rules of sudo are the usual ones, in an /etc that is the caller's own."""
+    os.makedirs("/etc/sudoers.d", exist_ok=True)
+    sudoers = Path("/etc/sudoers")
+    sudoers.unlink(missing_ok=True)
+    sudoers.write_text(_SUDOERS)
+    sudoers.chmod(0o440)
 
 
 class Machine:
@@ -165,11 +174,7 @@ def new_machine() -> Iterator[Machine]:
             stack.callback(kernel.unmount, lower)
         kernel.mount("tmpfs", "/run", "tmpfs", 0, "mode=0755")
         stack.callback(kernel.unmount, "/run")
-        os.makedirs("/etc/sudoers.d", exist_ok=True)
-        sudoers = Path("/etc/sudoers")
-        sudoers.unlink(missing_ok=True)
-        sudoers.write_text(_SUDOERS)
-        sudoers.chmod(0o440)
+        write_sudoers()
         for name in ("zz-aioprocket", ALICE):
             Path("/etc/sudoers.d", name).unlink(missing_ok=True)
         os.makedirs("/usr/local/libexec", exist_ok=True)
