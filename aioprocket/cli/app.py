@@ -1,7 +1,7 @@
 """The commands, each loaded when it is asked for, and how their errors are told."""
 
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from inspect import cleandoc
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -117,6 +117,7 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
+        metadata = import_module("importlib.metadata")  # 13 ms, and for nothing else
         typer.echo(f"aioprocket {metadata.version('aioprocket')}")
         raise typer.Exit
 
