@@ -9,17 +9,10 @@
  */
 #include "reader.h"
 
+#include "critical.h"
 #include "piece.h"
 #include "receiver.h"
 #include "ring.h"
-
-#ifdef Py_GIL_DISABLED
-#define BEGIN(op) Py_BEGIN_CRITICAL_SECTION(op)
-#define END() Py_END_CRITICAL_SECTION()
-#else
-#define BEGIN(op) {
-#define END() }
-#endif
 
 enum {
 	STREAK = 8,	/* packets in a row that did not have to be waited for */

@@ -9,6 +9,7 @@
 #include "receiver.h"
 
 #include "batch.h"
+#include "critical.h"
 #include "dispatch.h"
 #include "fill.h"
 #include "frames.h"
@@ -123,13 +124,9 @@ receiver_take_piece(PyObject *op, PyObject *argument)
 
 	if (count < 0)
 		return NULL;
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(op);
-#endif
+	BEGIN(op);
 	batch = piece_take((struct receiver *)op, count);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
+	END();
 	return batch;
 }
 
@@ -141,13 +138,9 @@ receiver_receive(PyObject *op, PyObject *argument)
 
 	if (count < 0)
 		return NULL;
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(op);
-#endif
+	BEGIN(op);
 	packets = receiver_take((struct receiver *)op, count);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
+	END();
 	return packets;
 }
 

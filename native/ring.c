@@ -5,19 +5,12 @@
  */
 #include "ring.h"
 
+#include "critical.h"
 #include "delivery.h"
 
 #include <stddef.h>
 #include <structmember.h>
 #include <unistd.h>
-
-#ifdef Py_GIL_DISABLED
-#define BEGIN(op) Py_BEGIN_CRITICAL_SECTION(op)
-#define END() Py_END_CRITICAL_SECTION()
-#else
-#define BEGIN(op) {
-#define END() }
-#endif
 
 static int
 check_geometry(size_t block_size, unsigned long blocks)
