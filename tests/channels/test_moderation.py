@@ -27,6 +27,7 @@ pytestmark = pytest.mark.netns
 
 HOST = "127.0.0.1"
 SECOND = 1_000_000_000
+IN_TIME = 0.6  # seconds: before the first rest ends
 # The number of `frame` is at offset 14: keep the even ones.
 EVEN = [(0x20, 0, 0, 14), (0x45, 1, 0, 1), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0)]
 MANY = 20
@@ -137,14 +138,16 @@ async def test_packets_of_a_rest_are_handed_over_by_one_wakeup(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(reading)
             await rested(line_)
-            before = line_.channel.stats().wakeups
+            before, began = line_.channel.stats().wakeups, time.monotonic()
             for _ in range(MANY):
                 line_.send()
                 await turns(2)
-            assert len(line_.got) == line_.sent - MANY
+            came, in_time = len(line_.got), time.monotonic() < began + IN_TIME
             await until(line_.all_came)
 
-            assert line_.channel.stats().wakeups <= before + FEW
+            if in_time:  # nothing held this process up for as long as the rest
+                assert came == line_.sent - MANY
+                assert line_.channel.stats().wakeups <= before + FEW
             tasks.cancel_scope.cancel()
 
 
@@ -179,13 +182,15 @@ async def test_a_protocol_gets_packets_of_a_rest_by_one_wakeup(kind: Any) -> Non
     with line() as line_:
         transport, _ = await create_endpoint(lambda: kind(line_), line_.channel)
         await rested(line_)
-        before = transport.stats().wakeups
+        before, began = transport.stats().wakeups, time.monotonic()
         line_.send(MANY)
         await turns()
-        assert len(line_.got) == line_.sent - MANY
+        came, in_time = len(line_.got), time.monotonic() < began + IN_TIME
         await until(line_.all_came)
 
-        assert transport.stats().wakeups <= before + FEW
+        if in_time:
+            assert came == line_.sent - MANY
+            assert transport.stats().wakeups <= before + FEW
         transport.abort()
 
 
