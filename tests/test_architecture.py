@@ -14,7 +14,8 @@ PACKAGE = ROOT / "aioprocket"
 # and from lower rows. Groups of one row do not know each other.
 ROWS = (
     ("errors",),
-    ("names", "bounds"),
+    ("bounds",),
+    ("names",),
     ("spec",),
     ("wire", "bpf"),
     ("dissect",),
