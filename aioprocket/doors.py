@@ -60,6 +60,7 @@ def open(
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
     reuse_port: bool = False,
+    offload: bool = False,
     helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
@@ -86,6 +87,7 @@ def open(
         receive_buffer: Bytes that the kernel holds; not clamped to net.core.rmem_max.
         send_buffer: Bytes that the kernel holds; not clamped to net.core.wmem_max.
         reuse_port: SO_REUSEPORT.
+        offload: UDP: the kernel takes and gives datagrams several at once, see `InetChannel`.
         helper: None tries this process's own rights, the installed helper and the broker;
             ``"sudo"``, a `Helper`, a command or ``"unix:PATH"`` name one way.
         timeout: Seconds that the helper may take to answer.
@@ -115,6 +117,7 @@ def open(
         receive_buffer=receive_buffer,
         send_buffer=send_buffer,
         reuse_port=reuse_port,
+        offload=offload,
     )
     if device is not None:
         # Nothing that was asked for may be dropped in silence, a filter least of all.

@@ -169,6 +169,7 @@ class SocketSpec:
     send_buffer: int | None = None
     filter: tuple[Instruction, ...] | None = None
     lock_filter: bool = False
+    offload: bool = False
     namespace: str | None = None
 
     def __post_init__(self) -> None:
@@ -178,7 +179,9 @@ class SocketSpec:
         if self.family == socket.AF_PACKET:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
-        _flags(self, "reuse_port")
+        _flags(self, "reuse_port", "offload")
+        if self.offload and not self._is_udp():
+            raise SpecError(f"a {_noun(self)} has no offload: UDP sockets have, and tun and tap")
         self._check_place()
         if self.backlog is not None:
             whole_number("backlog", self.backlog, 0, 65535)
@@ -188,6 +191,13 @@ class SocketSpec:
             raise SpecError("a filter works on packets, not on a stream")
         if self.lock_filter and self.filter is None:
             raise SpecError("lock_filter needs a filter to lock")
+
+    def _is_udp(self) -> bool:
+        return (
+            self.family in _VERSIONS
+            and self.type == socket.SOCK_DGRAM
+            and self.protocol in (0, socket.IPPROTO_UDP)
+        )
 
     def _check_place(self) -> None:
         """Check what says where the socket is: address, port, interface."""

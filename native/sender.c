@@ -12,6 +12,7 @@
 #include "sender.h"
 
 #include "group.h"
+#include "segmented.h"
 #include "sender_batch.h"
 #include "vnet.h"
 
@@ -24,8 +25,9 @@
 
 /* System calls: how many were taken; what ended them goes to self->failure */
 
-static int
-transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
+/* Bytes are counted, packets are not. */
+int
+sender_transmit_plainly(struct sender *self, struct mmsghdr *messages, int count)
 {
 	int sent = 0;
 
@@ -43,6 +45,14 @@ transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
 		sent += taken;
 	}
 	return sent;
+}
+
+static int
+transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
+{
+	return self->segments
+		       ? segmented_transmit(self, messages, count)
+		       : sender_transmit_plainly(self, messages, count);
 }
 
 /* To a socket, and counted: how many were taken; self->failure says why not all. */
@@ -178,15 +188,15 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 static PyObject *
 sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "socket", "header", NULL};
+	static char *names[] = {"fd", "socket", "header", "segments", NULL};
 	Py_ssize_t header = 0;
 	struct sender *self;
-	int fd, is_socket = 1;
+	int fd, is_socket = 1, segments = 0;
 	int family = AF_UNSPEC;
 	socklen_t length = sizeof(family);
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pn:Sender", names,
-					 &fd, &is_socket, &header) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pnp:Sender", names,
+					 &fd, &is_socket, &header, &segments) ||
 	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (is_socket && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family,
@@ -199,6 +209,7 @@ sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->fd = fd;
 	self->family = family;
 	self->is_socket = is_socket != 0;
+	self->segments = segments != 0 && is_socket != 0;
 	self->header = (size_t)header;
 	return (PyObject *)self;
 }
@@ -214,7 +225,7 @@ sender_dealloc(PyObject *op)
 }
 
 static char sender_doc[] =
-"Sender(fd, *, socket=True, header=0)\n"
+"Sender(fd, *, socket=True, header=0, segments=False)\n"
 "--\n"
 "\n"
 "Packets to a descriptor that belongs to somebody else.\n"
@@ -224,6 +235,9 @@ static char sender_doc[] =
 "    socket: False for what is written by write(2), as a TUN device.\n"
 "    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
 "        of a device: 10 to 64, or 0. A Packet's own is in its ancdata.\n"
+"    segments: A UDP socket: consecutive datagrams of one size to one address\n"
+"        go to the kernel in one, which cuts it (UDP_SEGMENT). The kernel is\n"
+"        to know that: before Linux 4.18 it would send them as one.\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.";
@@ -250,6 +264,9 @@ static PyMemberDef sender_members[] = {
 	 "Packets taken so far."},
 	{"bytes", T_ULONGLONG, offsetof(struct sender, bytes), READONLY,
 	 "Bytes in them."},
+	{"segments", T_BOOL, offsetof(struct sender, segments), READONLY,
+	 "Whether datagrams still go several in one: not after a device or IPsec "
+	 "cannot do without their checksums (EIO)."},
 	{"failure", T_INT, offsetof(struct sender, failure), READONLY,
 	 "The errno that ended the last send(); 0: none did."},
 	{NULL, 0, 0, 0, NULL},

@@ -10,6 +10,7 @@ from .. import arguments
 from .._system import interfaces, tun
 from .._system.descriptor import Descriptor, Opened, borrowed
 from .._system.numbers import TunFlag
+from ..errors import SpecError
 from ..spec import DeviceSpec, PacketSpec, SocketSpec, TunSpec
 from .channel import Channel
 from .device import DeviceChannel
@@ -20,6 +21,7 @@ from .offload import OffloadPort
 from .packet import PacketChannel, build_packet
 from .port import DevicePort, SocketPort
 from .tun import TunChannel, build_tun
+from .udp import UdpOffloadPort, is_udp, prepare
 
 __all__ = ("adopt", "build")
 
@@ -56,7 +58,9 @@ def build(opened: Opened, *, read_packets: int = 64, icmp: bool = False) -> Chan
     return kind(SocketPort(socket.socket(fileno=opened.descriptor.detach())), **facts)
 
 
-def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Channel:
+def adopt(
+    fd_or_socket: int | socket.socket, *, offload: bool = False, read_packets: int = 64
+) -> Channel:
     """Find out what a foreign descriptor is, and own it from then on; see `Channel.from_fd`."""
     arguments.read_packets(read_packets)
     is_number = isinstance(fd_or_socket, int) and not isinstance(fd_or_socket, bool)
@@ -64,13 +68,30 @@ def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Chann
         raise TypeError(f"from_fd takes a descriptor or a socket, not {fd_or_socket!r}")
     fd = fd_or_socket if isinstance(fd_or_socket, int) else fd_or_socket.fileno()
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
-    channel = _socket_channel(fd, read_packets) or _device_channel(fd, read_packets)
+    if offload:
+        _prepare_offload(fd)
+    channel = _socket_channel(fd, read_packets, offload) or _device_channel(fd, read_packets)
     if not isinstance(fd_or_socket, int):
         fd_or_socket.detach()
     return channel
 
 
-def _socket_channel(fd: int, read_packets: int) -> Channel | None:
+def _prepare_offload(fd: int) -> None:
+    try:
+        with borrowed(fd) as sock:
+            if is_udp(sock):
+                prepare(sock, "an adopted UDP socket")
+                return
+    except OSError as error:
+        if error.errno != errno.ENOTSOCK:
+            raise
+    raise SpecError(
+        f"descriptor {fd} is no UDP socket, which alone has offload",
+        hint="a tun or tap device has it from where it was opened; leave out offload=True",
+    )
+
+
+def _socket_channel(fd: int, read_packets: int, offload: bool) -> Channel | None:
     try:
         with borrowed(fd) as sock:
             kind, link = _kind_of_socket(sock)
@@ -78,7 +99,8 @@ def _socket_channel(fd: int, read_packets: int) -> Channel | None:
         if error.errno == errno.ENOTSOCK:
             return None
         raise
-    port = SocketPort(socket.socket(fileno=fd))
+    make = UdpOffloadPort if offload else SocketPort
+    port = make(socket.socket(fileno=fd))
     port.count_drops_from_here()
     return kind(port, link=link, read_packets=read_packets)
 

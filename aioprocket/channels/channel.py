@@ -75,20 +75,33 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         enlist(self)
 
     @classmethod
-    def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":
+    def from_fd(
+        cls,
+        fd_or_socket: int | socket.socket,
+        *,
+        offload: bool = False,
+        read_packets: int = 64,
+    ) -> "Channel":
         """Adopt a descriptor that somebody else opened: systemd, another library.
 
         It becomes non-blocking and close-on-exec, and is the channel's from here on. A socket
         object is detached. Nothing is set, bound or filtered; what waits in it stays.
 
+        Args:
+            fd_or_socket: What is adopted.
+            offload: Of a UDP socket, see `InetChannel`. A filter that it has is asked about the
+                first of several datagrams only.
+            read_packets: As `open`.
+
         Raises:
             OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
             TypeError: Neither a number nor a socket.
-            SpecError: ``read_packets`` is no whole number from 1; as before.
+            SpecError: ``read_packets`` is no whole number from 1, or there is no offload; as before.
+            OpenError: The kernel has no offload of UDP; as before.
         """
         from .adopt import adopt  # the kinds are derived from this class
 
-        return adopt(fd_or_socket, read_packets=read_packets)
+        return adopt(fd_or_socket, offload=offload, read_packets=read_packets)
 
     def _place(self) -> str:
         if self._spec is not None:

@@ -104,7 +104,8 @@ class Intake:
             What `attempt` raises.
         """
         machine = self.machine
-        want = machine.want(budget)
+        # What comes with others may go to the backlog, behind which nothing is read.
+        want = 0 if machine.backlog else machine.want(budget)
         return machine.take(self.attempt(want) if want else [], budget)
 
     def attempt(self, count: int) -> list[Packet]:

@@ -24,17 +24,23 @@ ROUNDS = 7
 
 C_SERVER = "C, recvmmsg and sendmmsg"
 C_WITH_TIMES = "floor: the same, asking for times as well"
+C_OFFLOAD = "floor: C with UDP_GRO and UDP_SEGMENT"
 UVLOOP = "create_datagram_endpoint, uvloop"
 # What the C server, or the one in Python, is told beside the port.
 SERVERS: dict[str, tuple[str, ...]] = {
     C_SERVER: (),
     C_WITH_TIMES: ("times",),
+    C_OFFLOAD: ("offload",),
     UVLOOP: ("endpoint", "uvloop"),
     "create_datagram_endpoint, asyncio": ("endpoint", "asyncio"),
     "datagram_received and sendto, uvloop": ("transport", "uvloop"),
     "datagram_received and sendto, asyncio": ("transport", "asyncio"),
     "batches and send_batch, uvloop": ("batches", "uvloop"),
     "batches and send_batch, asyncio": ("batches", "asyncio"),
+    "the first with offload=True, uvloop": ("transport-offload", "uvloop"),
+    "the first with offload=True, asyncio": ("transport-offload", "asyncio"),
+    "batches with offload=True, uvloop": ("batches-offload", "uvloop"),
+    "batches with offload=True, asyncio": ("batches-offload", "asyncio"),
 }
 
 
