@@ -22,9 +22,17 @@ enum {
 	UDP_SEGMENT_OPTION = 103,	/* linux/udp.h */
 	/* UDP_MAX_SEGMENTS of include/linux/udp.h; 128 since Linux 6.9. */
 	RUN_MOST = 64,
-	/* What 16 bits leave for data beside the headers of IPv4 and IPv6. */
-	IPV4_MOST = 65535 - 20 - 8,
-	IPV6_MOST = 65535 - 40 - 8,
+	/*
+	 * The receiver of a run begins when all of it is there.  More small ones
+	 * save nothing any more, and it would only be idle meanwhile.
+	 */
+	SMALL = 512,
+	SMALL_RUN_MOST = 16,
+	/*
+	 * GSO_LEGACY_MAX_SIZE of include/linux/netdevice.h, 65,536, less all
+	 * headers: of more than that no device cuts anything.
+	 */
+	MOST = 65400,
 };
 
 struct run {
@@ -50,21 +58,21 @@ is_to_the_same(const struct msghdr *one, const struct msghdr *other)
 
 /* How many from the first on go together. */
 static int
-measure(const struct sender *self, const struct mmsghdr *messages, int count)
+measure(const struct mmsghdr *messages, int count)
 {
 	const struct msghdr *first = &messages[0].msg_hdr;
-	size_t most = self->family == AF_INET6 ? IPV6_MOST : IPV4_MOST;
 	size_t size = first->msg_iov->iov_len, total = size;
+	int longest = size <= SMALL ? SMALL_RUN_MOST : RUN_MOST;
 	int run = 1;
 
-	if (count > RUN_MOST)
-		count = RUN_MOST;
+	if (count > longest)
+		count = longest;
 	/* One without bytes would be none of the segments. */
 	while (size > 0 && run < count) {
 		const struct msghdr *next = &messages[run].msg_hdr;
 		size_t length = next->msg_iov->iov_len;
 
-		if (length == 0 || length > size || total + length > most ||
+		if (length == 0 || length > size || total + length > MOST ||
 		    next->msg_iov != first->msg_iov + run ||
 		    !is_to_the_same(first, next))
 			break;
@@ -94,8 +102,7 @@ put_segment_size(struct msghdr *message, struct run *run)
 
 /* Runs of datagrams smaller than limit; larger ones go alone. */
 static void
-form(struct runs *runs, const struct sender *self,
-     const struct mmsghdr *messages, int count, size_t limit)
+form(struct runs *runs, const struct mmsghdr *messages, int count, size_t limit)
 {
 	runs->used = 0;
 	for (int at = 0; at < count; at += runs->runs[runs->used++].count) {
@@ -104,7 +111,7 @@ form(struct runs *runs, const struct sender *self,
 
 		*message = messages[at].msg_hdr;
 		run->count = message->msg_iov->iov_len < limit
-				     ? measure(self, messages + at, count - at)
+				     ? measure(messages + at, count - at)
 				     : 1;
 		if (run->count > 1)
 			put_segment_size(message, run);
@@ -142,7 +149,7 @@ segmented_transmit(struct sender *self, struct mmsghdr *messages, int count)
 		struct runs runs;
 		int taken, refused;
 
-		form(&runs, self, messages + sent, count - sent, limit);
+		form(&runs, messages + sent, count - sent, limit);
 		taken = sender_transmit_plainly(self, runs.messages,
 						runs.used);
 		for (int run = 0; run < taken; run++)

@@ -96,7 +96,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         Raises:
             OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
             TypeError: Neither a number nor a socket.
-            SpecError: ``read_packets`` is no whole number from 1, or there is no offload; as before.
+            SpecError: ``read_packets`` is no whole number from 1, or it has no offload; as before.
             OpenError: The kernel has no offload of UDP; as before.
         """
         from .adopt import adopt  # the kinds are derived from this class

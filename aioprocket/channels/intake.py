@@ -104,9 +104,10 @@ class Intake:
             What `attempt` raises.
         """
         machine = self.machine
-        # What comes with others may go to the backlog, behind which nothing is read.
-        want = 0 if machine.backlog else machine.want(budget)
-        return machine.take(self.attempt(want) if want else [], budget)
+        if machine.backlog:  # what is read now may bring more for it, which comes last
+            return machine.take([], budget)
+        want = machine.want(budget)
+        return self.attempt(want) if want else []
 
     def attempt(self, count: int) -> list[Packet]:
         """Up to ``count`` packets that are there now; none is no error, nor is a soft error.
