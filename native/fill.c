@@ -9,6 +9,7 @@
  */
 #include "fill.h"
 
+#include "coalesced.h"
 #include "frames.h"
 #include "vnet.h"
 
