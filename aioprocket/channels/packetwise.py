@@ -19,7 +19,8 @@ class PacketwisePort(SocketPort):
     """Every packet comes through ``receive``, and is counted there."""
 
     counts_all = True
-    _no_flags: ClassVar[str]  # why there are none, and what to do
+    _noun: ClassVar[str]  # what flags mean nothing to,
+    _no_flags: ClassVar[str]  # and what to do
 
     def _next(self) -> Packet:
         packets = self.receive(1)
@@ -46,7 +47,7 @@ class PacketwisePort(SocketPort):
             SpecError: A flag that asks for something else, as MSG_PEEK.
         """
         if flags & ~_IDLE_FLAGS:
-            raise SpecError(f"flags {flags:#x} mean nothing here", hint=self._no_flags)
+            raise SpecError(f"flags {flags:#x} mean nothing to {self._noun}", hint=self._no_flags)
         packet = self._next()
         cut = socket.MSG_TRUNC if packet.truncated or len(packet) > bufsize else 0
         return packet.data[:bufsize], list(packet.ancdata), cut, packet.addr

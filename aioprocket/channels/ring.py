@@ -42,7 +42,8 @@ def cut_by_filter(
 class _MappedPort(PacketwisePort):
     """What both rings have in common. A ring has fields for what ancillary data would say."""
 
-    _no_flags = "a ring is read in one way; open it with ring=False"
+    _noun = "a ring"
+    _no_flags = "open it with ring=False"
 
     def __init__(self, sock: socket.socket, ring: Ring | Receiver, *, snaplen: int) -> None:
         super().__init__(sock)

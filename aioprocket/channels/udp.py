@@ -36,6 +36,7 @@ def is_udp(sock: socket.socket) -> bool:
 class UdpOffloadPort(PacketwisePort):
     """A socket for which `prepare` was called. ``filtered``: a filter is attached to it."""
 
+    _noun = "a socket with offload"
     _no_flags = "the kernel's next message may be several datagrams, of which this is the first"
 
     def __init__(self, sock: socket.socket, *, filtered: bool = False) -> None:
