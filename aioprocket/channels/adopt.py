@@ -10,6 +10,7 @@ from .. import arguments
 from .._system import interfaces, tun
 from .._system.descriptor import Descriptor, Opened, borrowed
 from .._system.numbers import TunFlag
+from ..bounds import MAX_INT
 from ..errors import SpecError
 from ..spec import DeviceSpec, PacketSpec, SocketSpec, TunSpec
 from .channel import Channel
@@ -67,6 +68,8 @@ def adopt(
     if not is_number and not isinstance(fd_or_socket, socket.socket):
         raise TypeError(f"from_fd takes a descriptor or a socket, not {fd_or_socket!r}")
     fd = fd_or_socket if isinstance(fd_or_socket, int) else fd_or_socket.fileno()
+    if not -1 <= fd <= MAX_INT:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
     if offload:
         _prepare_offload(fd)
