@@ -11,6 +11,7 @@ from typer.main import get_command, get_group
 
 from ..errors import AioprocketError
 from .failure import ERROR, tell
+from .interrupt import raise_at_interrupt
 from .streams import stand_in_for_closed, tell_of_output
 
 __all__ = ("app", "main")
@@ -43,7 +44,9 @@ _COMMANDS: Final = {
         "filter_command",
         "Print the program that the kernel runs for an expression of pcap-filter(7).",
     ),
-    "ping": _Place("ping", "ping", "Ask hosts for an answer, and say how long it took.", "EPILOG"),
+    "ping": _Place(
+        "ping.command", "ping", "Ask hosts for an answer, and say how long it took.", "EPILOG"
+    ),
     "sweep": _Place(
         "sweep", "sweep", "Ask many hosts once, all by one socket, and say who answers.", "EPILOG"
     ),
@@ -89,7 +92,8 @@ def _load(name: str) -> Any:
         group = get_group(found)
         group.name = name
         for command in group.commands.values():
-            _flow(command)
+            assert command.callback is not None
+            _flow(command).callback = raise_at_interrupt()(command.callback)
         return group
     alone = typer.Typer(add_completion=False)
     epilog = getattr(module, place.epilog) if place.epilog else None

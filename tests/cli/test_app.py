@@ -33,7 +33,8 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     )
 
     assert {name for name in found if name.startswith("aioprocket.cli")} == {
-        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure", "aioprocket.cli.streams",
+        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure",
+        "aioprocket.cli.interrupt", "aioprocket.cli.streams",
     }  # fmt: skip
     assert not found & {"aioprocket.pinger", "aioprocket.tracer", "aioprocket.pcapng"}
 
