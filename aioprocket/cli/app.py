@@ -12,7 +12,7 @@ from typer.main import get_command, get_group
 from ..errors import AioprocketError
 from .failure import ERROR, tell
 from .interrupt import raise_at_interrupt
-from .streams import stand_in_for_closed, tell_of_output
+from .streams import forget_output, stand_in_for_closed, tell_of_output
 
 __all__ = ("app", "main")
 
@@ -121,8 +121,9 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        metadata = import_module("importlib.metadata")  # 13 ms, and for nothing else
-        typer.echo(f"aioprocket {metadata.version('aioprocket')}")
+        from .. import __version__  # 13 ms, and for nothing else
+
+        typer.echo(f"aioprocket {__version__}")
         raise typer.Exit
 
 
@@ -149,6 +150,12 @@ def main() -> None:
     stand_in_for_closed()
     try:
         app()
+    except SystemExit as end:
+        # Of click and of rich, where nobody reads any more; and 1 is the answer no.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        forget_output()
+        sys.exit(0)
     except AioprocketError as error:
         tell(error)
         sys.exit(ERROR)
