@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-from .bounds import whole
+from .bounds import MAX_COUNT, whole
 from .bpf import FilterLike, Program, View, program_for
 from .errors import SpecError
 from .names import family_number, protocol_number, type_number
@@ -85,7 +85,7 @@ def read_packets(count: int) -> int:
     Raises:
         SpecError: It is no whole number from 1.
     """
-    return whole("read_packets", count, 1)
+    return whole("read_packets", count, 1, MAX_COUNT)
 
 
 def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:
@@ -94,8 +94,8 @@ def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:
     Raises:
         SpecError: One of them is none, or they are no list.
     """
-    if isinstance(addresses, str | bytes):
-        raise SpecError(f"addresses is a list, like [{addresses!r}]")
+    if isinstance(addresses, str | bytes) or not isinstance(addresses, Iterable):
+        raise SpecError(f"addresses is a list, like ['10.9.0.1/24'], not {addresses!r}")
     return tuple(_network(address) for address in addresses)
 
 

@@ -11,17 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from .bounds import MAX_INT, whole
 from .errors import FilterError, SpecError
 from .names import (
     ETH_P_ALL,
-    MAX_INT,
     MAX_IP_PROTOCOL,
     family_name,
     family_number,
     protocol_name,
     type_name,
     type_number,
-    whole_number,
 )
 
 __all__ = (
@@ -142,7 +141,7 @@ def _check_options(spec: "SocketSpec | PacketSpec") -> None:
         ("send_buffer", spec.send_buffer, 1, MAX_BUFFER),
     ):
         if value is not None:
-            whole_number(what, value, low, high)
+            whole(what, value, low, high)
     if spec.interface is not None:
         _check_interface(spec.interface)
     if spec.namespace is not None:
@@ -172,16 +171,16 @@ class SocketSpec:
     namespace: str | None = None
 
     def __post_init__(self) -> None:
-        family_number(whole_number("family", self.family, 0, 0xFFFF))
-        type_number(whole_number("type", self.type, 0, MAX_INT))
-        whole_number("protocol", self.protocol, 0, MAX_IP_PROTOCOL)
+        family_number(whole("family", self.family, 0, 0xFFFF))
+        type_number(whole("type", self.type, 0, MAX_INT))
+        whole("protocol", self.protocol, 0, MAX_IP_PROTOCOL)
         if self.family == socket.AF_PACKET:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
         _flags(self, "reuse_port")
         self._check_place()
         if self.backlog is not None:
-            whole_number("backlog", self.backlog, 0, 65535)
+            whole("backlog", self.backlog, 0, 65535)
             if self.type not in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
                 raise SpecError(f"a {_noun(self)} does not listen: backlog is for type stream")
         if self.filter is not None and self.type == socket.SOCK_STREAM:
@@ -191,7 +190,7 @@ class SocketSpec:
 
     def _check_place(self) -> None:
         """Check what says where the socket is: address, port, interface."""
-        whole_number("port", self.port, 0, 65535)
+        whole("port", self.port, 0, 65535)
         ported = self.family in _VERSIONS and self.type != socket.SOCK_RAW
         if self.port and not ported:
             raise SpecError(f"port {self.port} means nothing to a {_noun(self)}")
@@ -234,7 +233,7 @@ class Fanout:
 
     def __post_init__(self) -> None:
         if self.group is not None:
-            whole_number("fanout group", self.group, 0, 0xFFFF)
+            whole("fanout group", self.group, 0, 0xFFFF)
         if self.mode not in get_args(FanoutModeName):
             raise SpecError(
                 f"fanout mode {self.mode!r} is none",
@@ -272,8 +271,8 @@ class PacketSpec:
     def __post_init__(self) -> None:
         if self.type not in (socket.SOCK_RAW, socket.SOCK_DGRAM):
             raise SpecError(f"a packet socket's type is raw or dgram, not {type_name(self.type)}")
-        whole_number("protocol", self.protocol, 0, 0xFFFF)
-        whole_number("snaplen", self.snaplen, 1, 65535)
+        whole("protocol", self.protocol, 0, 0xFFFF)
+        whole("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
         _flags(self, "promiscuous", "allmulti", "ring", "qdisc_bypass")
         if self.latency not in get_args(Latency):
@@ -317,9 +316,7 @@ class TunSpec:
             if "%" in self.name:
                 raise SpecError(f"name {self.name!r}: the kernel would number it; say ''")
         if self.mtu is not None:
-            whole_number(
-                "mtu", self.mtu, 68, 65521
-            )  # MIN_MTU, MAX_MTU less headers: drivers/net/tun.c
+            whole("mtu", self.mtu, 68, 65521)  # MIN_MTU, MAX_MTU less headers: drivers/net/tun.c
         if len(self.addresses) > MAX_TUN_ADDRESSES:
             raise SpecError(f"at most {MAX_TUN_ADDRESSES} addresses, not {len(self.addresses)}")
         for address in self.addresses:

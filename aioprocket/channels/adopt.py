@@ -10,6 +10,7 @@ from .. import arguments
 from .._system import interfaces, tun
 from .._system.descriptor import Descriptor, Opened, borrowed
 from .._system.numbers import TunFlag
+from ..bounds import MAX_INT
 from ..spec import DeviceSpec, PacketSpec, SocketSpec, TunSpec
 from .channel import Channel
 from .device import DeviceChannel
@@ -63,6 +64,8 @@ def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Chann
     if not is_number and not isinstance(fd_or_socket, socket.socket):
         raise TypeError(f"from_fd takes a descriptor or a socket, not {fd_or_socket!r}")
     fd = fd_or_socket if isinstance(fd_or_socket, int) else fd_or_socket.fileno()
+    if not -1 <= fd <= MAX_INT:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
     channel = _socket_channel(fd, read_packets) or _device_channel(fd, read_packets)
     if not isinstance(fd_or_socket, int):

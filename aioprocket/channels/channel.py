@@ -15,6 +15,7 @@ from anyio.abc import SocketAttribute, UnreliableObjectStream
 
 from .. import bpf
 from .._system.descriptor import Origin
+from ..bounds import MAX_INT, whole
 from ..errors import ClosedError, SpecError
 from ..packet import Packet
 from ..readiness import Readiness
@@ -244,8 +245,10 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         """Listen for connections; `to_socket` then gives what accepts them.
 
         Raises:
+            SpecError: ``backlog`` is no whole number from 0, or this is a device.
             ChannelError: ``EOPNOTSUPP``: not a socket for connections.
         """
+        whole("backlog", backlog, 0, MAX_INT)
         sock = self._socket("listen")
         try:
             sock.listen(backlog)
