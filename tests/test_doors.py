@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -246,3 +249,38 @@ async def test_low_udp_port_feeds_the_loops_own_datagram_endpoint() -> None:
     await asyncio.sleep(0)
 
     assert data == b"read me"
+
+
+def test_a_door_that_is_taken_for_its_channel_says_how_to_open_it() -> None:
+    door: Any = aioprocket.open_icmp()
+
+    async def each() -> None:
+        async for _ in door:
+            pass
+
+    def entered() -> None:
+        with door:
+            pass
+
+    with pytest.raises(AttributeError, match="no 'receive': channel = await door"):
+        door.receive()
+    for misuse in (entered, lambda: list(door), lambda: asyncio.run(each())):
+        with pytest.raises(TypeError, match="channel = await door, or async with door"):
+            misuse()
+    with pytest.warns(RuntimeWarning, match="a door was never awaited"):
+        del door, each, entered, misuse
+        gc.collect()
+
+
+def test_a_door_that_failed_is_not_called_forgotten() -> None:
+    async def fail() -> None:
+        await aioprocket.open_packet(helper="/nonexistent/helper")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(aioprocket.HelperNotFoundError):
+                asyncio.run(fail())
+        with pytest.raises(aioprocket.SpecError):
+            aioprocket.open_packet(timeout=0)
+        gc.collect()
