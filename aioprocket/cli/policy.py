@@ -143,7 +143,7 @@ def check(
 
     Decides with the helper's own code. Status 0: valid, or granted; 1: not; 2: an error.
 
-    Without a file, who cannot execute the installed helper is denied what is built in.
+    Who cannot execute the installed helper, and has no broker, is denied everything.
     """
     text = _readable(file)
     report = judge.about_file(file, text)

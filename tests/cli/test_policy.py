@@ -342,9 +342,13 @@ def test_check_says_that_it_has_not_looked_at_sudo(installed: Path) -> None:
     assert report("--as", "root", "packet")[1]["unknown"] == ""
 
 
-def test_check_by_a_file_says_what_the_file_says(installed: Path) -> None:
+def test_check_by_a_file_denies_who_cannot_execute_the_helper(installed: Path) -> None:
     good("add", ALICE, "packet")
-    assert report("--as", ALICE, "packet")[0] == 0
+    status, found = report("--as", ALICE, "packet")
+    assert (status, found["reason"]) == (1, "execute")
+    assert "is not executable by uid" in found["ask"]
+    good("add", "nobody", "packet")
+    assert report("--as", "nobody", "packet")[0] == 0
 
 
 def test_check_tells_where_a_text_is_wrong(policy_file: Path) -> None:
