@@ -1,4 +1,4 @@
-"""A policy that grants packets of one interface: what a channel that was to be of all says of it."""
+"""A policy that grants packets of one interface: what a channel for all says of it."""
 
 import asyncio
 import os
