@@ -12,6 +12,7 @@ from .spec import (
     Fanout,
     IpAddress,
     IpInterface,
+    Latency,
     PacketSpec,
     SocketSpec,
 )
@@ -135,6 +136,7 @@ def any_socket(
     send_buffer: int | None,
     reuse_port: bool,
     offload: bool = False,
+    latency: Latency = "low",
 ) -> SocketSpec | PacketSpec:
     """What the arguments of `aioprocket.open` mean.
 
@@ -164,6 +166,7 @@ def any_socket(
             lock_filter=lock_filter,
             offload=offload,
             namespace=namespace,
+            latency=latency,
         )
     if port or address is not None or backlog is not None or reuse_port or offload:
         raise SpecError("port, ip, backlog, reuse_port and offload mean nothing to family packet")
@@ -178,6 +181,7 @@ def any_socket(
         filter=program(filter, family, type),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 
@@ -194,6 +198,7 @@ def icmp(
     priority: int | None,
     receive_buffer: int | None,
     send_buffer: int | None,
+    latency: Latency = "low",
 ) -> SocketSpec:
     """What the arguments of `aioprocket.open_icmp` mean, ``type`` being dgram or raw.
 
@@ -219,6 +224,7 @@ def icmp(
         filter=program(filter, number, kind, _ICMP[number]),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 

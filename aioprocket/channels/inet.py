@@ -11,6 +11,7 @@ from ..spec import Instruction, SocketSpec, describe
 from .channel import Channel
 from .explain import step_error
 from .link import Link
+from .moderation import widen_buffer
 from .port import IcmpPort, SocketPort
 from .udp import UdpOffloadPort, prepare
 
@@ -93,11 +94,12 @@ class IcmpChannel(InetChannel):
 def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) -> InetChannel:
     """Make the channel of an inet socket that is bound, filtered and limited already."""
     with borrowed(opened.descriptor.fileno()) as sock:
+        if spec.offload:
+            prepare(sock, describe(spec))
         try:
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
-            if spec.offload:
-                prepare(sock, describe(spec))
+            widen_buffer(sock, spec.latency, spec.receive_buffer)
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)
@@ -105,7 +107,7 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
             raise step_error("set up", "option", spec, error) from error
         link = bound_link(sock)
     sock = socket.socket(fileno=opened.descriptor.detach())
-    facts |= {"link": link, "spec": spec}
+    facts |= {"link": link, "spec": spec, "latency": spec.latency}
     if spec.offload:
         return InetChannel(UdpOffloadPort(sock, filtered=spec.filter is not None), **facts)
     if not icmp:
