@@ -193,11 +193,11 @@ class SocketSpec:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
         _flags(self, "reuse_port", "offload")
-        if self.offload and not self._is_udp():
-            raise SpecError(f"a {_noun(self)} has no offload: UDP sockets have, and tun and tap")
         _check_latency(self.latency, ring=False)
         if self.latency != "low" and self.type == socket.SOCK_STREAM:
             raise SpecError(f"latency {self.latency!r} is for packets, and a stream has none")
+        if self.offload and not self._is_udp():
+            raise SpecError(f"a {_noun(self)} has no offload: UDP sockets have, and tun and tap")
         self._check_place()
         if self.backlog is not None:
             whole("backlog", self.backlog, 0, 65535)

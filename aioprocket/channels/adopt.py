@@ -79,37 +79,32 @@ def adopt(
     if not -1 <= fd <= MAX_INT:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
-    if offload:
-        _prepare_offload(fd)
     channel = _socket_channel(fd, read_packets, offload, latency)
     if channel is None:
         check_latency(latency, None)
+        _check_no_offload(fd, offload)
         channel = _device_channel(fd, read_packets)
     if not isinstance(fd_or_socket, int):
         fd_or_socket.detach()
     return channel
 
 
-def _prepare_offload(fd: int) -> None:
-    try:
-        with borrowed(fd) as sock:
-            if is_udp(sock):
-                prepare(sock, "an adopted UDP socket")
-                return
-    except OSError as error:
-        if error.errno != errno.ENOTSOCK:
-            raise
-    raise SpecError(
-        f"descriptor {fd} is no UDP socket, which alone has offload",
-        hint="a tun or tap device has it from where it was opened; leave out offload=True",
-    )
+def _check_no_offload(fd: int, offload: bool) -> None:
+    if offload:
+        raise SpecError(
+            f"descriptor {fd} is no UDP socket, which alone has offload",
+            hint="a tun or tap device has it from where it was opened; leave out offload=True",
+        )
 
 
 def _socket_channel(fd: int, read_packets: int, offload: bool, latency: Latency) -> Channel | None:
     try:
         with borrowed(fd) as sock:
             check_latency(latency, sock)
+            _check_no_offload(fd, offload and not is_udp(sock))
             kind, link = _kind_of_socket(sock)
+            if offload:
+                prepare(sock, "an adopted UDP socket")
     except OSError as error:
         if error.errno == errno.ENOTSOCK:
             return None
