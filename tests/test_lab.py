@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import leaks, must, traffic
+from lab import leaks, must, state, traffic
 from lab.accounts import Unprivileged
 from lab.programs import PROJECT
 from sandbox import kernel, links
@@ -162,6 +162,6 @@ def test_tree_in_a_closed_folder_becomes_reachable(tmp_path: Path, closed: str) 
 def test_what_a_file_of_tests_leaves_changed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         pytest.raises(AssertionError, match=r"\{'\$LEFT': \"None became 'here'\"\}"),
-        unchanged_state(),
+        state.unchanged_state(),
     ):
         monkeypatch.setenv("LEFT", "here")
