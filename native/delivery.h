@@ -26,6 +26,7 @@ struct delivery {
 	char interrupted;
 	char calling;
 	struct flight *flight;	/* NULL but during a dispatch() */
+	unsigned long thread;	/* whose that dispatch() is */
 	unsigned long long wakeups;
 	int unlooked;
 	char found;
