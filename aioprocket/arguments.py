@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-from .bounds import whole
+from .bounds import MAX_COUNT, whole
 from .bpf import FilterLike, Program, View, program_for
 from .errors import SpecError
 from .names import family_number, protocol_number, type_number
@@ -12,6 +12,7 @@ from .spec import (
     Fanout,
     IpAddress,
     IpInterface,
+    Latency,
     PacketSpec,
     SocketSpec,
 )
@@ -85,7 +86,7 @@ def read_packets(count: int) -> int:
     Raises:
         SpecError: It is no whole number from 1.
     """
-    return whole("read_packets", count, 1)
+    return whole("read_packets", count, 1, MAX_COUNT)
 
 
 def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:
@@ -94,8 +95,8 @@ def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:
     Raises:
         SpecError: One of them is none, or they are no list.
     """
-    if isinstance(addresses, str | bytes):
-        raise SpecError(f"addresses is a list, like [{addresses!r}]")
+    if isinstance(addresses, str | bytes) or not isinstance(addresses, Iterable):
+        raise SpecError(f"addresses is a list, like ['10.9.0.1/24'], not {addresses!r}")
     return tuple(_network(address) for address in addresses)
 
 
@@ -134,6 +135,7 @@ def any_socket(
     receive_buffer: int | None,
     send_buffer: int | None,
     reuse_port: bool,
+    latency: Latency = "low",
 ) -> SocketSpec | PacketSpec:
     """What the arguments of `aioprocket.open` mean.
 
@@ -162,6 +164,7 @@ def any_socket(
             filter=program(filter, family, type, protocol),
             lock_filter=lock_filter,
             namespace=namespace,
+            latency=latency,
         )
     if port or address is not None or backlog is not None or reuse_port:
         raise SpecError("port, ip, backlog and reuse_port mean nothing to family packet")
@@ -176,6 +179,7 @@ def any_socket(
         filter=program(filter, family, type),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 
@@ -192,6 +196,7 @@ def icmp(
     priority: int | None,
     receive_buffer: int | None,
     send_buffer: int | None,
+    latency: Latency = "low",
 ) -> SocketSpec:
     """What the arguments of `aioprocket.open_icmp` mean, ``type`` being dgram or raw.
 
@@ -217,6 +222,7 @@ def icmp(
         filter=program(filter, number, kind, _ICMP[number]),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 

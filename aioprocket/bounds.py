@@ -1,11 +1,14 @@
 """Numbers that are asked for, checked in one wording."""
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 from .errors import SpecError
 
-__all__ = ("positive", "seconds", "whole")
+__all__ = ("MAX_COUNT", "MAX_INT", "positive", "seconds", "whole")
+
+MAX_INT: Final = 2**31 - 1  # a C int, what the kernel takes for a size
+MAX_COUNT: Final = sys.maxsize  # of objects in memory
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:

@@ -3,13 +3,13 @@
 import socket
 from typing import Final
 
+from .bounds import MAX_INT, whole
 from .errors import SpecError
 
 __all__ = (
     "ETH_P_ALL",
     "FAMILIES",
     "IP_PROTOCOLS",
-    "MAX_INT",
     "MAX_IP_PROTOCOL",
     "TYPES",
     "family_name",
@@ -18,11 +18,9 @@ __all__ = (
     "protocol_number",
     "type_name",
     "type_number",
-    "whole_number",
 )
 
 ETH_P_ALL: Final = 0x0003  # linux/if_ether.h
-MAX_INT: Final = 0x7FFFFFFF
 MAX_IP_PROTOCOL: Final = 262  # IPPROTO_MPTCP, linux/in.h
 
 FAMILIES: Final[dict[str, int]] = {
@@ -59,19 +57,6 @@ _NETLINK_PROTOCOLS: Final[dict[str, int]] = {
 }  # fmt: skip
 
 
-def whole_number(what: str, value: object, low: int, high: int) -> int:
-    """``value``, if it is a whole number from ``low`` to ``high``.
-
-    Raises:
-        SpecError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{what} must be a whole number, not {value!r}")
-    if not low <= value <= high:
-        raise SpecError(f"{what} {value} is out of range: {low} to {high}")
-    return value
-
-
 def _named(what: str, value: int | str, names: dict[str, int], high: int) -> int:
     if isinstance(value, str):
         try:
@@ -80,7 +65,7 @@ def _named(what: str, value: int | str, names: dict[str, int], high: int) -> int
             raise SpecError(
                 f"unknown {what} {value!r}", hint=f"known names: {', '.join(names)}; or a number"
             ) from None
-    return whole_number(what, value, 0, high)
+    return whole(what, value, 0, high)
 
 
 def family_number(family: int | str) -> int:

@@ -11,17 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from .bounds import MAX_INT, whole
 from .errors import FilterError, SpecError
 from .names import (
     ETH_P_ALL,
-    MAX_INT,
     MAX_IP_PROTOCOL,
     family_name,
     family_number,
     protocol_name,
     type_name,
     type_number,
-    whole_number,
 )
 
 __all__ = (
@@ -142,13 +141,26 @@ def _check_options(spec: "SocketSpec | PacketSpec") -> None:
         ("send_buffer", spec.send_buffer, 1, MAX_BUFFER),
     ):
         if value is not None:
-            whole_number(what, value, low, high)
+            whole(what, value, low, high)
     if spec.interface is not None:
         _check_interface(spec.interface)
     if spec.namespace is not None:
         _check_namespace(spec.namespace)
     if spec.filter is not None and filter_instructions(spec.filter) != spec.filter:
         raise FilterError("a spec's filter is a tuple of tuples")
+
+
+Latency: TypeAlias = Literal["low", "balanced", "throughput"]
+
+
+def _check_latency(latency: object, *, ring: bool) -> None:
+    if latency not in get_args(Latency):
+        raise SpecError(f"latency {latency!r} is none of {', '.join(get_args(Latency))}")
+    if latency == "throughput" and not ring:
+        raise SpecError(
+            'latency "throughput" is that of a ring, and there is none here',
+            hint='"balanced" lets a packet wait for up to 1 ms',
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,18 +182,22 @@ class SocketSpec:
     filter: tuple[Instruction, ...] | None = None
     lock_filter: bool = False
     namespace: str | None = None
+    latency: Latency = "low"
 
     def __post_init__(self) -> None:
-        family_number(whole_number("family", self.family, 0, 0xFFFF))
-        type_number(whole_number("type", self.type, 0, MAX_INT))
-        whole_number("protocol", self.protocol, 0, MAX_IP_PROTOCOL)
+        family_number(whole("family", self.family, 0, 0xFFFF))
+        type_number(whole("type", self.type, 0, MAX_INT))
+        whole("protocol", self.protocol, 0, MAX_IP_PROTOCOL)
         if self.family == socket.AF_PACKET:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
         _flags(self, "reuse_port")
+        _check_latency(self.latency, ring=False)
+        if self.latency != "low" and self.type == socket.SOCK_STREAM:
+            raise SpecError(f"latency {self.latency!r} is for packets, and a stream has none")
         self._check_place()
         if self.backlog is not None:
-            whole_number("backlog", self.backlog, 0, 65535)
+            whole("backlog", self.backlog, 0, 65535)
             if self.type not in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
                 raise SpecError(f"a {_noun(self)} does not listen: backlog is for type stream")
         if self.filter is not None and self.type == socket.SOCK_STREAM:
@@ -191,7 +207,7 @@ class SocketSpec:
 
     def _check_place(self) -> None:
         """Check what says where the socket is: address, port, interface."""
-        whole_number("port", self.port, 0, 65535)
+        whole("port", self.port, 0, 65535)
         ported = self.family in _VERSIONS and self.type != socket.SOCK_RAW
         if self.port and not ported:
             raise SpecError(f"port {self.port} means nothing to a {_noun(self)}")
@@ -208,7 +224,6 @@ class SocketSpec:
             raise SpecError(f"ip {self.ip} is link-local and needs interface=")
 
 
-Latency: TypeAlias = Literal["low", "balanced", "throughput"]
 FanoutModeName: TypeAlias = Literal["hash", "lb", "cpu", "rollover", "rnd", "qm", "cbpf"]
 
 
@@ -234,7 +249,7 @@ class Fanout:
 
     def __post_init__(self) -> None:
         if self.group is not None:
-            whole_number("fanout group", self.group, 0, 0xFFFF)
+            whole("fanout group", self.group, 0, 0xFFFF)
         if self.mode not in get_args(FanoutModeName):
             raise SpecError(
                 f"fanout mode {self.mode!r} is none",
@@ -272,17 +287,11 @@ class PacketSpec:
     def __post_init__(self) -> None:
         if self.type not in (socket.SOCK_RAW, socket.SOCK_DGRAM):
             raise SpecError(f"a packet socket's type is raw or dgram, not {type_name(self.type)}")
-        whole_number("protocol", self.protocol, 0, 0xFFFF)
-        whole_number("snaplen", self.snaplen, 1, 65535)
+        whole("protocol", self.protocol, 0, 0xFFFF)
+        whole("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
         _flags(self, "promiscuous", "allmulti", "ring", "qdisc_bypass")
-        if self.latency not in get_args(Latency):
-            raise SpecError(f"latency {self.latency!r} is none of {', '.join(get_args(Latency))}")
-        if self.latency == "throughput" and not self.ring:
-            raise SpecError(
-                'latency "throughput" is that of a ring, and ring=False wants none',
-                hint="leave one of the two out; read by system calls, packets are there at once",
-            )
+        _check_latency(self.latency, ring=self.ring)
         if self.fanout is not None and not isinstance(self.fanout, Fanout):
             raise SpecError(f"fanout {self.fanout!r} is no Fanout", hint="or its group: a number")
         if (self.promiscuous or self.allmulti) and self.interface is None:
@@ -317,9 +326,7 @@ class TunSpec:
             if "%" in self.name:
                 raise SpecError(f"name {self.name!r}: the kernel would number it; say ''")
         if self.mtu is not None:
-            whole_number(
-                "mtu", self.mtu, 68, 65521
-            )  # MIN_MTU, MAX_MTU less headers: drivers/net/tun.c
+            whole("mtu", self.mtu, 68, 65521)  # MIN_MTU, MAX_MTU less headers: drivers/net/tun.c
         if len(self.addresses) > MAX_TUN_ADDRESSES:
             raise SpecError(f"at most {MAX_TUN_ADDRESSES} addresses, not {len(self.addresses)}")
         for address in self.addresses:

@@ -23,13 +23,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* System calls: how many were taken; what ended them goes to self->failure */
+/* System calls */
 
-static int
-transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
+/* To a socket, and counted: how many were taken; if not all self->failure says why. */
+int
+sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
 {
 	int sent = 0;
 
+	self->failure = 0;
 	while (sent < count) {
 		/* After a short count it is the next that says why. */
 		int taken = sendmmsg(self->fd, messages + sent,
@@ -43,43 +45,37 @@ transmit_to_socket(struct sender *self, struct mmsghdr *messages, int count)
 			self->bytes += messages[slot].msg_len;
 		sent += taken;
 	}
-	return sent;
-}
-
-/* To a socket, and counted: how many were taken; self->failure says why not all. */
-int
-sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
-{
-	int sent;
-
-	self->failure = 0;
-	sent = transmit_to_socket(self, messages, count);
 	self->packets += (unsigned long long)sent;
 	return sent;
 }
 
-static int
-transmit_to_device(struct sender *self, struct group *group)
+/* To a device, and counted: whether it was taken; if not self->failure says why. */
+bool
+sender_write(struct sender *self, unsigned char *header, struct iovec packet)
 {
-	int sent;
+	struct iovec parts[2] = {{header, self->header}, packet};
+	ssize_t length =
+		self->header > 0
+			? writev(self->fd, parts, 2)
+			: write(self->fd, packet.iov_base, packet.iov_len);
 
-	for (sent = 0; sent < group->used; sent++) {
-		struct iovec parts[2] = {
-			{group->headers[sent], self->header},
-			group->vectors[sent],
-		};
-		ssize_t length =
-			self->header > 0
-				? writev(self->fd, parts, 2)
-				: write(self->fd, parts[1].iov_base,
-					parts[1].iov_len);
-
-		if (length < 0) {
-			self->failure = errno;
-			break;
-		}
-		self->bytes += (unsigned long long)length - self->header;
+	if (length < 0) {
+		self->failure = errno;
+		return false;
 	}
+	self->packets++;
+	self->bytes += (unsigned long long)length - self->header;
+	return true;
+}
+
+static int
+write_group(struct sender *self, struct group *group)
+{
+	int sent = 0;
+
+	while (sent < group->used && sender_write(self, group->headers[sent],
+						  group->vectors[sent]))
+		sent++;
 	return sent;
 }
 
@@ -98,12 +94,11 @@ send_items(struct sender *self, PyObject *items, Py_ssize_t start,
 		int sent;
 
 		group_fill(&group, self, items, at, addressed);
-		sent = self->is_socket ? transmit_to_socket(self, group.messages,
-							    group.used)
-				       : transmit_to_device(self, &group);
+		sent = self->is_socket
+			       ? sender_transmit(self, group.messages, group.used)
+			       : write_group(self, &group);
 		group_release(&group);
 		at += sent;
-		self->packets += (unsigned long long)sent;
 		if (self->failure == EINTR) {
 			self->failure = 0;
 			if (PyErr_CheckSignals() < 0)

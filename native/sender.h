@@ -23,8 +23,11 @@ struct sender {
 	struct known_destinations *known;	/* NULL until needed */
 };
 
+struct iovec;
 struct mmsghdr;
 
+bool sender_write(struct sender *self, unsigned char *header,
+		  struct iovec packet);
 int sender_transmit(struct sender *self, struct mmsghdr *messages, int count);
 
 extern PyType_Spec sender_spec;

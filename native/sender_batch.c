@@ -9,7 +9,6 @@
 #include "vnet.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 /* Whether nothing but bytes of it is to be sent, and these are at hand. */
 bool
@@ -35,25 +34,11 @@ write_all(struct sender *self, const struct batch *batch, Py_ssize_t start)
 {
 	/* They are of wire size, and their sums are there. */
 	unsigned char header[VNET_HEADER_MAX] = {0};
-	Py_ssize_t at;
+	Py_ssize_t at = start;
 
-	for (at = start; at < batch->count; at++) {
-		struct iovec parts[2] = {
-			{header, self->header},
-			bytes_at(batch, at),
-		};
-		ssize_t length = self->header > 0
-					 ? writev(self->fd, parts, 2)
-					 : write(self->fd, parts[1].iov_base,
-						 parts[1].iov_len);
-
-		if (length < 0) {
-			self->failure = errno;
-			break;
-		}
-		self->bytes += (unsigned long long)length - self->header;
-	}
-	self->packets += (unsigned long long)(at - start);
+	while (at < batch->count &&
+	       sender_write(self, header, bytes_at(batch, at)))
+		at++;
 	return at - start;
 }
 

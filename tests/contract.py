@@ -8,6 +8,7 @@ import errno
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import anyio
 import pytest
 
 from aioprocket import (
@@ -42,9 +43,9 @@ class Line(Protocol):
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Give the loop turns until something holds; the test's own timeout is the limit."""
+    """Give the loop turns until something holds; the test's own deadline is the limit."""
     while not condition():  # noqa: ASYNC110 (nobody could set an event: the loop is the subject)
-        await asyncio.sleep(0.001)
+        await anyio.sleep(0.001)
 
 
 class Recorder(asyncio.DatagramProtocol):

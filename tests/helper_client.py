@@ -27,6 +27,7 @@ __all__ = (
     "Stage",
     "hello",
     "open_request",
+    "refused",
     "run_helper",
     "session",
 )
@@ -336,6 +337,15 @@ def session(
             process.kill()
             process.wait()
             raise
+
+
+def refused(
+    command: Command, kind: int = Kind.PACKET, **fields: Any
+) -> tuple[tuple[Stage, int], int]:
+    """What a session's only request is answered: stage and errno, and the detail."""
+    with session(command) as helper:
+        reply = helper.open(kind, **fields)
+        return reply.refusal, reply.detail
 
 
 def run_helper(command: Command, **options: Any) -> int:

@@ -5,18 +5,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab import leaks, must, traffic
+from lab.accounts import Unprivileged
 from lab.programs import PROJECT
 from sandbox import kernel, links
 from sandbox.namespaces import Namespace
-
-Unprivileged = Callable[[Callable[[], Any]], Any]
 
 
 def test_missing_tool_skips(monkeypatch: pytest.MonkeyPatch) -> None:

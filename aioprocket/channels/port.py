@@ -232,7 +232,10 @@ class SocketPort(Port):
     def sendto(self, data: Data, address: Address) -> int:
         """To an address, by one call."""
         self.check(address)
-        return self.sock.sendto(data, address)
+        try:
+            return self.sock.sendto(data, address)
+        except OverflowError as error:  # of a number in the address
+            raise SpecError(f"send to {address!r}: {error}") from None
 
     def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
         """With descriptors close-on-exec."""
@@ -247,7 +250,10 @@ class SocketPort(Port):
         """As the socket module does."""
         if address is not None:
             self.check(address)
-        return self.sock.sendmsg(buffers, ancdata, flags, address)
+        try:
+            return self.sock.sendmsg(buffers, ancdata, flags, address)
+        except OverflowError as error:  # of a number in the flags, the address or the data's head
+            raise SpecError(f"sendmsg to {address!r}: {error}") from None
 
     def errors(self) -> list[OSError]:
         """Of the families that have an error queue."""

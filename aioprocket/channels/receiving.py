@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import UnreliableObjectReceiveStream
 
 from .._system._native import Reader
-from ..bounds import whole
+from ..bounds import MAX_COUNT, MAX_INT, whole
 from ..errors import ActiveModeError, BusyError, ClosedError
 from ..packet import Batch, Packet
 from ..readiness import Readiness, checkpoint
@@ -116,12 +116,12 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             SpecError: ``max`` is no whole number from 1.
             And what `receive` raises.
         """
-        if type(max) is int and max > 0:
+        if type(max) is int and 0 < max <= MAX_COUNT:
             return self._reader.receive_list(self, max)
         return self._receive_checked(max)  # what is wrong is said where it is awaited
 
     async def _receive_checked(self, max: int) -> list[Packet]:
-        return await self._reader.receive_list(self, whole("max", max, 1))
+        return await self._reader.receive_list(self, whole("max", max, 1, MAX_COUNT))
 
     async def _list_slowly(
         self, tried: bool, error: OSError | EOFError | None, max: int
@@ -145,7 +145,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             SpecError: ``max`` is no whole number from 1.
         """
         if max is not None:
-            whole("max", max, 1)
+            whole("max", max, 1, MAX_COUNT)
         return self._reader.iterate_batches(self, max)
 
     async def _batch_slowly(
@@ -192,7 +192,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         return data, None if packet is None else packet.addr
 
     async def _recv(self, n: int) -> tuple[bytes, Packet | None]:
-        whole("n", n, 0)
+        whole("n", n, 0, MAX_INT)
         try:
             if self._port.stream:
                 return await self._read(lambda: self._stream(n)), None
@@ -212,8 +212,11 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             How many bytes of it are there; 0 also at the end of a stream.
 
         Raises:
-            What `receive` raises, but for the end of a stream.
+            TypeError: The memory cannot be written to.
+            And what `receive` raises, but for the end of a stream.
         """
+        if memoryview(buffer).readonly:
+            raise TypeError("recv_into needs memory that it can write to")
         try:
             return await self._read(lambda: self._into(buffer))
         except anyio.EndOfStream:
@@ -225,11 +228,11 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         Descriptors that come with it are close-on-exec, and the caller's to close.
 
         Raises:
-            SpecError: A size is no whole number from 0.
+            SpecError: A size is no whole number from 0, or the flags are none.
             And what `receive` raises.
         """
-        whole("bufsize", bufsize, 0)
-        whole("ancbufsize", ancbufsize, 0)
+        for name, value in (("bufsize", bufsize), ("ancbufsize", ancbufsize), ("flags", flags)):
+            whole(name, value, 0, MAX_INT)
         return await self._read(lambda: self._message(bufsize, ancbufsize, flags))
 
     async def serve(

@@ -8,15 +8,16 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 import aioprocket
 from aioprocket.helper import obtain
 from aioprocket.spec import SocketSpec
+from lab.accounts import Unprivileged
 from lab.brokers import Broker, running_broker
 from lab.must import require
 from lab.policies import hide_etc, run_as
@@ -30,8 +31,6 @@ PROJECT: Final = Path(__file__).parents[2]
 LOCAL: Final = "127.0.0.1"
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 MANY: Final = 16
-
-Unprivileged = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ from sandbox import links
 __all__ = (
     "ETH_P_LOCAL_NUMBER",
     "Cable",
+    "CableLine",
     "cable",
+    "drained",
     "frame",
     "in_child",
     "number",
@@ -67,6 +69,26 @@ class Cable:
         """Frames to the channel; they have arrived when this returns."""
         for each in numbers:
             self.far.send(frame(each))
+
+
+class CableLine:
+    """Numbered frames on a veth pair or a tap device: a line of `contract`."""
+
+    def __init__(self, wire: Cable) -> None:
+        self.channel = wire.channel
+        self.wire = wire
+
+    def feed(self, number: int) -> None:
+        self.wire.send(number)
+
+    def number(self, packet: Packet) -> int:
+        return number(packet)
+
+    def outgoing(self) -> bytes:
+        return frame(99)
+
+    def arrived(self) -> int:
+        return drained(self.wire.far)
 
 
 def _settle(veth: tuple[str, str]) -> None:
@@ -140,6 +162,17 @@ def pair(kind: int = socket.SOCK_DGRAM) -> Iterator[tuple[Channel, socket.socket
             yield channel, far
         finally:
             channel.close()
+
+
+def drained(sock: socket.socket) -> int:
+    """How many packets lay there; there are none now."""
+    count = 0
+    try:
+        while sock.recv(70_000, socket.MSG_DONTWAIT):
+            count += 1
+    except BlockingIOError:
+        pass
+    return count
 
 
 def in_child(call: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 
 import anyio
@@ -11,8 +11,8 @@ import pytest
 
 from aioprocket import Packet, PacketChannel, SpecError, create_endpoint
 from aioprocket._system.ring import frame_geometry
-from channels.rig import Cable, cable, frame, in_child, number, open_packet
-from contract import Line, Recorder, TransportContract
+from channels.rig import Cable, CableLine, cable, frame, in_child, number, open_packet
+from contract import Line, Recorder, TransportContract, until
 from sandbox import links
 
 pytestmark = pytest.mark.netns
@@ -21,41 +21,11 @@ HEADER = frame(0)[:14]
 LARGE = 60_000  # the largest MTU of a veth pair is 65,535
 
 
-class FrameLine(Line):
-    def __init__(self, wire: Cable) -> None:
-        self.channel = wire.channel
-        self._wire = wire
-
-    def feed(self, number: int) -> None:
-        self._wire.send(number)
-
-    def number(self, packet: Packet) -> int:
-        return number(packet)
-
-    def outgoing(self) -> bytes:
-        return frame(7)
-
-    def arrived(self) -> int:
-        count = 0
-        while True:
-            try:
-                self._wire.far.recv(2000, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return count
-            count += 1
-
-
 class TestFrameTransport(TransportContract):
     @pytest.fixture
     def line(self, veth: tuple[str, str]) -> Iterator[Line]:
         with cable(veth, ring=True, latency="low") as wire:
-            yield FrameLine(wire)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Give the loop turns until something holds; the test's own deadline is the limit."""
-    while not condition():  # noqa: ASYNC110 (nobody could set an event)
-        await anyio.sleep(0.001)
+            yield CableLine(wire)
 
 
 @pytest.fixture

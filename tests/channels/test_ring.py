@@ -1,14 +1,11 @@
 """Channels with a ring: what they do as all others do, and what only a ring can."""
 
-import asyncio
 import errno
 import mmap
 import resource
-import select
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,27 +14,23 @@ import anyio
 import pytest
 
 from aioprocket import (
-    Batch,
-    Channel,
-    LinkDownError,
     OpenError,
-    Packet,
-    RawProtocol,
     SpecError,
     create_endpoint,
 )
 from aioprocket._system import ring
-from aioprocket.channels.ring import RingPort, cut_by_filter
+from aioprocket.channels.ring import cut_by_filter
 from channels.rig import (
     ETH_P_LOCAL_NUMBER,
-    Cable,
+    CableLine,
     cable,
     frame,
     in_child,
     number,
     open_packet,
 )
-from contract import Line, Recorder, TransportContract
+from channels.ring_rig import arrived, receive, send
+from contract import Line, Recorder, TransportContract, until
 from lab.traffic import flood
 from sandbox import links
 
@@ -47,51 +40,9 @@ pytestmark = pytest.mark.netns
 EVEN = [(0x20, 0, 0, 14), (0x45, 1, 0, 1), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0)]
 
 
-def arrived(channel: Channel) -> None:
-    """Wait until the kernel has handed over all that was sent."""
-    port = channel._port
-    assert isinstance(port, RingPort)
-    while port.filling():
-        time.sleep(0.0002)
-
-
-def send(wire: Cable, *numbers: int) -> None:
-    wire.send(*numbers)
-    arrived(wire.channel)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Give the loop turns until something holds; the test's own deadline is the limit."""
-    while not condition():  # noqa: ASYNC110 (nobody could set an event)
-        await anyio.sleep(0.001)
-
-
-async def receive(wire: Cable, count: int) -> list[int]:
-    return [number(await wire.channel.receive()) for _ in range(count)]
-
-
-class RingLine(Line):
-    def __init__(self, wire: Cable) -> None:
-        self.channel = wire.channel
-        self._wire = wire
-
+class RingLine(CableLine):
     def feed(self, number: int) -> None:
-        send(self._wire, number)
-
-    def number(self, packet: Packet) -> int:
-        return number(packet)
-
-    def outgoing(self) -> bytes:
-        return frame(7)
-
-    def arrived(self) -> int:
-        count = 0
-        while True:
-            try:
-                self._wire.far.recv(2000, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return count
-            count += 1
+        send(self.wire, number)
 
 
 class TestRingTransport(TransportContract):
@@ -178,133 +129,6 @@ async def test_a_cancelled_receive_loses_nothing(veth: tuple[str, str]) -> None:
         got += await receive(wire, 200 - len(got))
 
         assert got == list(range(200))
-
-
-@pytest.mark.anyio
-async def test_batches_are_sequences_with_columns(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire, anyio.fail_after(20):
-        wire.send(*range(300))
-        got: list[int] = []
-        async for batch in wire.channel.batches():
-            assert isinstance(batch, Batch)
-            assert batch.field(14, 4).tolist() == [number(packet) for packet in batch]
-            assert set(batch.lens) == {64}
-            assert all(batch.timestamps_ns)
-            got += batch.field(14, 4)
-            if len(got) == 300:
-                break
-
-        assert got == list(range(300))
-        assert wire.channel.stats().rx_bytes == 300 * 64
-
-
-@pytest.mark.anyio
-async def test_batches_are_no_larger_than_asked_for(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire, anyio.fail_after(20):
-        send(wire, *range(100))
-        got: list[Batch] = []
-        async for batch in wire.channel.batches(7):
-            got.append(batch)
-            if sum(map(len, got)) == 100:
-                break
-
-        assert max(map(len, got)) == 7
-        assert [number(packet) for batch in got for packet in batch] == list(range(100))
-
-
-@pytest.mark.anyio
-async def test_batches_that_are_kept_stay_valid(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True, receive_buffer=1 << 17, snaplen=2000) as wire, anyio.fail_after(30):
-        kept: list[Batch] = []
-        sent = 0
-        for _ in range(200):
-            wire.send(*range(sent, sent + 10))
-            sent += 10
-            kept.append(await anext(wire.channel.batches()))
-        while (have := sum(map(len, kept))) < sent:
-            kept.append(await anext(wire.channel.batches()))
-
-        assert have == sent
-        assert [each for batch in kept for each in batch.field(14, 4)] == list(range(sent))
-        assert [number(packet) for batch in kept for packet in batch] == list(range(sent))
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("ring", [True, False])
-async def test_batches_of_all_channels_are_alike(veth: tuple[str, str], ring: bool) -> None:
-    with cable(veth, ring=ring) as wire, anyio.fail_after(20):
-        wire.send(0)
-        batch = await anext(wire.channel.batches())
-
-        [packet] = batch
-        assert packet.data == frame(0)
-        assert batch.buffer[batch.offsets[0] :][:64] == frame(0)
-        assert batch.timestamps_ns.tolist() == [packet.timestamp_ns]
-        assert (batch.lens.tolist(), batch.wire_lens.tolist(), batch.vlan_tcis.tolist()) == (
-            [64], [64], [-1],
-        )  # fmt: skip
-        assert batch.field(12, 2).tolist() == [ETH_P_LOCAL_NUMBER]
-        assert bytes(batch.field(0, 6)) == frame(0)[:6]
-        assert batch.index(packet) == 0
-
-
-class Whole(RawProtocol):
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.passives = 0
-        self.sizes: list[int] = []
-
-    def packets_received(self, batch: Batch) -> None:
-        self.sizes.append(len(batch))
-        self.numbers += batch.field(14, 4)
-
-    def passive(self) -> None:
-        self.passives += 1
-
-
-@pytest.mark.asyncio
-async def test_a_protocol_gets_batches(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire:
-        transport, protocol = await create_endpoint(Whole, wire.channel)
-        for start in range(0, 1000, 100):
-            wire.send(*range(start, start + 100))
-            await asyncio.sleep(0)
-        await until(lambda: len(protocol.numbers) == 1000)
-        transport.abort()
-
-        assert protocol.numbers == list(range(1000))
-
-
-@pytest.mark.asyncio
-async def test_a_count_of_packets_cuts_batches(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire:
-        send(wire, *range(10))
-        transport, protocol = await create_endpoint(Whole, wire.channel, active=4)
-        await until(lambda: protocol.passives)
-
-        assert protocol.numbers == [0, 1, 2, 3]
-        assert number(await transport.receive()) == 4
-        transport.abort()
-
-
-@pytest.mark.asyncio
-async def test_datagrams_come_with_their_sender(veth: tuple[str, str]) -> None:
-    class Plain(asyncio.DatagramProtocol):
-        got: list[tuple[int, str]]
-
-        def __init__(self) -> None:
-            self.got = []
-
-        def datagram_received(self, data: bytes, addr: Any) -> None:
-            self.got.append((number(data), addr[0]))
-
-    with cable(veth, ring=True) as wire:
-        transport, protocol = await create_endpoint(Plain, wire.channel)
-        wire.send(1, 2, 3)
-        await until(lambda: len(protocol.got) == 3)
-        transport.abort()
-
-        assert protocol.got == [(1, wire.ifname), (2, wire.ifname), (3, wire.ifname)]
 
 
 @pytest.mark.anyio
@@ -432,91 +256,6 @@ async def test_received_and_dropped_are_what_was_sent(veth: tuple[str, str]) -> 
         assert stats.rx_dropped > 0
         assert stats.rx_freezes > 0
         assert stats.rx_packets + stats.rx_dropped == total
-
-
-@pytest.mark.anyio
-async def test_a_link_that_comes_up_again_goes_on(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire, anyio.fail_after(20):
-        wire.send(*range(20))
-        links.set_down(wire.ifname)
-        got = await receive(wire, 20)
-        async with anyio.create_task_group() as tasks:
-
-            async def receiving() -> None:
-                got.extend(await receive(wire, 1))
-
-            tasks.start_soon(receiving)
-            await until(lambda: wire.channel.stats().link_down)
-            for ifname in veth:
-                links.set_up(ifname)
-            while len(got) == 20:
-                wire.send(77)
-                await anyio.sleep(0.001)
-
-        assert got == [*range(20), 77]
-
-
-@pytest.mark.anyio
-async def test_nothing_from_before_a_removal_is_lost(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire, anyio.fail_after(20):
-        wire.send(*range(1000))
-        links.delete_link(veth[0])
-        got = await receive(wire, 1000)
-        with pytest.raises(LinkDownError) as raised:
-            await wire.channel.receive()
-
-        assert got == list(range(1000))
-        assert raised.value.errno == errno.ENODEV
-
-
-@pytest.mark.asyncio
-async def test_a_transport_delivers_all_from_before_a_removal(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire:
-        _, protocol = await create_endpoint(Recorder, wire.channel)
-        wire.send(*range(1000))
-        links.delete_link(veth[0])
-        await until(lambda: protocol.lost)
-
-        assert [number(packet) for packet in protocol.packets] == list(range(1000))
-        assert isinstance(protocol.lost[0], LinkDownError)
-
-
-@pytest.mark.anyio
-async def test_a_view_that_is_kept_does_not_wake(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire, anyio.fail_after(20):
-        wire.send(0)
-        view = memoryview(await wire.channel.receive())
-        with anyio.move_on_after(0.1):
-            await wire.channel.receive()
-
-        assert wire.channel.stats().wakeups < 20
-        assert bytes(view) == frame(0)
-
-
-@pytest.mark.anyio
-async def test_everything_is_valid_after_the_end(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire, anyio.fail_after(20):
-        wire.send(*range(30))
-        batch = await anext(wire.channel.batches())
-        packet = batch[0]
-        view = memoryview(packet)
-        await wire.channel.aclose()
-
-        assert number(packet) == 0
-        assert packet.addr[0] == wire.ifname
-        assert bytes(view) == frame(0)
-        assert [number(each) for each in batch] == list(range(len(batch)))
-        assert wire.channel.stats().rx_packets == len(batch)
-
-
-@pytest.mark.anyio
-async def test_a_descriptor_that_is_given_away_has_no_ring(veth: tuple[str, str]) -> None:
-    with cable(veth, ring=True) as wire:
-        sock = wire.channel.to_socket()
-        with sock:
-            wire.send(3)
-            select.select([sock], [], [], 10)
-            assert number(sock.recv(2000)) == 3
 
 
 def test_a_ring_is_divided_as_its_latency_wants() -> None:

@@ -1,15 +1,8 @@
 import asyncio
-import ctypes
 import errno
-import os
-import shutil
-import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -32,34 +25,23 @@ from aioprocket.helper import (
     ladder,
     locate,
     obtain,
-    way,
 )
-from aioprocket.spec import PacketSpec, SocketSpec, Spec, TunSpec
+from aioprocket.spec import PacketSpec, Spec, TunSpec
 from aioprocket.wire.reply import Mode
-from fakes import Conversation, serve
-from lab.leaks import no_leaks
 from lab.must import require, unavailable
-from sandbox.accounts import NOBODY
-from sandbox.namespaces import Namespace
-
-T = TypeVar("T")
-AsNobody = Callable[[Callable[[], T]], T]
-
-UDP = SocketSpec(family=socket.AF_INET, type=socket.SOCK_DGRAM, protocol=socket.IPPROTO_UDP)
-LOW_PORT = SocketSpec(
-    family=socket.AF_INET, type=socket.SOCK_DGRAM, protocol=socket.IPPROTO_UDP, port=53
+from lab.rungs import (
+    LOW_PORT,
+    NETLINK,
+    PACKET,
+    UDP,
+    AsNobody,
+    close_one,
+    place_installed,
 )
-NETLINK = SocketSpec(family=socket.AF_NETLINK, type=socket.SOCK_RAW, protocol=0)
-PACKET = PacketSpec(interface="lo")
+
+pytestmark = pytest.mark.usefixtures("nothing_installed")
+
 NOTHING = ("/bin/true",)
-
-
-@pytest.fixture(autouse=True)
-def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever this machine has installed, the ladder finds nothing but what a test puts there."""
-    monkeypatch.delenv(locate.DEFAULT_VARIABLE, raising=False)
-    place_installed(monkeypatch, tmp_path / "none")
-    place_broker(monkeypatch, tmp_path / "none.sock")
 
 
 @pytest.fixture
@@ -68,28 +50,6 @@ def bundled() -> Path:
         return helper_path()
     except HelperNotFoundError:
         unavailable("package", "the package is run from its sources")
-
-
-def place_installed(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    for module in (locate, ladder, way):
-        monkeypatch.setattr(module, "INSTALLED", (str(path),))
-
-
-def place_broker(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    for module in (ladder, way):
-        monkeypatch.setattr(module, "BROKER_SOCKET", str(path))
-
-
-def close_one(spec: Spec, helper: ladder.HelperLike = None) -> tuple[str, int | None]:
-    """Obtain and close; which rung it was, and its process."""
-
-    async def run() -> tuple[str, int | None]:
-        opened = await obtain(spec, helper=helper)
-        opened.descriptor.close()
-        return opened.origin, opened.helper_pid
-
-    with no_leaks():
-        return asyncio.run(run())
 
 
 @pytest.mark.netns
@@ -171,102 +131,6 @@ def test_every_rung_that_refused_is_named(as_nobody: AsNobody[tuple[str, int | N
     assert message.count("\n") == 3
     assert caught.value.__cause__ is None
     assert (caught.value.step, caught.value.errno) == ("socket", errno.EPERM)
-
-
-def hint_for(spec: Spec, helper: ladder.HelperLike = None) -> str:
-    with pytest.raises(NotPermittedError) as caught:
-        close_one(spec, helper)
-    return caught.value.hint
-
-
-def raw(protocol: int) -> SocketSpec:
-    return SocketSpec(family=socket.AF_INET, type=socket.SOCK_RAW, protocol=protocol)
-
-
-PING = SocketSpec(family=socket.AF_INET, type=socket.SOCK_DGRAM, protocol=socket.IPPROTO_ICMP)
-
-
-@pytest.mark.realroot
-@pytest.mark.parametrize(
-    ("spec", "advice"),
-    [
-        (PACKET, "sudo install -D -o root -g aioprocket -m 4750"),
-        (LOW_PORT, "sudo groupadd --system --force aioprocket"),
-        (PING, "net.ipv4.ping_group_range"),
-        (PacketSpec(mark=7), "CAP_NET_ADMIN"),
-        (replace(UDP, mark=7), "CAP_NET_ADMIN"),
-        (replace(UDP, receive_buffer=1 << 28), "net.core.rmem_max"),
-        (replace(UDP, send_buffer=1 << 28), "net.core.wmem_max"),
-        (raw(socket.IPPROTO_GRE), "does not grant it"),
-        (PacketSpec(namespace="/proc/1/ns/net"), "does not grant it"),
-    ],
-    ids=[
-        "packet", "low port", "ping", "mark after refusal", "mark", "receive", "send", "gre",
-        "namespace",
-    ],
-)  # fmt: skip
-def test_advice_without_a_helper_is_what_would_do(
-    spec: Spec, advice: str, as_nobody: AsNobody[str], namespace: Namespace
-) -> None:
-    with namespace.entered():  # a new one, where nobody may have ping sockets yet
-        hint = as_nobody(lambda: hint_for(spec))
-
-    assert advice in hint
-    assert ("sudo install" in hint) == (spec in (PACKET, LOW_PORT))
-
-
-@pytest.mark.realroot
-def test_closed_tun_device_is_to_be_opened_to_all(
-    tun_device: Path, setuid_helper: Path, as_nobody: AsNobody[str]
-) -> None:
-    tun_device.chmod(0o600)
-
-    assert as_nobody(lambda: hint_for(TunSpec())) == "sudo chmod 0666 /dev/net/tun"
-    named = as_nobody(lambda: hint_for(TunSpec(), str(setuid_helper)))
-    assert named == "sudo chmod 0666 /dev/net/tun"
-
-
-@pytest.mark.realroot
-def test_port_that_needs_no_helper_is_told_to_who_named_one(
-    setuid_helper: Path, as_nobody: AsNobody[str]
-) -> None:
-    hint = as_nobody(lambda: hint_for(replace(LOW_PORT, port=5353), str(setuid_helper)))
-
-    assert "leave helper= out" in hint
-
-
-@pytest.mark.realroot
-def test_file_capabilities_do_not_enter_a_namespace(
-    caps_helper: Path, as_nobody: AsNobody[str]
-) -> None:
-    spec = PacketSpec(namespace="/proc/self/ns/net")
-
-    assert "setuid variant" in as_nobody(lambda: hint_for(spec, str(caps_helper)))
-
-
-@pytest.mark.realroot
-def test_user_namespace_without_accounts_has_no_use_for_a_setuid_helper(
-    as_nobody: AsNobody[str],
-) -> None:
-    def inside() -> str:
-        assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER, linux/sched.h
-        return hint_for(LOW_PORT)
-
-    assert "user namespace" in as_nobody(inside)
-
-
-@pytest.mark.realroot
-def test_helper_with_some_capabilities_is_told_from_one_with_all(
-    caps_helper: Path, stage: Path, as_nobody: AsNobody[str]
-) -> None:
-    partial = stage / "partial"
-    shutil.copy(caps_helper, partial)
-    os.chown(partial, 0, NOBODY)
-    partial.chmod(0o750)
-    only_bind = struct.pack("<IIIII", 0x02000000, 1 << 10, 0, 0, 0)  # struct vfs_cap_data
-    os.setxattr(partial, "security.capability", only_bind)
-
-    assert f"=p {partial}" in as_nobody(lambda: hint_for(PACKET, str(partial)))
 
 
 @pytest.mark.realroot
@@ -364,26 +228,6 @@ def test_timeout_that_is_none_is_refused(timeout: Any) -> None:
         Helper("/bin/true", timeout=timeout)
 
 
-def test_sudo_without_an_installed_helper_says_what_to_install_for_it() -> None:
-    with pytest.raises(HelperNotFoundError) as caught:
-        close_one(UDP, "sudo")
-
-    assert "-g root -m 0755" in caught.value.hint
-    assert "NOPASSWD:NOSETENV:" in caught.value.hint
-
-
-@pytest.mark.realroot
-def test_no_helper_at_all_says_what_to_install(as_nobody: AsNobody[None]) -> None:
-    async def run() -> None:
-        async with Helper():
-            pass
-
-    with pytest.raises(HelperNotFoundError) as caught:
-        as_nobody(lambda: asyncio.run(run()))
-
-    assert "sudo install" in caught.value.hint
-
-
 @pytest.mark.anyio
 @pytest.mark.netns
 async def test_process_with_capabilities_needs_no_installed_helper(bundled: Path) -> None:
@@ -450,114 +294,3 @@ async def test_cancellation_is_not_held_up_by_a_helper_that_hangs() -> None:
 
     assert scope.cancelled_caught
     assert time.monotonic() - began < 0.6
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[tuple[Path, socket.socket]]:
-    path = tmp_path / "broker.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        listener.listen(1)
-        yield path, listener
-
-
-@pytest.mark.anyio
-async def test_broker_is_reached_by_its_socket(broker: tuple[Path, socket.socket]) -> None:
-    path, listener = broker
-
-    def serve_one() -> None:
-        accepted, _ = listener.accept()
-        with accepted:
-            serve(Conversation(accepted))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(anyio.to_thread.run_sync, serve_one)
-        opened = await obtain(UDP, helper=f"unix:{path}")
-        opened.descriptor.close()
-
-    assert (opened.origin, opened.helper_pid) == ("broker", os.getpid())
-
-
-@pytest.mark.anyio
-async def test_third_rung_is_the_broker(
-    broker: tuple[Path, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place_broker(monkeypatch, broker[0])
-
-    def refuse(spec: Spec) -> None:
-        raise NotPermittedError("not me", step="socket")
-
-    monkeypatch.setattr(ladder, "open_directly", refuse)
-
-    def serve_one() -> None:
-        accepted, _ = broker[1].accept()
-        with accepted:
-            serve(Conversation(accepted))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(anyio.to_thread.run_sync, serve_one)
-        opened = await obtain(UDP)
-        opened.descriptor.close()
-
-    assert opened.origin == "broker"
-
-
-@pytest.mark.realroot
-@pytest.mark.hostile(86, "once")
-def test_broker_of_a_stranger_is_told_nothing(tmp_path: Path, as_nobody: AsNobody[None]) -> None:
-    path = tmp_path / "strangers.sock"
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with listener:
-        listener.bind(str(path))
-        # SO_PEERCRED is of whoever called listen(2).
-        as_nobody(lambda: listener.listen(1))
-
-        with pytest.raises(NotPermittedError, match="uid 65534 listens"):
-            close_one(UDP, f"unix:{path}")
-
-        accepted, _ = listener.accept()
-        with accepted:
-            assert accepted.recv(1) == b""
-
-
-@pytest.mark.anyio
-async def test_missing_broker_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(HelperNotFoundError, match="ENOENT") as caught:
-        await obtain(UDP, helper=f"unix:{tmp_path / 'none'}")
-
-    assert "to start one: " in caught.value.hint
-
-
-@pytest.mark.anyio
-async def test_file_that_is_no_socket_is_no_broker(tmp_path: Path) -> None:
-    (tmp_path / "text").touch()
-
-    with pytest.raises(HelperNotFoundError, match="is no socket"):
-        await obtain(UDP, helper=f"unix:{tmp_path / 'text'}")
-
-
-@pytest.mark.anyio
-async def test_socket_that_a_broker_left_behind_is_not_found(tmp_path: Path) -> None:
-    path = tmp_path / "left.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-
-    with pytest.raises(HelperNotFoundError, match="ECONNREFUSED"):
-        await obtain(UDP, helper=f"unix:{path}")
-
-
-@pytest.mark.anyio
-async def test_broker_whose_queue_stays_full_times_out(
-    broker: tuple[Path, socket.socket],
-) -> None:
-    waiting = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
-    try:
-        for sock in waiting:
-            sock.setblocking(False)
-            sock.connect(str(broker[0]))
-
-        with pytest.raises(HelperTimeoutError, match="took no connection"):
-            await obtain(UDP, helper=f"unix:{broker[0]}", timeout=0.05)
-    finally:
-        for sock in waiting:
-            sock.close()

@@ -5,12 +5,14 @@ import pickle
 import signal
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sandbox.accounts import fork_unprivileged
 
-__all__ = ("ChildFailed", "run_unprivileged")
+__all__ = ("ChildFailed", "Unprivileged", "run_unprivileged")
 
+# What the fixture ``as_nobody`` is.
+Unprivileged = Callable[[Callable[[], Any]], Any]
 T = TypeVar("T")
 
 

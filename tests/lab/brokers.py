@@ -1,5 +1,6 @@
 """A broker for a test, and sessions with it."""
 
+import errno
 import os
 import signal
 import socket
@@ -9,11 +10,37 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from helper_client import SESSION_TIMEOUT, Session, hello
+from helper_client import SESSION_TIMEOUT, Kind, Session, Stage, hello
 
-__all__ = ("Broker", "BrokerSession", "connect", "pass_listener", "running_broker", "wait_for")
+__all__ = (
+    "GRANTED",
+    "NOT_STARTED",
+    "OF_ONE",
+    "POLICY_REFUSED",
+    "Broker",
+    "BrokerSession",
+    "connect",
+    "greets",
+    "is_closed",
+    "pass_listener",
+    "running_broker",
+    "wait_for",
+)
+
+OF_ONE: Final = 64  # connections, helper/broker.c
+NOT_STARTED: Final = 64  # its status, helper/PROTOCOL.md
+POLICY_REFUSED: Final = (Stage.POLICY, errno.EPERM)
+
+# Of the built-in set, which a broker grants to everybody.
+GRANTED: Final[list[tuple[Kind, dict[str, Any]]]] = [
+    (Kind.PACKET, {"interface": "lo", "lock": True}),
+    (Kind.RAW4, {"protocol": socket.IPPROTO_ICMP}),
+    (Kind.RAW6, {"protocol": socket.IPPROTO_ICMPV6}),
+    (Kind.TCP4, {"port": 80, "backlog": 1}),
+    (Kind.UDP6, {"port": 53}),
+]
 
 
 class BrokerSession(Session):
@@ -67,6 +94,20 @@ def connect(path: Path) -> socket.socket:
         line.close()
         raise
     return line
+
+
+def greets(broker: Broker) -> bool:
+    """Whether it serves a client that comes now."""
+    with broker.session(greet=False) as client:
+        return client.ask(hello()).refusal == (Stage.OK, 0)
+
+
+def is_closed(line: socket.socket) -> bool:
+    """Wait for the broker's end of a connection; false if it says something instead."""
+    try:
+        return line.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 @contextmanager

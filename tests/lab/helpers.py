@@ -15,7 +15,14 @@ from sandbox.accounts import NOBODY
 
 from .must import require
 
-__all__ = ("build_helper", "find_helper", "install_caps", "install_setuid", "install_sudo")
+__all__ = (
+    "build_helper",
+    "find_helper",
+    "install_caps",
+    "install_setuid",
+    "install_sudo",
+    "sudo_command",
+)
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _CAP_NET_BIND_SERVICE = 10
@@ -86,6 +93,11 @@ def install_sudo(helper: Path, folder: Path) -> Path:
     # Over the machine's own rules, in this run's mount namespace alone.
     kernel.mount(str(rules), "/etc/sudoers", None, kernel.MS_BIND)
     return installed
+
+
+def sudo_command(helper: Path) -> list[str]:
+    """A helper's command that asks for no password."""
+    return [require("sudo"), "-n", str(helper)]
 
 
 def _permitted_only() -> bytes:

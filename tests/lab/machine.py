@@ -6,6 +6,7 @@ All of it is in this run's mount namespace. Needs real root.
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,16 @@ def _typed(command: list[str], groups: Sequence[int] | None, out: int, err: int)
     return 99
 
 
+def _uninstall(machine: Machine) -> None:
+    """What the machine below has of the helper's is not on this one."""
+    rules = (Path("/etc/sudoers.d", name) for name in ("zz-aioprocket", ALICE))
+    units = Path("/etc/systemd/system").glob("aioprocket.*")
+    for file in (INSTALLED, *rules, *units):
+        file.unlink(missing_ok=True)
+    shutil.rmtree("/etc/aioprocket", ignore_errors=True)
+    machine.root("if grep -q ^aioprocket: /etc/group; then groupdel aioprocket; fi")
+
+
 @contextmanager
 def new_machine() -> Iterator[Machine]:
     """That machine, while the block runs."""
@@ -175,10 +186,8 @@ def new_machine() -> Iterator[Machine]:
         kernel.mount("tmpfs", "/run", "tmpfs", 0, "mode=0755")
         stack.callback(kernel.unmount, "/run")
         write_sudoers()
-        for name in ("zz-aioprocket", ALICE):
-            Path("/etc/sudoers.d", name).unlink(missing_ok=True)
         os.makedirs("/usr/local/libexec", exist_ok=True)
-        INSTALLED.unlink(missing_ok=True)
         machine = Machine()
+        _uninstall(machine)
         machine.root(f"{require('useradd')} --no-create-home --shell /bin/bash {ALICE}")
         yield machine

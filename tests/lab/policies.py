@@ -17,12 +17,30 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from helper_client import BY_FILE, Kind, Session, Stage
 from sandbox import kernel
 
-__all__ = ("FOLDER", "SystemLog", "hide_etc", "install_for_everybody", "run_as", "system_log")
+__all__ = (
+    "ACCOUNT",
+    "FOLDER",
+    "Asked",
+    "Policy",
+    "SystemLog",
+    "answers",
+    "hide_etc",
+    "install_for_everybody",
+    "run_as",
+    "system_log",
+)
 
 T = TypeVar("T")
 FOLDER = Path("/etc/aioprocket")
+ACCOUNT = 61001  # of rules that are tried: nobody's on this machine
+
+# What the fixtures ``policy`` and ``asked`` are.
+Policy = Callable[..., None]
+Asked = Callable[[Callable[[Session], Any]], Any]
+
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -52,6 +70,20 @@ def install_for_everybody(helper: Path, folder: Path) -> Path:
     os.chown(installed, 0, 0)
     installed.chmod(0o4755)
     return installed
+
+
+def answers(*requests: tuple[Kind, dict[str, Any]]) -> Callable[[Session], list[int]]:
+    """For each request 0, or the reason of the file's policy."""
+
+    def ask(helper: Session) -> list[int]:
+        found = []
+        for kind, fields in requests:
+            reply = helper.open(kind, **fields)
+            assert reply.stage in (Stage.OK, Stage.POLICY), reply
+            found.append(reply.detail & ~BY_FILE)
+        return found
+
+    return ask
 
 
 class SystemLog:

@@ -7,30 +7,28 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from helper_client import Kind, Mode, Reason, Stage, hello, session
+from helper_client import Kind, Mode, Reason, Stage, hello, refused, session
+from lab.accounts import Unprivileged
+from lab.helpers import sudo_command
 from lab.must import require
-from sandbox import kernel, links
+from sandbox.accounts import NOBODY
 from sandbox.namespaces import Namespace
 
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
-NOBODY: Final = 65534
 EPERM: Final = 1
 SO_NETNS_COOKIE: Final = 71
 PR_SET_NO_NEW_PRIVS: Final = 38
 BIND, ADMIN, RAW, SYS_ADMIN = (1 << bit for bit in (10, 12, 13, 21))  # linux/capability.h
 NO_NEW_PRIVS, AT_SECURE = 1, 2
 ICMP, IGMP = 1, 2
-
-Unprivileged = Callable[[Callable[[], Any]], Any]
 
 GRANTED: list[tuple[Kind, dict[str, Any]]] = [
     (Kind.PACKET, {}),
@@ -52,19 +50,6 @@ DENIED: list[tuple[Kind, dict[str, Any], Reason]] = [
 ]
 
 
-@pytest.fixture(params=["setuid", "capabilities", "sudo"])
-def installed(request: pytest.FixtureRequest) -> list[str]:
-    """The command of a helper in each way in which an ordinary user gets one."""
-    if request.param == "sudo":
-        return _sudo(request.getfixturevalue("sudo_helper"))
-    name = {"setuid": "setuid_helper", "capabilities": "caps_helper"}[request.param]
-    return [str(request.getfixturevalue(name))]
-
-
-def _sudo(helper: Path) -> list[str]:
-    return [require("sudo"), "-n", str(helper)]
-
-
 @contextmanager
 def _copy(helper: Path, name: str) -> Iterator[Path]:
     copied = helper.with_name(name)
@@ -82,12 +67,6 @@ def _greet(command: list[str] | Path, **options: Any) -> dict[str, int]:
         names = ("mode", "uid", "state", "capabilities")
         facts = {name: getattr(greeting, name) for name in names}
         return facts | {"state": greeting.state & (NO_NEW_PRIVS | AT_SECURE)}
-
-
-def _refused(command: list[str] | Path, kind: Kind = Kind.PACKET, **fields: Any) -> Any:
-    with session(command) as helper:
-        reply = helper.open(kind, **fields)
-        return reply.refusal, reply.detail
 
 
 def test_a_setuid_helper_knows_its_caller(setuid_helper: Path, as_nobody: Unprivileged) -> None:
@@ -111,7 +90,7 @@ def test_a_helper_with_file_capabilities_knows_its_caller(
 
 
 def test_a_helper_behind_sudo_knows_its_caller(sudo_helper: Path, as_nobody: Unprivileged) -> None:
-    assert as_nobody(lambda: _greet(_sudo(sudo_helper))) == {
+    assert as_nobody(lambda: _greet(sudo_command(sudo_helper))) == {
         "mode": Mode.SUDO,
         "uid": NOBODY,
         "state": 0,
@@ -129,8 +108,8 @@ def test_a_helper_without_privilege_has_none(setuid_helper: Path, as_nobody: Unp
             "state": 0,
             "capabilities": 0,
         }
-        assert as_nobody(lambda: _refused(plain)) == ((Stage.SOCKET, EPERM), 0)
-        assert as_nobody(lambda: _refused(plain, Kind.UDP4, port=5353)) == ((Stage.OK, 0), 0)
+        assert as_nobody(lambda: refused(plain)) == ((Stage.SOCKET, EPERM), 0)
+        assert as_nobody(lambda: refused(plain, Kind.UDP4, port=5353)) == ((Stage.OK, 0), 0)
 
 
 @pytest.mark.hostile(69)
@@ -265,7 +244,7 @@ def test_a_setuid_helper_of_careless_mode_grants_nothing(
     with _copy(setuid_helper, "careless") as careless:
         os.chown(careless, 0, NOBODY)
         careless.chmod(mode)
-        assert as_nobody(lambda: _refused(careless)) == ((Stage.POLICY, EPERM), reason)
+        assert as_nobody(lambda: refused(careless)) == ((Stage.POLICY, EPERM), reason)
 
 
 def test_a_helper_with_capabilities_that_is_not_roots_grants_nothing(
@@ -276,7 +255,7 @@ def test_a_helper_with_capabilities_that_is_not_roots_grants_nothing(
         foreign.chmod(0o750)
         name = "security.capability"
         os.setxattr(foreign, name, os.getxattr(caps_helper, name))
-        assert as_nobody(lambda: _refused(foreign)) == ((Stage.POLICY, EPERM), Reason.FILE)
+        assert as_nobody(lambda: refused(foreign)) == ((Stage.POLICY, EPERM), Reason.FILE)
 
 
 @pytest.mark.hostile(82)
@@ -326,7 +305,7 @@ def test_a_helper_behind_sudo_ends_with_its_client(
     sudo_helper: Path, as_nobody: Unprivileged
 ) -> None:
     def kill_sudo() -> int:
-        with session(_sudo(sudo_helper)) as helper:
+        with session(sudo_command(sudo_helper)) as helper:
             pids = _with_children(helper.process.pid)
             helper.line.close()
             helper.process.wait(20)
@@ -364,111 +343,6 @@ def test_without_the_capability_the_callers_namespace_is_refused_too(
             return helper.open(Kind.PACKET, [network], namespace=True).refusal
 
     assert as_nobody(ask) == (Stage.NAMESPACE, EPERM)
-
-
-def test_a_device_is_made_for_the_caller(
-    installed: list[str], as_nobody: Unprivileged, stage: Path
-) -> None:
-    def ask() -> Any:
-        with session(installed) as helper:
-            made = helper.open(
-                Kind.TUN,
-                interface="aio9",
-                addresses=[(4, 24, bytes([198, 18, 98, 1]))],
-                up=True,
-                persist=True,
-                queues=True,
-            )
-            again = helper.open(Kind.TUN, interface="aio9", queues=True)
-            return made.refusal, again.refusal
-
-    with _tun_for_all(stage):
-        assert as_nobody(ask) == ((Stage.OK, 0), (Stage.OK, 0))
-    with _sysfs(stage) as folder:
-        assert (folder / "class/net/aio9/owner").read_text() == f"{NOBODY}\n"
-    links.delete_link("aio9")
-
-
-def test_a_device_file_that_is_not_the_callers_to_open_stays_closed(
-    setuid_helper: Path, as_nobody: Unprivileged, stage: Path
-) -> None:
-    refused = (Stage.DEVICE, 13)
-    with _tun_for_all(stage, mode=0o600):
-        assert as_nobody(lambda: _refused(setuid_helper, Kind.TUN))[0] == refused
-
-
-def test_a_device_that_would_believe_routers_is_not_granted(
-    installed: list[str], as_nobody: Unprivileged, stage: Path
-) -> None:
-    read_only = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY
-    kernel.mount("/proc/sys", "/proc/sys", None, kernel.MS_BIND)
-    try:
-        kernel.mount(None, "/proc/sys", None, read_only)
-        with _tun_for_all(stage):
-            refusal = as_nobody(lambda: _refused(installed, Kind.TUN, up=True))[0]
-    finally:
-        kernel.unmount("/proc/sys")
-
-    assert refusal == (Stage.ADDRESS, errno.EROFS)
-
-
-def test_a_device_too_small_for_ipv6_is_not_granted(
-    installed: list[str], as_nobody: Unprivileged, stage: Path
-) -> None:
-    # With a larger MTU, whoever sets it, it would have IPv6 anew, and believe routers.
-    with _tun_for_all(stage):
-        small, large = (
-            as_nobody(partial(_refused, installed, Kind.TUN, mtu=mtu))[0] for mtu in (1279, 1280)
-        )
-
-    assert (small, large) == ((Stage.ADDRESS, EPERM), (Stage.OK, 0))
-
-
-def test_a_holder_does_not_give_ipv6_back_to_a_device(
-    setuid_helper: Path, as_nobody: Unprivileged, stage: Path
-) -> None:
-    settings = Path("/proc/sys/net/ipv6/conf/aio9")
-    ask = partial(_refused, setuid_helper, Kind.TUN, interface="aio9", queues=True)
-    with _tun_for_all(stage):
-        assert as_nobody(partial(ask, persist=True, up=True))[0] == (Stage.OK, 0)
-        try:
-            links.set_mtu("aio9", 1000)
-            assert as_nobody(partial(ask, mtu=1500))[0] == (Stage.ADDRESS, EPERM)
-            assert not settings.exists()
-
-            links.set_mtu("aio9", 1500)
-            assert (settings / "accept_ra").read_text() == "1\n"
-            assert as_nobody(partial(ask, mtu=1400))[0] == (Stage.OK, 0)
-            assert (settings / "accept_ra").read_text() == "0\n"
-        finally:
-            links.delete_link("aio9")
-
-
-@contextmanager
-def _tun_for_all(stage: Path, mode: int = 0o666) -> Iterator[None]:
-    """/dev/net/tun with another mode, in this mount namespace alone."""
-    node = stage / "tun"
-    os.mknod(node, 0o020000 | mode, os.makedev(10, 200))
-    node.chmod(mode)
-    kernel.mount(str(node), "/dev/net/tun", None, kernel.MS_BIND)
-    try:
-        yield
-    finally:
-        kernel.unmount("/dev/net/tun")
-        node.unlink()
-
-
-@contextmanager
-def _sysfs(stage: Path) -> Iterator[Path]:
-    """The sysfs of this network; the one on /sys is of the machine's."""
-    folder = stage / "sys"
-    folder.mkdir()
-    kernel.mount("sysfs", str(folder), "sysfs", 0)
-    try:
-        yield folder
-    finally:
-        kernel.unmount(str(folder))
-        folder.rmdir()
 
 
 @contextmanager

@@ -1,79 +1,29 @@
 """What rules grant and impose, tried by an account without privilege at the setuid helper."""
 
 import ctypes
-import errno
 import os
 import select
 import socket
 import struct
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import pytest
 
-from helper_client import BY_FILE, DROP, Kind, Reason, Session, Stage, open_request, session
-from lab.policies import run_as, system_log
+from helper_client import DROP, Kind, Reason, Session, Stage, open_request
+from lab.policies import ACCOUNT, Asked, Policy, answers, system_log
 from lab.traffic import frame
-from sandbox.namespaces import Namespace
 
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
-T = TypeVar("T")
-ACCOUNT: Final = 61001
+LOOPBACK: Final = socket.inet_aton("127.0.0.1")
 # asm-generic/socket.h
 SO_LOCK_FILTER: Final = 44
 SO_BINDTOIFINDEX: Final = 62
 SO_MARK: Final = 36
 ETH_P_ALL: Final = 3
-ETH_P_LOCAL: Final = 0x88B5
 ACCEPT: Final = (0x06, 0, 0, 0x40000)
 PATIENCE: Final = 20.0
-LOOPBACK: Final = socket.inet_aton("127.0.0.1")
-
-
-@pytest.fixture
-def policy(policy_file: Path) -> Callable[..., None]:
-    def write(*rules: str) -> None:
-        policy_file.write_text("version 1\n" + "".join(f"allow {rule}\n" for rule in rules))
-        policy_file.chmod(0o644)
-
-    return write
-
-
-@pytest.fixture
-def asked(everybodys_helper: Path) -> Callable[[Callable[[Session], T]], T]:
-    """Calls a function with a session, in a child that is the account."""
-
-    def ask(function: Callable[[Session], T]) -> T:
-        def inside() -> T:
-            with session(everybodys_helper) as running:
-                return function(running)
-
-        return run_as(inside, ACCOUNT, ACCOUNT)
-
-    return ask
-
-
-Policy = Callable[..., None]
-Asked = Callable[[Callable[[Session], Any]], Any]
-
-
-def answers(*requests: tuple[Kind, dict[str, Any]]) -> Callable[[Session], list[int]]:
-    """For each request 0, or the reason of the file's policy."""
-
-    def ask(helper: Session) -> list[int]:
-        found = []
-        for kind, fields in requests:
-            reply = helper.open(kind, **fields)
-            assert reply.stage in (Stage.OK, Stage.POLICY), reply
-            found.append(reply.detail & ~BY_FILE)
-        return found
-
-    return ask
 
 
 def disconnect(sock: socket.socket) -> None:
@@ -336,150 +286,6 @@ def test_a_device_that_became_something_else_is_not_opened(policy: Policy, asked
         assert asked(lambda helper: helper.open(Kind.DEVICE, device="zero").stage) is Stage.DEVICE
 
 
-@contextmanager
-def opened_path(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def in_namespace(path: str) -> Callable[[Session], Stage]:
-    """Ask for a packet socket in a namespace that is opened by its path."""
-
-    def ask(helper: Session) -> Stage:
-        with opened_path(path) as fd:
-            return helper.open(Kind.PACKET, [fd], namespace=True).stage
-
-    return ask
-
-
-def test_a_namespace_that_a_rule_names_may_be_entered_and_no_other(
-    policy: Policy, asked: Asked, named_namespace: str
-) -> None:
-    path = f"/run/netns/{named_namespace}"
-    policy(f"uid={ACCOUNT} packet netns={path}", f"uid={ACCOUNT} udp port=53")
-
-    assert asked(in_namespace(path)) is Stage.OK
-    assert asked(in_namespace("/proc/self/ns/net")) is Stage.NAMESPACE
-    assert asked(in_namespace("/etc/passwd")) is Stage.NAMESPACE
-    assert asked(answers((Kind.PACKET, {}))) == [Reason.NAMESPACE]
-
-
-def test_without_netns_in_a_rule_no_namespace_is_entered(
-    policy: Policy, asked: Asked, named_namespace: str
-) -> None:
-    policy(f"uid={ACCOUNT} packet netns=host,own")
-
-    assert asked(in_namespace(f"/run/netns/{named_namespace}")) is Stage.NAMESPACE
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
-def test_a_namespace_behind_a_folder_that_others_can_write_is_none(
-    policy: Policy, asked: Asked, named_namespace: str, mode: int
-) -> None:
-    path = f"/run/netns/{named_namespace}"
-    policy(f"uid={ACCOUNT} packet netns={path}")
-    os.chmod("/run/netns", mode)
-
-    assert asked(in_namespace(path)) is Stage.NAMESPACE
-
-
-def test_a_namespace_behind_a_symbolic_link_is_none(
-    policy: Policy, asked: Asked, named_namespace: str
-) -> None:
-    Path("/run/link").symlink_to("netns")
-    Path("/run/netns/link").symlink_to(named_namespace)
-    policy(f"uid={ACCOUNT} packet netns=/run/link/{named_namespace},/run/netns/link")
-
-    assert asked(in_namespace(f"/run/netns/{named_namespace}")) is Stage.NAMESPACE
-
-
-def test_a_device_in_a_namespace_that_a_rule_names_keeps_its_ipv6(
-    policy: Policy, asked: Asked, named_namespace: str, tun_device: Path
-) -> None:
-    path = f"/run/netns/{named_namespace}"
-    policy(f"uid={ACCOUNT} tun name=aio* netns={path},own")
-
-    def answers(helper: Session) -> list[tuple[Stage, int]]:
-        with open(path, "rb") as namespace:
-            return [
-                helper.open(Kind.TUN, [namespace.fileno()], namespace=True, mtu=mtu).refusal
-                for mtu in (1279, 1280)
-            ]
-
-    # Its master is somebody else, and may raise the MTU later.
-    assert asked(answers) == [(Stage.ADDRESS, errno.EPERM), (Stage.OK, 0)]
-
-
-def test_decisions_are_told_to_the_log(policy: Policy, asked: Asked) -> None:
-    policy(f"uid={ACCOUNT} tcp port=80", f"uid={ACCOUNT} packet if=lo")
-    with system_log() as log:
-        asked(
-            lambda helper: [
-                helper.open(Kind.TCP4, port=80, address=LOOPBACK, backlog=1).stage,
-                helper.open(Kind.PACKET).stage,
-                helper.open(Kind.RAW4, protocol=2).stage,
-            ]
-        )
-        lines = [line.partition("]: ")[2] for line in log.lines()]
-
-    common = rf"uid={ACCOUNT} pid="
-    assert all(line.startswith(common) for line in lines)
-    assert [line.partition(" mode=")[2] for line in lines] == [
-        "setuid granted kind=tcp4 port=80 addr=127.0.0.1 line=2",
-        "setuid granted kind=packet if=lo locked line=3",
-        "setuid denied reason=kind kind=raw4 proto=2",
-    ]
-
-
-def test_without_a_log_all_is_served(policy: Policy, asked: Asked) -> None:
-    policy(f"uid={ACCOUNT} udp port=53")
-    with system_log():
-        Path("/dev/log").unlink()
-        assert asked(answers((Kind.UDP4, {"port": 53}))) == [0]
-
-
-def test_a_flood_of_requests_does_not_flood_the_log(policy: Policy, asked: Asked) -> None:
-    policy("uid=1 icmp")
-    count = 4000
-    lines: list[str] = []
-    done = threading.Event()
-
-    def drain() -> None:
-        while not done.wait(0.001):
-            lines.extend(log.lines())
-
-    def flood(helper: Session) -> tuple[int, float]:
-        began = time.monotonic()
-        for _ in range(count):
-            assert helper.open(Kind.RAW4, protocol=1).stage is Stage.POLICY
-        # Until a later second, whose first line tells how many were withheld.
-        ended = time.monotonic()
-        sent = count
-        while time.monotonic() < ended + 1.1:
-            helper.open(Kind.RAW4, protocol=1)
-            sent += 1
-        return sent, time.monotonic() - began
-
-    with system_log() as log:
-        reader = threading.Thread(target=drain)
-        reader.start()
-        try:
-            sent, seconds = asked(flood)
-        finally:
-            done.set()
-            reader.join()
-        lines.extend(log.lines())
-
-    told = [int(line.partition("lines-withheld=")[2] or 0) for line in lines]
-    # The first and the last second may have begun before and end after.
-    assert len(lines) <= 64 * (seconds + 2)
-    assert sum(told) + len(lines) <= sent
-    assert sent <= 64 * seconds or any(told)
-
-
 def test_a_session_of_a_denied_account_goes_on(policy: Policy, asked: Asked) -> None:
     policy("uid=1 icmp")
 
@@ -488,15 +294,3 @@ def test_a_session_of_a_denied_account_goes_on(policy: Policy, asked: Asked) -> 
         return [first, helper.ask(open_request(Kind.RAW4, protocol=1)).stage]
 
     assert asked(both) == [Stage.POLICY, Stage.POLICY]
-
-
-def test_own_namespaces_are_granted_by_own(
-    policy: Policy, asked: Asked, namespace: Namespace
-) -> None:
-    # Root made this one: it is not the account's.
-    policy(f"uid={ACCOUNT} packet netns=own")
-
-    def ask(helper: Session) -> Stage:
-        return helper.open(Kind.PACKET, [namespace.fd], namespace=True).stage
-
-    assert asked(ask) is Stage.NAMESPACE

@@ -14,12 +14,11 @@ import aioprocket
 from aioprocket.errors import NotPermittedError
 from helper_client import BY_FILE, Kind, Reason, Stage, session
 from lab.must import require
-from lab.policies import run_as, system_log
+from lab.policies import ACCOUNT, run_as, system_log
 from sandbox import kernel
 
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
-ACCOUNT: Final = 61001
 EPERM: Final = 1
 SYS_ADMIN: Final = 1 << 21  # linux/capability.h
 GOOD: Final = "version 1\nallow uid=61001 icmp icmp6 packet\nallow gid=61077 udp port=53\n"

@@ -1,6 +1,6 @@
 """Traces of a process without privilege, and with the helper: what it gets, and how."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 import aioprocket
 from aioprocket import NotPermittedError
+from lab.accounts import Unprivileged
 from lab.chain import Chain, chain
 
 pytestmark = [pytest.mark.netns]
@@ -18,7 +19,6 @@ without_ping_sockets = pytest.mark.realroot
 
 HOPS = 4
 PATIENT = 20.0
-Unprivileged = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture(scope="module")
