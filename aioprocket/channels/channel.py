@@ -273,6 +273,10 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         with `receive_nowait`. All others wait in the descriptor. A receive that waits gets
         `ClosedError`.
 
+        A ring is taken off the descriptor, with what waits in it, which takes the kernel some
+        milliseconds. It cannot be while a process that was forked from this one has it mapped: a
+        RuntimeWarning says so, and the descriptor only sends.
+
         Raises:
             ClosedError: There is no descriptor any more.
         """
@@ -315,7 +319,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             if not channel._closed:
                 channel._end()
                 if channel._port.closes_slowly:
-                    slow.append(channel._port.detach())
+                    slow.append(channel._port.surrender())
                 else:
                     channel._port.close()
         if slow:

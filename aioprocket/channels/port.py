@@ -96,6 +96,10 @@ class Port(ABC):
     def detach(self) -> int:
         """Give the descriptor to the caller."""
 
+    def surrender(self) -> int:
+        """As `detach`, to who closes it in the place of `close`: it may be good for nothing more."""
+        return self.detach()
+
     def take(self, count: int | None) -> Batch | None:
         """Up to so many packets in one piece, or as many as one call gives; None for none."""
         packets = self.receive(_BATCH if count is None else count)
