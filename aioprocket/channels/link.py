@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from .._system import interfaces
+from .._system import interfaces, tun
 from .._system.numbers import InterfaceFlag
 
 __all__ = ("Link", "TunLink")
@@ -18,29 +18,47 @@ _ETHERNET_TYPES: Final = frozenset({1, 772})  # ARPHRD_ETHER, ARPHRD_LOOPBACK: l
 
 
 class Link:
-    """An interface by name and index, seen through the descriptor ``fd`` of its channel."""
+    """An interface by its index, seen through the descriptor ``fd`` of its channel.
 
-    __slots__ = ("_fd", "_hwaddr", "_mtu", "ethernet", "index", "name")
+    The index is what it is: it never comes again, while a name may be another interface's by now.
+    Most ioctls want a name all the same.
+    """
+
+    __slots__ = ("_fd", "_hwaddr", "_mtu", "_name", "ethernet", "index")
 
     def __init__(self, fd: int, name: str, index: int) -> None:
         self._fd = fd
-        self.name = name
+        self._name = name
         self.index = index
         self.ethernet = False
         self._hwaddr: bytes | None = None
         self._mtu: int | None = None
         self.refresh()
 
+    @property
+    def name(self) -> str:
+        """What it is called now, or was when it was there."""
+        if self._fd >= 0:
+            with suppress(OSError):
+                self._name = self._find_name(self._fd)
+        return self._name
+
+    def _find_name(self, fd: int) -> str:
+        return interfaces.interface_name(fd, self.index)
+
     def refresh(self) -> None:
         """Ask again; what cannot be known now stays as it was."""
         if self._fd >= 0:
-            self._ask(self._fd)
+            with suppress(OSError):  # ENODEV: removed. Not every kind of socket knows every ioctl.
+                self._ask(self._fd)
 
     def _ask(self, fd: int) -> None:
-        with suppress(OSError):  # ENODEV: removed. Not every kind of socket knows every ioctl.
-            self._mtu = interfaces.mtu(fd, self.name)
-            self._hwaddr = interfaces.hardware_address(fd, self.name)
-            self.ethernet = interfaces.hardware_type(fd, self.name) in _ETHERNET_TYPES
+        name = self._find_name(fd)
+        mtu = interfaces.mtu(fd, name)
+        hwaddr = interfaces.hardware_address(fd, name)
+        ethernet = interfaces.hardware_type(fd, name) in _ETHERNET_TYPES
+        if self._find_name(fd) == name:  # else another one may have answered
+            self._name, self._mtu, self._hwaddr, self.ethernet = name, mtu, hwaddr, ethernet
 
     @property
     def mtu(self) -> int | None:
@@ -59,7 +77,8 @@ class Link:
         if self._fd < 0:
             return False
         try:
-            return InterfaceFlag.UP in interfaces.interface_flags(self._fd, self.name)
+            name = self._find_name(self._fd)
+            return InterfaceFlag.UP in interfaces.interface_flags(self._fd, name)
         except OSError:  # ENODEV
             return False
 
@@ -68,7 +87,7 @@ class Link:
         if self._fd < 0:
             return False
         try:
-            interfaces.interface_name(self._fd, self.index)
+            self._find_name(self._fd)
         except OSError as error:
             return error.errno == errno.ENODEV
         return False
@@ -93,6 +112,14 @@ class TunLink(Link):
         super().__init__(fd, name, index)
         if self._mtu is None:
             self._mtu = mtu
+
+    @property
+    def name(self) -> str:
+        """What it is called now, wherever it is."""
+        if self._fd >= 0:
+            with suppress(OSError):  # EBADFD: removed
+                self._name = tun.device_name(self._fd)
+        return self._name
 
     def _ask(self, fd: int) -> None:
         if self.here:
