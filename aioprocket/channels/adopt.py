@@ -106,7 +106,7 @@ def _device_channel(fd: int, read_packets: int) -> Channel:
     except OSError:
         return DeviceChannel(DevicePort(Descriptor(fd)), read_packets=read_packets)
     index = next((index for index, here in socket.if_nameindex() if here == name), 0)
-    link = TunLink(fd, name, index, here=index > 0, mtu=None)
+    link = TunLink(fd, name, index, mtu=None)
     if TunFlag.VNET_HDR in flags:
         port: DevicePort = OffloadPort(Descriptor(fd), header=tun.header_size(fd))
     else:

@@ -110,7 +110,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
     @property
     def hwaddr(self) -> bytes | None:
-        """The link-layer address of `interface`: six bytes."""
+        """The link-layer address of `interface`: six bytes; None where it is in another network."""
         return None if self._link is None else self._link.hwaddr
 
     @property

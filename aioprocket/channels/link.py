@@ -10,7 +10,9 @@ from contextlib import suppress
 from typing import Final
 
 from .._system import interfaces, tun
+from .._system.namespace import network_here
 from .._system.numbers import InterfaceFlag
+from .._system.rtnetlink import is_tun, link_message
 
 __all__ = ("Link", "TunLink")
 
@@ -103,12 +105,17 @@ class TunLink(Link):
     A tun descriptor answers no question about its interface but the name, so a socket is asked: it
     knows only the namespace of this process, and a device in another one keeps what the opener
     said of it.
+
+    Attributes:
+        here: It is in the namespace of this process. Where the kernel does not tell (it does whoever
+            is its root), the interface of this index is believed to be it if it is a tun device of
+            this name.
     """
 
     __slots__ = ("here",)
 
-    def __init__(self, fd: int, name: str, index: int, *, here: bool, mtu: int | None) -> None:
-        self.here = here  # in the namespace of this process
+    def __init__(self, fd: int, name: str, index: int, *, mtu: int | None) -> None:
+        self.here = _is_here(fd, name, index)
         super().__init__(fd, name, index)
         if self._mtu is None:
             self._mtu = mtu
@@ -128,4 +135,14 @@ class TunLink(Link):
 
     def gone(self) -> bool:
         """Never known before a read says it (EBADFD)."""
+        return False
+
+
+def _is_here(fd: int, name: str, index: int) -> bool:
+    network = tun.device_network(fd)
+    if network is not None and network != network_here():
+        return False
+    try:
+        return index > 0 and is_tun(link_message(index), index, name)
+    except OSError:  # ENODEV, and some sandboxes have no netlink
         return False

@@ -102,8 +102,7 @@ def _drops(link: Link) -> LinkDrops | None:
 
 def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:
     """Make the channel of a device that is complete already."""
-    here = spec.namespace is None
-    link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, here=here, mtu=spec.mtu)
+    link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, mtu=spec.mtu)
     facts |= {"link": link, "spec": spec}
     port = _port_of(opened.descriptor, spec)
     return TunChannel(port, name=opened.name, mode=spec.mode, **facts)
