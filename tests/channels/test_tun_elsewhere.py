@@ -22,7 +22,7 @@ from sandbox.namespaces import Namespace
 pytestmark = [pytest.mark.netns]
 
 TUNSETIFINDEX = 0x400454DA  # linux/if_tun.h
-SENT = 600  # frames: more than the queue of a tap device takes
+SENT = 2000  # frames: twice what the queue of a tap device takes
 
 
 @contextmanager
