@@ -308,9 +308,9 @@ class IcmpPort(SocketPort):
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
+        room = memoryview(buffer).cast("B")  # what is no room must not cost a packet
         data = self.sock.recv(MAX_PACKET)
         payload = memoryview(data)[_header_length(data) :]
-        room = memoryview(buffer).cast("B")
         held = min(len(room), len(payload))
         room[:held] = payload[:held]
         return held, len(payload)
