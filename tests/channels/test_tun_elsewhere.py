@@ -41,13 +41,13 @@ def elsewhere(namespace: Namespace, name: str, index: int) -> Iterator[Descripto
         descriptor.close()
 
 
-def drop(ifname: str) -> None:
+def drop(ifname: str, size: int = 64) -> None:
     """Let an interface here drop what it should send."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
         sock.bind((ifname, 0))
         for number in range(SENT):
             with suppress(OSError):  # ENOBUFS: it was dropped
-                sock.send(frame(number))
+                sock.send(frame(number, size))
 
 
 @pytest.mark.parametrize("adopted", [False, True])
@@ -82,19 +82,11 @@ def test_an_interface_that_has_the_index_here_is_another(
         spec = TunSpec(name="far0", mode="tap", mtu=1300)
         channel = channels.build(Opened(descriptor, spec, "far0", index))
         links.set_mtu(veth[1], 500)
-        drop_large(veth[0])
+        drop(veth[0], 1000)  # for which the other end has no room
         found = (channel.mtu, channel.hwaddr, channel.stats().rx_dropped)
         channel.close()
 
         assert found == (1300, None, 0)
-
-
-def drop_large(ifname: str) -> None:
-    """Frames that the other end of the cable has no room for."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
-        sock.bind((ifname, 0))
-        for number in range(10):
-            sock.send(frame(number, 1000))
 
 
 def test_a_device_here_is_known(veth: tuple[str, str]) -> None:
