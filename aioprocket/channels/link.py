@@ -107,9 +107,9 @@ class TunLink(Link):
     said of it.
 
     Attributes:
-        here: It is in the namespace of this process. Where the kernel does not tell (it does whoever
-            is its root), the interface of this index is believed to be it if it is a tun device of
-            this name.
+        here: It is in the namespace of this process. Where the kernel does not tell (it tells the
+            device's root), the interface of this index is believed to be it if it is a tun device
+            of this name.
     """
 
     __slots__ = ("here",)

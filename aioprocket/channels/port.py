@@ -97,7 +97,7 @@ class Port(ABC):
         """Give the descriptor to the caller."""
 
     def surrender(self) -> int:
-        """As `detach`, to who closes it in the place of `close`: it may be good for nothing more."""
+        """As `detach`, to be closed by the caller: it may be good for nothing else."""
         return self.detach()
 
     def take(self, count: int | None) -> Batch | None:

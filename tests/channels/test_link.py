@@ -173,7 +173,9 @@ def make_anew(veth: tuple[str, str], mtu: int) -> None:
 
 
 KINDS = pytest.mark.parametrize(
-    "options", [{}, {"ring": True}, {"ring": True, "latency": "low"}], ids=["queue", "ring", "frames"]
+    "options",
+    [{}, {"ring": True}, {"ring": True, "latency": "low"}],
+    ids=["queue", "ring", "frames"],
 )
 
 
