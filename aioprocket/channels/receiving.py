@@ -13,6 +13,7 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -218,11 +219,9 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         view = memoryview(buffer)
         if view.readonly or not view.c_contiguous:
             raise TypeError("recv_into needs memory in one piece that it can write to")
-        with view, view.cast("B") as room:
-            try:
-                return await self._read(lambda: self._into(room))
-            except anyio.EndOfStream:
-                return 0
+        with view, view.cast("B") as room, suppress(anyio.EndOfStream):
+            return await self._read(lambda: self._into(room))
+        return 0
 
     async def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Message:
         """Receive with ancillary data, as `socket.socket.recvmsg`. Sockets only.
@@ -374,8 +373,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         except OSError as error:
             self._intake.note(error)
             return None
-        if data:  # else it is the end
-            self._intake.count(len(data))
+        self._intake.count(len(data))
         return data
 
     def _into(self, room: memoryview) -> int | None:
