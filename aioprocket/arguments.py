@@ -12,6 +12,7 @@ from .spec import (
     Fanout,
     IpAddress,
     IpInterface,
+    Latency,
     PacketSpec,
     SocketSpec,
 )
@@ -134,6 +135,8 @@ def any_socket(
     receive_buffer: int | None,
     send_buffer: int | None,
     reuse_port: bool,
+    offload: bool = False,
+    latency: Latency = "low",
 ) -> SocketSpec | PacketSpec:
     """What the arguments of `aioprocket.open` mean.
 
@@ -161,10 +164,12 @@ def any_socket(
             send_buffer=send_buffer,
             filter=program(filter, family, type, protocol),
             lock_filter=lock_filter,
+            offload=offload,
             namespace=namespace,
+            latency=latency,
         )
-    if port or address is not None or backlog is not None or reuse_port:
-        raise SpecError("port, ip, backlog and reuse_port mean nothing to family packet")
+    if port or address is not None or backlog is not None or reuse_port or offload:
+        raise SpecError("port, ip, backlog, reuse_port and offload mean nothing to family packet")
     return PacketSpec(
         type=type,
         protocol=protocol,
@@ -176,6 +181,7 @@ def any_socket(
         filter=program(filter, family, type),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 
@@ -192,6 +198,7 @@ def icmp(
     priority: int | None,
     receive_buffer: int | None,
     send_buffer: int | None,
+    latency: Latency = "low",
 ) -> SocketSpec:
     """What the arguments of `aioprocket.open_icmp` mean, ``type`` being dgram or raw.
 
@@ -217,6 +224,7 @@ def icmp(
         filter=program(filter, number, kind, _ICMP[number]),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 

@@ -28,16 +28,19 @@ from .numbers import (
     PacketOption,
     SocketOption,
     Timestamping,
+    UdpOption,
 )
 from .statistics import queued_bytes
 
 __all__ = (
     "add_membership",
+    "ask_for_segmentation",
     "attach_filter",
     "attached_filter",
     "bind_to_ifindex",
     "bound_ifindex",
     "bypass_qdisc",
+    "coalesce",
     "detach_filter",
     "drain",
     "drop_all",
@@ -57,6 +60,7 @@ __all__ = (
     "set_receive_buffer",
     "set_send_buffer",
     "timestamps_are_enabled",
+    "widen_receive_buffer",
 )
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -65,6 +69,7 @@ _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
 _PROGRAM = struct.Struct("@HP")  # struct sock_fprog, linux/filter.h
 _NUMBER = struct.Struct("@i")
 _MEMBERSHIP = struct.Struct("@iHH8s")  # struct packet_mreq, linux/if_packet.h
+_USUAL_BUFFER = 212_992  # SK_RMEM_MAX, net/core/sock.c: rmem_default, unless it was changed
 _DROP_ALL: Sequence[Instruction] = ((RET, 0, 0, 0),)
 
 
@@ -214,6 +219,15 @@ def set_receive_buffer(sock: socket.socket, size: int) -> None:
     _set_buffer(sock, size, SocketOption.RCVBUFFORCE, socket.SO_RCVBUF)
 
 
+def widen_receive_buffer(sock: socket.socket, size: int) -> None:
+    """Let a buffer of the usual size hold ``size`` bytes, or as many as net.core.rmem_max allows.
+
+    One that is larger than usual was set by somebody who knew why.
+    """
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= _USUAL_BUFFER:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
 def set_send_buffer(sock: socket.socket, size: int) -> None:
     """As `set_receive_buffer`, for what is to be sent and net.core.wmem_max."""
     _set_buffer(sock, size, SocketOption.SNDBUFFORCE, socket.SO_SNDBUF)
@@ -313,6 +327,28 @@ def ignore_outgoing(sock: socket.socket) -> None:
 def bypass_qdisc(sock: socket.socket) -> None:
     """What a packet socket sends goes to the driver at once: packet(7), PACKET_QDISC_BYPASS."""
     sock.setsockopt(SOL_PACKET, PacketOption.QDISC_BYPASS, 1)
+
+
+def coalesce(sock: socket.socket, wanted: bool) -> None:
+    """Whether a UDP socket may receive several datagrams in one, with UDP_GRO beside it.
+
+    What waits in it already stays as it is, but says its UDP_GRO only while this is on.
+
+    Raises:
+        OSError: ``ENOPROTOOPT``: Linux before 5.0, or no UDP socket.
+
+    Source: udp(7); Documentation/networking/segmentation-offloads.rst of Linux.
+    """
+    sock.setsockopt(socket.IPPROTO_UDP, UdpOption.GRO, wanted)
+
+
+def ask_for_segmentation(sock: socket.socket) -> None:
+    """Nothing is changed by it, but a kernel without UDP_SEGMENT refuses.
+
+    Raises:
+        OSError: ``ENOPROTOOPT``: Linux before 4.18, or no UDP socket.
+    """
+    sock.setsockopt(socket.IPPROTO_UDP, UdpOption.SEGMENT, 0)
 
 
 def enable_receive_errors(sock: socket.socket, family: int) -> None:
