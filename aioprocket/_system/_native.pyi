@@ -257,7 +257,13 @@ class Moderator:
 @final
 class Sender:
     def __new__(
-        cls, fd: int, *, socket: bool = True, header: int = 0, segments: bool = False
+        cls,
+        fd: int,
+        *,
+        socket: bool = True,
+        header: int = 0,
+        segments: bool = False,
+        tags: bool = False,
     ) -> Sender: ...
     @property
     def packets(self) -> int: ...
@@ -265,6 +271,8 @@ class Sender:
     def bytes(self) -> int: ...
     @property
     def segments(self) -> bool: ...
+    @property
+    def tags(self) -> bool: ...
     @property
     def failure(self) -> int: ...
     def send(

@@ -185,7 +185,8 @@ class SocketPort(Port):
         sock.setblocking(False)
         self.sock = sock
         self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
-        self.sender = Sender(sock.fileno())
+        frames = (sock.family, sock.type) == (socket.AF_PACKET, socket.SOCK_RAW)
+        self.sender = Sender(sock.fileno(), tags=frames)
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
@@ -330,14 +331,16 @@ class DevicePort(Port):
 
     drops: LinkDrops | None = None
 
-    def __init__(self, descriptor: Descriptor, *, closes_slowly: bool = False) -> None:
+    def __init__(
+        self, descriptor: Descriptor, *, closes_slowly: bool = False, tags: bool = False
+    ) -> None:
         os.set_blocking(descriptor.fileno(), False)
         self._descriptor = descriptor
         self.sock = None
         self.stream = False
         self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
-        self.sender = Sender(descriptor.fileno(), socket=False)
+        self.sender = Sender(descriptor.fileno(), socket=False, tags=tags)
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write

@@ -159,7 +159,9 @@ def test_a_view_outlives_a_ring_that_ends_without_memory(veth: tuple[str, str]) 
             held = [(number(view), number(packet), len(whole)) for view, packet, whole in kept]
             with no_more_memory():
                 wire.ring.close()
-            assert held == [(number(view), number(packet), len(whole)) for view, packet, whole in kept]
+            assert held == [
+                (number(view), number(packet), len(whole)) for view, packet, whole in kept
+            ]
             assert [number(whole[0]) for *_, whole in kept] == [first for first, *_ in held]
             before = mapped()
             del batch, kept
