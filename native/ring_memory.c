@@ -54,20 +54,25 @@ is_full(const struct slab *slab)
 	return (get_status(slab) & TP_STATUS_USER) != 0;
 }
 
-/* The block that was entered last, or the one so many before. */
+/* Which block was entered last, or so many before that one. */
+static uint32_t
+newest_index(const struct ring *ring, uint32_t before)
+{
+	return (ring->next + ring->blocks - 1 - before) % ring->blocks;
+}
+
 static struct slab *
 newest(const struct ring *ring, uint32_t before)
 {
-	uint32_t at = ring->next + ring->blocks - 1 - before;
-
-	return ring->slabs[at % ring->blocks];
+	return ring->slabs[newest_index(ring, before)];
 }
 
+/* Also asked while the ring ends, when the others may be gone. */
 static bool
 is_guard(const struct ring *ring, const struct slab *slab)
 {
 	return ring->blocks >= FEWEST_GUARDED &&
-	       slab->index == newest(ring, 1)->index;
+	       slab->index == newest_index(ring, 1);
 }
 
 /* Enter the next block: the newest one becomes the guard. */
@@ -130,31 +135,33 @@ ring_map(struct ring *ring)
 	return -1;
 }
 
-/* The ring is over; what anybody has of it stays as it is. */
+/*
+ * The ring is over; what anybody has of it stays as it is.  First nothing is
+ * read any more, then nothing looks at the ring, then its memory goes: what is
+ * let go of meanwhile may run anything.
+ */
 void
 ring_unmap(struct ring *ring)
 {
-	if (ring->current != NULL)
+	struct slab **slabs = ring->slabs;
+
+	if (slabs != NULL && ring->current != NULL)
 		ring_leave_block(ring);
-	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
-		struct slab *slab = ring->slabs[at];
+	ring->slabs = NULL;
+	for (uint32_t at = 0; slabs != NULL && at < ring->blocks; at++)
+		if (slabs[at] != NULL && slabs[at]->taken &&
+		    slab_part(slabs[at]))
+			slabs[at] = NULL;
+	for (uint32_t at = 0; slabs != NULL && at < ring->blocks; at++) {
+		struct slab *slab = slabs[at];
 
 		if (slab == NULL)
 			continue;
-		if (slab->taken && slab_evict(slab, false) < 0) {
-			/* Rather that than what somebody looks at be gone. */
-			PyErr_WriteUnraisable((PyObject *)ring);
-			ring->slabs[at] = NULL;
-			continue;
-		}
-		slab = ring->slabs[at];
-		if (slab->memory != NULL)
-			munmap(slab->memory, slab->size);
+		munmap(slab->memory, slab->size);
 		names_drop(slab->names);
 		free(slab);
 	}
-	free(ring->slabs);
-	ring->slabs = NULL;
+	free(slabs);
 	if (ring->names != NULL) {
 		ring->names->fd = -1;
 		names_drop(ring->names);
@@ -200,8 +207,7 @@ void
 ring_replace(struct ring *ring, struct slab *block)
 {
 	ring->slabs[block->index] = block;
-	if (block->memory != NULL)
-		ring_release(ring, block);
+	ring_release(ring, block);
 }
 
 /* Packets in blocks that were read and that the kernel waits for. */
@@ -300,7 +306,7 @@ free_block_ahead(struct ring *ring)
 
 	if (!slab->taken || slab == ring->current)
 		return 0;
-	return slab_evict(slab, true);
+	return slab_evict(slab);
 }
 
 /* 0: nothing is there now, and what held the socket readable is not. */
@@ -313,7 +319,7 @@ find_nothing(struct ring *ring, bool tell)
 
 	if (slab->taken && ring->blocks >= FEWEST_GUARDED)
 		set_status(slab, TP_STATUS_KERNEL);
-	else if (slab->taken && slab_evict(slab, true) < 0)
+	else if (slab->taken && slab_evict(slab) < 0)
 		return -1;
 	if (!tell)
 		return 0;
@@ -344,7 +350,7 @@ ring_open_block(struct ring *ring, bool tell)
 		if (ring->current != NULL)
 			ring_leave_block(ring);
 		slab = ring->slabs[ring->next];
-		if (slab->taken && slab_evict(slab, true) < 0)
+		if (slab->taken && slab_evict(slab) < 0)
 			return -1;
 		slab = ring->slabs[ring->next];
 		if (!is_full(slab))

@@ -12,6 +12,7 @@ Source: packet(7), Documentation/networking/packet_mmap.rst.
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import socket
@@ -150,9 +151,19 @@ def make_frames(sock: socket.socket, geometry: FrameGeometry) -> None:
     _set(sock, PacketOption.RX_RING, request)
 
 
-def unmake_ring(sock: socket.socket) -> None:
-    """Make it a socket that is read by recv(2) again, when nothing maps the ring any more."""
-    sock.setsockopt(SOL_PACKET, PacketOption.RX_RING, bytes(_REQUEST.size))
+def unmake_ring(sock: socket.socket) -> bool:
+    """Make it a socket that is read by recv(2) again, when nothing maps the ring any more.
+
+    Returns:
+        False: another process has it mapped, and it stays.
+    """
+    try:
+        _set(sock, PacketOption.RX_RING, bytes(_REQUEST.size))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def join_fanout(sock: socket.socket, fanout: Fanout) -> None:

@@ -129,7 +129,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
     @property
     def hwaddr(self) -> bytes | None:
-        """The link-layer address of `interface`: six bytes."""
+        """The link-layer address of `interface`: six bytes; None where it is in another network."""
         return None if self._link is None else self._link.hwaddr
 
     @property
@@ -292,6 +292,10 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         with `receive_nowait`. All others wait in the descriptor. A receive that waits gets
         `ClosedError`.
 
+        A ring is taken off the descriptor, with what waits in it, which takes the kernel some
+        milliseconds. It cannot be while a process that was forked from this one has it mapped: a
+        RuntimeWarning says so, and the descriptor only sends.
+
         Raises:
             ClosedError: There is no descriptor any more.
         """
@@ -334,7 +338,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             if not channel._closed:
                 channel._end()
                 if channel._port.closes_slowly:
-                    slow.append(channel._port.detach())
+                    slow.append(channel._port.surrender())
                 else:
                     channel._port.close()
         if slow:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any, Final
 
 from .._system import interfaces, options
@@ -89,6 +90,10 @@ class IcmpChannel(InetChannel):
         _set_types(sock, None)
         super()._swap(sock, program)
         _set_types(sock, program)
+
+    def _put_back(self, sock: socket.socket, before: Sequence[Instruction] | None) -> None:
+        super()._put_back(sock, before)
+        _set_types(sock, self._filter)
 
 
 def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) -> InetChannel:

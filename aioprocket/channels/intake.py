@@ -228,7 +228,7 @@ class Intake:
 
     def count(self, length: int, *, truncated: bool = False) -> None:
         """One packet that did not come through the receiver, unless that counts all."""
-        if self._port.counts_all:
+        if self._port.counts_all or (self._port.stream and not length):  # b"": its end
             return
         self.extra_packets += 1
         self.extra_bytes += length

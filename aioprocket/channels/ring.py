@@ -5,6 +5,7 @@ Two rings, two ports: blocks, which wait for company, and frames, which do not.
 
 import os
 import socket
+import warnings
 from typing import Final
 
 from .._system import options
@@ -19,6 +20,10 @@ __all__ = ("FramePort", "RingPort", "cut_by_filter")
 
 _RET_K: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
 _WHOLE: Final = 65535
+_MAPPED_ELSEWHERE: Final = (
+    "a process that was forked from this one has the ring mapped, so the descriptor keeps it and "
+    "recv(2) gets no packets: detach before the fork, or open the channel with ring=False"
+)
 
 
 def cut_by_filter(
@@ -64,8 +69,18 @@ class _MappedPort(PacketwisePort):
         """Without the ring: what waited in it is lost."""
         self.dropped()
         self._mapped.close()
-        if os.getpid() == self._pid:
-            unmake_ring(self.sock)
+        try:
+            if os.getpid() == self._pid and not unmake_ring(self.sock):
+                warnings.warn(_MAPPED_ELSEWHERE, RuntimeWarning, stacklevel=3)
+        except BaseException:  # also of the warning: nobody would have the descriptor
+            self.sock.close()
+            raise
+        return self.sock.detach()
+
+    def surrender(self) -> int:
+        """With the ring, for that takes the kernel as long as to close it all."""
+        self.dropped()
+        self._mapped.close()
         return self.sock.detach()
 
     def replace_filter(self, program: Program | None) -> None:

@@ -77,8 +77,8 @@ class Stats(NamedTuple):
             Other sockets: SO_MEMINFO, which counts wrong checksums as well, and of UDP what a
             filter rejects; with offload, those that came in one as one. Tun and tap: tx_dropped of
             the interface, for all queues at the first one; 0 where the interface is in another
-            network namespace. Other devices: 0, they keep no count. UNIX sockets drop nothing:
-            their sender waits.
+            network namespace, or may be. Other devices: 0, they keep no count. UNIX sockets drop
+            nothing: their sender waits.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
         rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
