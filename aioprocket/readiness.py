@@ -12,6 +12,9 @@ On asyncio the epoll stays registered with the loop between waits, because the n
 follows at once; it is taken out when it fires and nobody waits. Readiness says nothing about
 packets: the caller does its system call after the wait, so a cancelled wait loses nothing.
 
+A `Moderator`, where there is one, has a timer in the epoll that reading waits by. While packets
+come densely it is the timer that wakes, and the descriptor does so only for errors.
+
 A forked child shares the epolls with its parent. It leaves the registrations that it finds alone,
 and waits, if it does, with an epoll of its own.
 """
@@ -23,19 +26,14 @@ import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
-from ._system._native import Waiter
+from ._system._native import Moderator, Waiter
 from .errors import BusyError
 
 __all__ = ("Readiness", "checkpoint")
 
-
-def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+_asyncio_loop: Final = asyncio._get_running_loop  # None: none
 
 
 def _trio() -> ModuleType:
@@ -88,11 +86,12 @@ class _Gate:
 
     __slots__ = (
         "_bare", "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid",
-        "_tick", "_trio_waits", "_unpollable", "_watched", "unattended", "waiter",
+        "_tick", "_trio_waits", "_unpollable", "_watched", "moderator", "unattended", "waiter",
     )  # fmt: skip
 
-    def __init__(self, fd: int, mask: int, doing: str) -> None:
+    def __init__(self, fd: int, mask: int, doing: str, moderator: Moderator | None = None) -> None:
         self._fd = fd
+        self.moderator = moderator
         self._mask = mask
         self._doing = doing
         self._unpollable = False
@@ -130,6 +129,8 @@ class _Gate:
                     raise
             else:
                 self._epoll = epoll
+                if self.moderator is not None:
+                    self.moderator.watch(epoll.fileno(), self.waiter)
         return self._epoll
 
     def leave(self) -> None:
@@ -156,8 +157,9 @@ class _Gate:
         if loop is None:
             await self._wait_trio(epoll)
             return
-        self._arm(loop, self.waiter.fire if self._callback is None else self._call_both)
-        self.waiter.arm(loop, self._abandon)
+        if self.moderator is not None:
+            self.moderator.end()
+        self.watch(loop)
         self.waiter.take()
         try:
             await self.waiter
@@ -167,10 +169,14 @@ class _Gate:
                 self._arm(loop, self._subscriber(self._callback), self._bare)
 
     async def _wait_trio(self, epoll: select.epoll) -> None:
-        trio = _trio()
+        trio, moderator = _trio(), self.moderator
+        if moderator is not None:
+            moderator.end()
         self._trio_waits = True
         try:
             await trio.lowlevel.wait_readable(epoll.fileno())
+            if moderator is not None:
+                moderator.begin()
         except trio.ClosedResourceError:
             pass  # wake(): the caller looks at its own state
         finally:
@@ -184,7 +190,7 @@ class _Gate:
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._open()
-        self._arm(loop, self.waiter.fire)
+        self._arm(loop, self.waiter.fire if self._callback is None else self._call_both)
         self.waiter.arm(loop, self._abandon)
 
     def _abandon(self) -> None:
@@ -197,7 +203,8 @@ class _Gate:
         loop = asyncio.get_running_loop()
         self._open()
         self._callback = callback
-        self._bare = bare and isinstance(loop, asyncio.SelectorEventLoop)
+        moderated = self.moderator is not None
+        self._bare = bare and not moderated and isinstance(loop, asyncio.SelectorEventLoop)
         if self.waiter.taken:
             self._arm(loop, self._call_both)
         else:
@@ -226,7 +233,8 @@ class _Gate:
             self._disarm()
             self._watched = watched
         if self._epoll is not None:
-            loop.add_reader(watched, called)  # in place of what was called before
+            through = called if self.moderator is None else self.moderator.around(called)
+            loop.add_reader(watched, through)  # in place of what was called before
         elif self._tick is None:
             self._tick = loop.call_soon(self._fire_again)
         self._called = called
@@ -276,6 +284,8 @@ class _Gate:
         self.wake()
         self._callback = None
         self._disarm()
+        if self.moderator is not None:
+            self.moderator.close()
         if self._epoll is not None:
             self._epoll.close()
             self._epoll = None
@@ -293,10 +303,16 @@ class Readiness:
 
     __slots__ = ("_error", "_read", "_write")
 
-    def __init__(self, fd: int) -> None:
-        self._read = _Gate(fd, select.EPOLLIN, "reading from")
+    def __init__(self, fd: int, moderator: Moderator | None = None) -> None:
+        self._read = _Gate(fd, select.EPOLLIN, "reading from", moderator)
         self._write = _Gate(fd, select.EPOLLOUT, "writing to")
         self._error = _Gate(fd, 0, "waiting for a timestamp of")  # the kernel adds EPOLLERR
+
+    @property
+    def resting(self) -> bool:
+        """Whether packets wait for a timer, and wake nobody by themselves."""
+        moderator = self._read.moderator
+        return moderator is not None and moderator.resting
 
     @property
     def reader(self) -> Waiter:
@@ -304,10 +320,7 @@ class Readiness:
         return self._read.waiter
 
     def tell_unattended(self, callback: Callable[[], None] | None) -> None:
-        """Call back where there is something to read and nobody waits: once for each `watch`.
-
-        A wait or subscription that ends is a watch, too; on trio it is called at the end of each.
-        """
+        """Call back, once, where a wait, a subscription or a `watch` is over and nobody waits."""
         self._read.unattended = callback
 
     @property
