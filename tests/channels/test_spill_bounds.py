@@ -20,15 +20,15 @@ pytestmark = pytest.mark.netns
 async def test_what_is_dense_stays_in_the_ring(veth: tuple[str, str]) -> None:
     async with opened(veth, receive_buffer=1 << 20) as wire:
         sent = 0
-        for _ in range(60):  # 6 MB, and several times as long as the ring lasts
-            for _ in range(70):
+        for _ in range(40):  # 18 MB
+            for _ in range(300):
                 wire.far.send(frame(sent, 1500))
                 sent += 1
             await anyio.sleep(0.001)
         stats = wire.channel.stats()
         got = await everything(wire.channel)
 
-        assert stats.rx_held * 2000 < 1 << 20
+        assert stats.rx_held < 100
         assert stats.rx_dropped > 0
         assert got == sorted(got)
         stats = wire.channel.stats()
