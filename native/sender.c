@@ -11,6 +11,7 @@
  */
 #include "sender.h"
 
+#include "critical.h"
 #include "group.h"
 #include "segmented.h"
 #include "sender_batch.h"
@@ -167,9 +168,7 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 			     "start must be at least 0, not %zd", start);
 		return NULL;
 	}
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(op);
-#endif
+	BEGIN(op);
 	if (start >= PyObject_Size(args[0]))
 		sent = 0;
 	else if (is_batch)
@@ -177,9 +176,7 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 				  addressed != 0);
 	else
 		sent = send_items(self, args[0], start, addressed != 0);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
+	END();
 	return sent < 0 ? NULL : PyLong_FromSsize_t(sent);
 }
 
