@@ -15,65 +15,14 @@
  */
 #include "ring.h"
 
+#include "ring_block.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct tpacket_hdr_v1 *
-block_header(const struct slab *slab)
-{
-	struct tpacket_block_desc *block = (void *)slab->memory;
-
-	return &block->hdr.bh1;
-}
-
-/* Below, the guard would be too large a part of the ring. */
-enum { FEWEST_GUARDED = 4 };
-
-static uint32_t
-get_status(const struct slab *slab)
-{
-	uint32_t *status = &block_header(slab)->block_status;
-
-	return __atomic_load_n(status, __ATOMIC_ACQUIRE);
-}
-
-static void
-set_status(struct slab *slab, uint32_t status)
-{
-	__atomic_store_n(&block_header(slab)->block_status, status,
-			 __ATOMIC_RELEASE);
-}
-
-static bool
-is_full(const struct slab *slab)
-{
-	return (get_status(slab) & TP_STATUS_USER) != 0;
-}
-
-/* Which block was entered last, or so many before that one. */
-static uint32_t
-newest_index(const struct ring *ring, uint32_t before)
-{
-	return (ring->next + ring->blocks - 1 - before) % ring->blocks;
-}
-
-static struct slab *
-newest(const struct ring *ring, uint32_t before)
-{
-	return ring->slabs[newest_index(ring, before)];
-}
-
-/* Also asked while the ring ends, when the others may be gone. */
-static bool
-is_guard(const struct ring *ring, const struct slab *slab)
-{
-	return ring->blocks >= FEWEST_GUARDED &&
-	       slab->index == newest_index(ring, 1);
-}
 
 /* Enter the next block: the newest one becomes the guard. */
 static void
@@ -208,64 +157,6 @@ ring_replace(struct ring *ring, struct slab *block)
 {
 	ring->slabs[block->index] = block;
 	ring_release(ring, block);
-}
-
-/* Packets in blocks that were read and that the kernel waits for. */
-Py_ssize_t
-ring_held(const struct ring *ring)
-{
-	Py_ssize_t held = 0;
-
-	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
-		const struct slab *slab = ring->slabs[at];
-
-		if (slab->taken && slab != ring->current)
-			held += (Py_ssize_t)block_header(slab)->num_pkts;
-	}
-	return held;
-}
-
-/* Bytes of the packets that wait, with the kernel's headers. */
-unsigned long long
-ring_queued(const struct ring *ring)
-{
-	unsigned long long queued = 0;
-
-	if (ring->slabs == NULL)
-		return 0;
-	if (ring->current != NULL && ring->walk.left > 0 &&
-	    ring->walk.at < ring->walk.size)
-		queued = ring->walk.size - ring->walk.at;
-	for (uint32_t at = 0; at < ring->blocks; at++) {
-		const struct slab *slab = ring->slabs[at];
-
-		uint32_t known = at == ring->next ? ring->skip : 0;
-
-		if (!slab->taken && block_header(slab)->num_pkts > known)
-			queued += block_header(slab)->blk_len;
-	}
-	return queued;
-}
-
-/* Packets that the kernel has not handed over yet. */
-Py_ssize_t
-ring_filling(const struct ring *ring)
-{
-	uint32_t at = ring->next, known = ring->skip;
-
-	for (uint32_t seen = 0; ring->slabs != NULL && seen < ring->blocks;
-	     seen++) {
-		const struct slab *slab = ring->slabs[at];
-
-		if (slab->taken || is_guard(ring, slab))
-			break;
-		if (!is_full(slab))
-			return (Py_ssize_t)block_header(slab)->num_pkts -
-			       (Py_ssize_t)known;
-		known = 0;
-		at = (at + 1) % ring->blocks;
-	}
-	return 0;
 }
 
 void

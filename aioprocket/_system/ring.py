@@ -3,7 +3,8 @@
 A ring of version 3 is blocks of one size that the kernel fills one after the other. It hands a
 block over when it is full, or when a packet has waited in it for the retire time. A block that was
 handed over with one packet in it is as much out of the kernel's hands as a full one: so how long a
-reader may stand still is the number of blocks times the retire time, however little comes.
+reader may stand still is the number of blocks times the retire time, however little comes, unless
+somebody empties blocks meanwhile (`channels.spill`).
 
 A ring of version 2 is frames, one for each packet, which is seen there at once. A packet that is
 larger is shown by its beginning, and is in the socket's own queue as well if that has room.

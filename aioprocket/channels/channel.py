@@ -115,6 +115,9 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             return describe(self._spec)
         return f"an adopted descriptor{f' on {self._link.name}' if self._link else ''}"
 
+    def _enter_loop(self) -> None:
+        """It was made by another thread, and is the running event loop's from here on."""
+
     # State
 
     @property

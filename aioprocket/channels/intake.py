@@ -335,7 +335,7 @@ class Intake:
         """
         if self._link_is_down and self._link is not None and self._link.gone():
             # What came before is still to be delivered.
-            self._beware(gone=not self._port.queued())
+            self._beware(gone=not self.machine.backlog and not self._port.queued())
             if self._gone:
                 raise self._removed()
 

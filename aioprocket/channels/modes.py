@@ -2,9 +2,9 @@
 
 The modes are Erlang's, as OTP 25 behaves: passive (False), active (True), ``"once"``, and a count
 of packets. Nothing is ever read beyond the credit, so what a passive reader should get is still in
-the kernel. There are three exceptions, a delivery that was broken off, a receive that read ahead,
-and datagrams that the kernel hands over in one: what is left is the backlog, and whoever reads next
-gets it first.
+the kernel. There are four exceptions: a delivery that was broken off, a receive that read ahead,
+datagrams that the kernel hands over in one, and a ring that nobody reads (`spill`). What is left is
+the backlog, and whoever reads next gets it first.
 """
 
 from collections.abc import Sequence

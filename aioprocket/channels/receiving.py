@@ -362,7 +362,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     def _whole(self, count: int | None) -> Batch | None:
         backlog = self._machine.backlog
         if backlog:
-            return Batch(backlog.take(count or len(backlog)))
+            return Batch(backlog.take(count or _STRETCH))
         return self._intake.attempt_whole(count)
 
     def _stream(self, size: int) -> bytes | None:

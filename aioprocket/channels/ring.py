@@ -9,12 +9,15 @@ import warnings
 from typing import Final
 
 from .._system import options
-from .._system._native import Batch, Receiver, Ring, settle
+from .._system._native import Batch, Reader, Receiver, Ring, settle
 from .._system.ring import FrameGeometry, Geometry, unmake_ring
 from ..bpf import Program
+from ..readiness import Readiness
 from ..spec import Instruction
+from .modes import ReadMachine
 from .packetwise import PacketwisePort
 from .serve import TURN_SECONDS
+from .spill import Spill
 
 __all__ = ("FramePort", "RingPort", "cut_by_filter")
 
@@ -121,8 +124,13 @@ class RingPort(_MappedPort):
             blocks=geometry.blocks,
             snaplen=snaplen,
         )
+        self._geometry = geometry
         self._take = self._ring.take
         super().__init__(sock, self._ring, snaplen=snaplen)
+
+    def spill(self, machine: ReadMachine, readiness: Readiness, reader: Reader) -> Spill:
+        """What empties it in time while nobody reads."""
+        return Spill(self.fileno(), self._ring, self._geometry, machine, readiness, reader)
 
     def take(self, count: int | None) -> Batch | None:
         """What is left of one block, at most ``count`` packets."""

@@ -82,8 +82,9 @@ class Stats(NamedTuple):
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
         rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
-            was broken off, for a receive that read ahead, or that came in one with others (after
-            the end: never), or in a block of a ring that somebody keeps a batch or a view of.
+            was broken off, for a receive that read ahead, that came in one with others, or of a
+            sparse ring that nobody read in time (after the end: never), or in a block of a ring
+            that somebody keeps a batch or a view of.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.
         tx_refused: Packets that the kernel had no room for at first, sent later or not.
