@@ -2,7 +2,8 @@
 
 Doors (`open`, `open_packet`, `open_icmp`, `open_tun`, `open_device`) give channels; a channel is
 read by awaiting it, or gives its packets to a protocol (`create_endpoint`). A `Helper` is one
-session with the privileged program that opens many descriptors.
+session with the privileged program that opens many descriptors. `__version__` is that of the
+package that is installed.
 """
 
 from importlib import import_module
@@ -120,6 +121,7 @@ __all__ = (
     "Trace",
     "TunChannel",
     "WireError",
+    "__version__",
     "address_mask",
     "arp",
     "bpf",
@@ -145,6 +147,7 @@ __all__ = (
 )
 
 if TYPE_CHECKING:
+    __version__: str
     from . import dissect, pcapng, testing
     from .neighbours import (
         HostTime,
@@ -209,6 +212,10 @@ else:
     def __getattr__(name: str) -> Any:
         if name in ("dissect", "pcapng", "testing"):
             return import_module(f".{name}", __name__)  # which binds it here
+        if name == "__version__":
+            # Loaded here alone: it takes longer than all else that is loaded when it is wanted.
+            value = globals()[name] = import_module("importlib.metadata").version(__name__)
+            return value
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
         value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)

@@ -129,7 +129,7 @@ echo_request(struct echo_table *table, const struct echo_probe *probe)
 
 /* Of a probe that is forgotten there is the cookie alone. */
 static bool
-is_late(const struct echo_table *table, uint64_t serial,
+knows_cookie(const struct echo_table *table, uint64_t serial,
 	const unsigned char *address, const unsigned char *payload,
 	size_t length)
 {
@@ -268,9 +268,9 @@ echo_judge(struct echo_table *table, const unsigned char *message,
 	if (probe != NULL && length < ECHO_COOKIE)
 		table->late++;
 	else if ((uint16_t)serial == sequence &&
-		 is_late(table, serial,
-			 probe == NULL ? arrival->source : probe->address,
-			 payload, length))
+		 knows_cookie(table, serial,
+			      probe == NULL ? arrival->source : probe->address,
+			      payload, length))
 		table->late++;
 	else
 		table->spoofed++;
@@ -296,39 +296,65 @@ quotes(struct echo_table *table, const struct echo_probe *probe,
 }
 
 /*
- * An ICMP error about a packet of ours, quoted from its ICMP header on.
- *
- * Returns 0, or -1 with an exception.
+ * Whether a request with this cookie has ever gone to the target: whoever has
+ * not seen it cannot quote it.
  */
-int
-echo_judge_error(struct echo_table *table, const unsigned char *target,
-		 const unsigned char *quoted, size_t length, PyObject *error,
-		 int64_t received_ns)
+static bool
+quotes_cookie(const struct echo_table *table, const unsigned char *target,
+	      const unsigned char *quoted, size_t length)
 {
-	struct echo_probe *probe;
-	struct echo *echo;
-	int is_quoted;
+	const unsigned char *cookie = quoted + ECHO_HEADER;
+	unsigned char address[ECHO_ADDRESS] = {0};
+	uint64_t serial;
 
-	if (length < ECHO_HEADER ||
-	    quoted[TYPE] != (table->version == 4 ? REQUEST4 : REQUEST6) ||
-	    get16(quoted + IDENTIFIER) != table->identifier) {
-		table->foreign++;
-		return 0;
-	}
-	probe = echo_find_sequence(table, get16(quoted + SEQUENCE));
-	if (probe == NULL || memcmp(target, probe->address,
-				    echo_address_length(table)) != 0) {
-		table->spoofed++;
-		return 0;
-	}
-	/* Without its group a probe cannot be built again. */
-	is_quoted = probe->group == NULL
-			    ? 1
-			    : quotes(table, probe, quoted, length);
-	if (is_quoted <= 0) {
-		table->spoofed += is_quoted == 0;
-		return is_quoted;
-	}
+	if (length < ECHO_HEADER + ECHO_COOKIE)
+		return false;
+	serial = get64(cookie + ECHO_HASH);
+	memcpy(address, target, echo_address_length(table));
+	return (uint16_t)serial == get16(quoted + SEQUENCE) &&
+	       knows_cookie(table, serial, address, cookie, ECHO_COOKIE);
+}
+
+/* Whether the quotation ends before the cookie, or zeros stand there (RFC 4884). */
+static bool
+is_cut(const unsigned char *quoted, size_t length)
+{
+	static const unsigned char zeros[ECHO_COOKIE];
+
+	return length < ECHO_HEADER + ECHO_COOKIE ||
+	       memcmp(quoted + ECHO_HEADER, zeros, sizeof(zeros)) == 0;
+}
+
+/*
+ * Whether it may be about a request whose bytes are forgotten, where newest is
+ * the last one of its sequence, if that is known.
+ */
+static bool
+may_be_ours(const struct echo_table *table, const struct echo_probe *newest,
+	    const unsigned char *target, const unsigned char *quoted,
+	    size_t length)
+{
+	uint64_t sent = table->next - table->first;
+	uint64_t since = (table->next - 1 - get16(quoted + SEQUENCE)) & 0xffff;
+
+	/* Who quotes IPv6 quotes all that there is room for: RFC 4443. */
+	if (!table->brief && (table->version == 6 || !is_cut(quoted, length)))
+		return false;
+	if (newest == NULL)
+		return sent > since;
+	return sent > since + ECHO_SEQUENCES ||
+	       (newest->group == NULL &&
+		memcmp(target, newest->address,
+		       echo_address_length(table)) == 0);
+}
+
+/* The end of a probe whose request is quoted, unless it has had one. */
+static int
+take_error(struct echo_table *table, struct echo_probe *probe,
+	   PyObject *error, int64_t received_ns)
+{
+	struct echo *echo;
+
 	if (probe->state != ECHO_FLYING) {
 		table->late++;
 		return 0;
@@ -339,4 +365,48 @@ echo_judge_error(struct echo_table *table, const unsigned char *target,
 	echo->error = Py_NewRef(error);
 	echo->received_ns = received_ns;
 	return echo_conclude(table, probe, echo, ECHO_ENDED);
+}
+
+/*
+ * An ICMP error about a packet of ours, quoted from its ICMP header on.
+ *
+ * Returns 0, or -1 with an exception.
+ */
+int
+echo_judge_error(struct echo_table *table, const unsigned char *target,
+		 const unsigned char *quoted, size_t length, PyObject *error,
+		 int64_t received_ns)
+{
+	struct echo_probe *probe;
+	bool is_known, is_late;
+
+	if (length < ECHO_HEADER ||
+	    quoted[TYPE] != (table->version == 4 ? REQUEST4 : REQUEST6) ||
+	    get16(quoted + IDENTIFIER) != table->identifier) {
+		table->foreign++;
+		return 0;
+	}
+	is_known = quotes_cookie(table, target, quoted, length);
+	probe = is_known ? echo_find(table,
+				     get64(quoted + ECHO_HEADER + ECHO_HASH))
+			 : echo_find_sequence(table,
+					      get16(quoted + SEQUENCE));
+	is_late = is_known ||
+		  may_be_ours(table, probe, target, quoted, length);
+	/* Without its group a probe cannot be built again. */
+	if (probe != NULL && probe->group != NULL &&
+	    memcmp(target, probe->address, echo_address_length(table)) == 0) {
+		int is_quoted = quotes(table, probe, quoted, length);
+
+		if (is_quoted < 0)
+			return -1;
+		if (is_quoted > 0)
+			return take_error(table, probe, error, received_ns);
+		is_late = is_late && !is_known;
+	}
+	if (is_late)
+		table->late++;
+	else
+		table->spoofed++;
+	return 0;
 }

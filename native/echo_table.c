@@ -152,6 +152,7 @@ echo_begin(struct echo_table *table, struct echo_group *group,
 	group->next = table->next;
 	if (group->size > table->largest)
 		table->largest = group->size;
+	table->brief |= group->size < ECHO_COOKIE;
 	return probe;
 }
 

@@ -100,6 +100,7 @@ struct echo_table {
 	uint8_t version;
 	bool unchecked;
 	bool reporting;		/* ICMP errors come by the error queue */
+	bool brief;		/* requests have gone without a whole cookie */
 	uint8_t numbers;
 	struct echo_count counted;
 	uint32_t awaited;	/* probes in flight without their timestamp */

@@ -384,7 +384,7 @@ static PyMemberDef table_members[] = {
 	{"duplicate", T_ULONGLONG, offsetof(struct echo_table, duplicate),
 	 READONLY, "Further replies."},
 	{"late", T_ULONGLONG, offsetof(struct echo_table, late), READONLY,
-	 "Replies to a probe whose time was over."},
+	 "Replies and errors about a probe that had its end."},
 	{"corrupted", T_ULONGLONG, offsetof(struct echo_table, corrupted),
 	 READONLY, "Replies that are damaged."},
 	{NULL, 0, 0, 0, NULL},

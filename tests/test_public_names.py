@@ -2,10 +2,15 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import aioprocket
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,3 +70,15 @@ def test_declared_name_exists_once(path: Path) -> None:
 
     assert [name for name in declared if not hasattr(module, name)] == []
     assert len(set(declared)) == len(declared)
+
+
+def test_the_version_is_that_of_the_distribution_and_costs_nothing_until_it_is_asked_for() -> None:
+    loaded = "'importlib.metadata' in sys.modules"
+    program = f"import sys, aioprocket; print({loaded}, aioprocket.__version__, {loaded})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    version = metadata.version("aioprocket")
+    assert done.stdout.split() == ["False", version, "True"]
+    assert aioprocket.__version__ == version

@@ -11,7 +11,8 @@ from typer.main import get_command, get_group
 
 from ..errors import AioprocketError
 from .failure import ERROR, tell
-from .streams import stand_in_for_closed, tell_of_output
+from .interrupt import raise_at_interrupt
+from .streams import forget_output, stand_in_for_closed, tell_of_output
 
 __all__ = ("app", "main")
 
@@ -43,7 +44,9 @@ _COMMANDS: Final = {
         "filter_command",
         "Print the program that the kernel runs for an expression of pcap-filter(7).",
     ),
-    "ping": _Place("ping", "ping", "Ask hosts for an answer, and say how long it took.", "EPILOG"),
+    "ping": _Place(
+        "ping.command", "ping", "Ask hosts for an answer, and say how long it took.", "EPILOG"
+    ),
     "sweep": _Place(
         "sweep", "sweep", "Ask many hosts once, all by one socket, and say who answers.", "EPILOG"
     ),
@@ -89,7 +92,8 @@ def _load(name: str) -> Any:
         group = get_group(found)
         group.name = name
         for command in group.commands.values():
-            _flow(command)
+            assert command.callback is not None
+            _flow(command).callback = raise_at_interrupt()(command.callback)
         return group
     alone = typer.Typer(add_completion=False)
     epilog = getattr(module, place.epilog) if place.epilog else None
@@ -117,8 +121,9 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        metadata = import_module("importlib.metadata")  # 13 ms, and for nothing else
-        typer.echo(f"aioprocket {metadata.version('aioprocket')}")
+        from .. import __version__  # 13 ms, and for nothing else
+
+        typer.echo(f"aioprocket {__version__}")
         raise typer.Exit
 
 
@@ -145,6 +150,12 @@ def main() -> None:
     stand_in_for_closed()
     try:
         app()
+    except SystemExit as end:
+        # Of click and of rich, where nobody reads any more; and 1 is the answer no.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        forget_output()
+        sys.exit(0)
     except AioprocketError as error:
         tell(error)
         sys.exit(ERROR)

@@ -58,6 +58,7 @@ def _counted(found: tuple[Examined, ...]) -> tuple[str, ...]:
 def _print(found: tuple[Examined, ...], used: Examined | None) -> None:
     out = Console(highlight=False, emoji=False)
     table = Table("way", "", "why", box=None, pad_edge=False)
+    table.columns[2].overflow = "fold"  # nothing of it is cut off
     for each in found:
         words, style = _WORDS[each.state]
         table.add_row(Text(each.way), Text(words, style=style), Text(each.reason))

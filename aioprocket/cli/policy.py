@@ -115,6 +115,7 @@ def show(
         typer.echo(BUILT_IN, nl=False)
         return
     table = Table("line", "who", "may open", "", title=escape(f"policy: {source}"), box=None)
+    table.columns[2].overflow = "fold"  # nothing of it is cut off
     for rule in rules:
         who = escape(f"{rule.who} {name_of(rule.who)}".rstrip())
         table.add_row(str(rule.line), who, escape(" ".join(rule.what)), escape(rule.comment))

@@ -14,14 +14,18 @@ async def until_signalled(work: Callable[[], Awaitable[None]]) -> None:
     What it raises is raised as it is, in no group.
     """
     failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        with anyio.CancelScope() as scope:
-            await group.start(_cancel_at_signals, scope)
-            try:
-                await work()
-            except Exception as error:
-                failure = error
-        group.cancel_scope.cancel()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                await group.start(_cancel_at_signals, scope)
+                try:
+                    await work()
+                except Exception as error:
+                    failure = error
+            group.cancel_scope.cancel()
+    finally:
+        signal.signal(signal.SIGINT, before)  # asyncio makes it the one of Python
     if failure is not None:
         raise failure
 

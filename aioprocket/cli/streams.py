@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-__all__ = ("stand_in_for_closed", "tell_of_output")
+__all__ = ("forget_output", "stand_in_for_closed", "tell_of_output")
 
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 # What write(2) says of where the output goes, and of nothing that a command does itself.
@@ -35,6 +35,11 @@ def tell_of_output(error: OSError) -> None:
         raise error
     with suppress(OSError):  # it may lead to the same place
         sys.stderr.write(f"aioprocket: write to standard output: {error.strerror}\n")
+    forget_output()
+
+
+def forget_output() -> None:
+    """Let what is still to be written to standard output lead nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, 1)
     os.close(nowhere)

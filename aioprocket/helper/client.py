@@ -10,6 +10,7 @@ from ..wire.reply import Mode, Reason, Reply
 from .ask import how_to_ask
 from .diagnose import Diagnosis, why_partial, why_unprivileged
 from .direct import opened_namespace
+from .explain import is_ping_socket
 from .install import how_to_install, how_to_permit_sudo
 from .policy import policy_refusal
 from .session import Facts, Session
@@ -217,6 +218,8 @@ def _explained_by_privilege(
 def _why_refused(step: str, spec: Spec, facts: Facts, program: str) -> Diagnosis | None:
     if not program:
         return None
+    if step == "socket" and is_ping_socket(spec):
+        return "a ping socket is for the groups of net.ipv4.ping_group_range, and no privilege", ""
     if facts.mode is Mode.PLAIN:
         return why_unprivileged(program)
     if facts.mode is not Mode.CAPABILITIES:

@@ -27,7 +27,7 @@ from .ask import how_to_ask
 from .diagnose import WIDEN_PING_RANGE, why_filtered
 from .install import how_to_install
 
-__all__ = ("hello_refused", "open_failed", "open_refused", "policy_hint")
+__all__ = ("hello_refused", "is_ping_socket", "open_failed", "open_refused", "policy_hint")
 
 _REFUSALS: Final = frozenset({errno.EPERM, errno.EACCES})
 _PING: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
@@ -178,6 +178,13 @@ def hello_refused(reply: Reply, by: str) -> AioprocketError:
     return HelperProtocolError(f"{by} did not understand the request: {errno_text(reply.errno)}")
 
 
+def is_ping_socket(spec: Spec) -> bool:
+    """Whether it is what the kernel opens for groups, and for no privilege: icmp(7)."""
+    return (
+        isinstance(spec, SocketSpec) and spec.type == socket.SOCK_DGRAM and spec.protocol in _PING
+    )
+
+
 def policy_hint(reason: Reason) -> str:
     """What to do about a refusal by policy; empty where it depends on how the helper was chosen."""
     if reason in (Reason.EVERYBODY, Reason.FILE):
@@ -226,7 +233,7 @@ def _no_refusal_hint(spec: Spec, what: str) -> str:
 
 def _socket_refused(spec: Spec, what: str) -> str:
     """A ping socket is permitted to groups, icmp(7), and no privilege is a substitute."""
-    if isinstance(spec, SocketSpec) and spec.type == socket.SOCK_DGRAM and spec.protocol in _PING:
+    if is_ping_socket(spec):
         return f'{WIDEN_PING_RANGE}  # or take type="raw"'
     found = why_filtered()
     return found[1] if found is not None else ""

@@ -3,14 +3,15 @@
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 import anyio
 
 from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
-from ..errors import SpecError
+from ..errors import ClosedError, SpecError
 from ..readiness import checkpoint
 from ..spec import IpAddress
 from .echo import Echo
@@ -104,7 +105,9 @@ def _sum_up(watch: EchoWatch) -> HostWindow:
 class Monitor:
     """Watches hosts: ``async for echo in monitor`` gives each probe's end as it comes.
 
-    Made by `Pinger.monitor`. Iterate once; `window` and `windows` can be asked at any time.
+    Made by `Pinger.monitor`. Iterate once; `window` and `windows` can be asked at any time, also
+    after the end. It sends and receives while an echo is asked for, and ends with `aclose`, at the
+    end of an ``async with``, or with its pinger.
     """
 
     def __init__(
@@ -123,7 +126,9 @@ class Monitor:
         self._window = whole("window", window, 1)
         self._watched: dict[str, dict[bytes, EchoWatch]] = {}  # by name, by address
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
-        self._running = False
+        self._running: AsyncGenerator[Echo, None] | None = None
+        self._waiting: anyio.CancelScope | None = None
+        self._closed = False
 
     def window(self, host: str, address: IpAddress | None = None) -> HostWindow:
         """What is known of one host.
@@ -151,16 +156,45 @@ class Monitor:
 
         Raises:
             ResolutionError: A name has no address; nothing was sent.
-            ClosedError: The pinger is closed.
+            ClosedError: The pinger, or the monitor, is closed.
         """
-        if self._running:
+        if self._running is not None:
             raise SpecError("this monitor is iterated over already")
-        self._running = True
-        return self._run()
+        self._check_open()
+        self._running = self._run()
+        return self._running
+
+    async def aclose(self) -> None:
+        """End it: nobody waits for its probes any more. The pinger stays open. Idempotent.
+
+        Whoever waits for an echo meanwhile gets `ClosedError`.
+        """
+        self._closed = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        elif self._running is not None:
+            with suppress(RuntimeError):  # it runs, in another task, which finds out by itself
+                await self._running.aclose()
+        self._abandon()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the monitor is closed")
+
+    def _abandon(self) -> None:
+        for lane, group in self._lanes.values():
+            lane.table.abandon(group)
 
     async def _run(self) -> AsyncGenerator[Echo, None]:
         try:
             hosts = await self._prepare()
+            self._check_open()
             slices = [self._slice(hosts[at : at + _SLICE]) for at in range(0, len(hosts), _SLICE)]
             turns = [slices[at : at + _SLICES] for at in range(0, len(slices), _SLICES)]
             gap = self._interval / max(1, len(turns))
@@ -179,10 +213,10 @@ class Monitor:
                     await self._wait(due, gather=len(hosts) > _SLICE)
                 else:
                     await checkpoint()  # or who asks for more than there is time for stops the loop
+                self._check_open()
         finally:
-            for lane, group in self._lanes.values():
-                lane.table.abandon(group)
-            self._running = False
+            self._abandon()
+            self._running = None
 
     async def _prepare(self) -> list[EchoWatch]:
         async for target in self._source.each():
@@ -228,6 +262,8 @@ class Monitor:
         return found
 
     async def _wait(self, due: float, *, gather: bool) -> None:
-        await wait_for_any(list(self._lanes.values()), due)
-        if gather and (left := min(due - time.monotonic(), _GATHER)) > 0:
-            await anyio.sleep(left)
+        with anyio.CancelScope() as self._waiting:
+            await wait_for_any(list(self._lanes.values()), due)
+            if gather and (left := min(due - time.monotonic(), _GATHER)) > 0:
+                await anyio.sleep(left)
+        self._waiting = None

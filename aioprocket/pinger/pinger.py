@@ -40,7 +40,9 @@ class Pinger:
 
     Args:
         type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
-            full queue threw away: they are lost. ``"raw"``: a raw socket, by own rights or the
+            full queue threw away: they are lost. A helper that is named opens it, and no privilege
+            helps: net.ipv4.ping_group_range of that network has to have a group of the helper's,
+            which is its caller's. ``"raw"``: a raw socket, by own rights or the
             helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process and no
             helper is named, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
@@ -218,6 +220,9 @@ class Pinger:
     ) -> AsyncGenerator[Echo, None]:
         """As `ping`, but each probe's end as it comes; without end where ``count`` is None.
 
+        It is an asynchronous generator, as `sweep` is: to leave it before its end, take
+        `contextlib.aclosing`, at whose end the probes that still fly are forgotten.
+
         Raises:
             What `ping` raises.
         """
@@ -248,6 +253,7 @@ class Pinger:
     ) -> AsyncGenerator[Echo, None]:
         """Ask any number of hosts, and yield each probe's end as it comes.
 
+        ``async with aclosing(pinger.sweep(hosts)) as echoes`` where it may be left before its end.
         What is kept is in proportion to the probes on their way, never to the hosts.
 
         Args:
@@ -299,6 +305,8 @@ class Pinger:
         stamps: bool = True,
     ) -> Monitor:
         """Watch hosts: a probe to each per interval, until the iteration is left.
+
+        ``async with pinger.monitor(hosts) as monitor`` ends it at once where that is.
 
         Where they are more than 128, they are asked in turns of up to 512, 128 at once, evenly
         over the interval, and replies are read up to a hundredth of a second after they came: times

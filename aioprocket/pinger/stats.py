@@ -14,9 +14,9 @@ class PingerStats(NamedTuple):
     Attributes:
         foreign: Answers to somebody else's requests. The kernel's filter holds most of them back.
         spoofed: Replies that do not know the cookie of the probe they claim to answer, or come
-            from another address.
+            from another address; and errors about what cannot have been a probe.
         duplicate: Further replies to a probe.
-        late: Replies to a probe that had been given up.
+        late: Replies to a probe that had been given up, and errors about one that had its end.
         corrupted: Replies whose checksum or contents are damaged.
         in_flight: Probes without an end yet.
     """

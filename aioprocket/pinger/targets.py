@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..errors import ResolutionError, SpecError
-from ..resolve import check_host, resolve_host
+from ..resolve import check_host, check_link, resolve_host
 from ..spec import IpAddress
 from .routes import first_with_route
 from .settings import Settings
@@ -141,9 +141,12 @@ def check(target: Target, settings: Settings) -> None:
 
     Raises:
         ResolutionError: An address of the other version.
-        SpecError: A broadcast or multicast address, without the flag for it.
+        SpecError: A broadcast or multicast address, without the flag for it; or one of a link,
+            and neither says of which.
     """
     check_version(target.host or target.address, target.version, settings)
+    if not target.scope:
+        check_link(target.address, settings.interface)
     if not settings.broadcast and is_for_many(target.packed):
         raise SpecError(
             f"{target.host or target.address} is an address of many hosts",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Generic, Literal, Self, TypeVar
 
 from ..errors import ClosedError
-from ..resolve import resolve_host
+from ..resolve import check_link, resolve_host
 from ..spec import IpAddress
 from .flow import Method
 from .opening import open_prober
@@ -65,7 +65,9 @@ class Journey(ABC, Generic[_PlanT]):
     async def _start(self) -> tuple[Walk, _PlanT]:
         if self._started is None:
             request = self._request
-            self._address = (await resolve_host(request.host, request.family))[0]
+            address = (await resolve_host(request.host, request.family))[0]
+            check_link(address, request.interface)
+            self._address = address
             prober = await open_prober(request, self._address)
             if self._ended:
                 prober.close()
@@ -93,6 +95,10 @@ class Journey(ABC, Generic[_PlanT]):
         self._ended = True
         if self._started is not None:
             self._started[0].close()
+
+    async def aclose(self) -> None:
+        """As `close`, for `contextlib.aclosing` and the like."""
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -26,6 +26,9 @@ _DISCARD: Final = 9  # a port, for a route is asked for by connect(2); nothing i
 _HELPER_TIMEOUT: Final = 5.0  # seconds, as of `aioprocket.open`
 _UNUSED: Final = 64  # packets read per wakeup of a channel, which these do not stay
 _FAMILIES: Final = {4: "inet", 6: "inet6"}
+_OWN_NETWORK: Final = (
+    "type='dgram' (--type dgram) does without the helper, in the network of this process"
+)
 
 
 async def open_prober(request: TraceRequest, destination: IpAddress) -> Prober:
@@ -70,6 +73,11 @@ class _Opener:
         try:
             return await raw[method]()
         except NotPermittedError as error:
+            # It may be in another network, from which the way is another.
+            if is_named(self._request.helper) and self._request.namespace is None:
+                error.hint = f"{error.hint}\n{_OWN_NETWORK}" if error.hint else _OWN_NETWORK
+                error.add_note(_OWN_NETWORK)
+                raise
             refused: Exception = error
         except HelperError as error:
             # A helper that was named has to be there.

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from ..bounds import whole
 from ..errors import ChannelError
 from ..helper import HelperLike
-from ..resolve import resolve_host
+from ..resolve import check_link, resolve_host
 from ..spec import IpAddress
 from ..wire.icmp import ErrorKind
 from .arrival import Arrival
@@ -90,6 +90,7 @@ async def path_mtu(
         type=type,
     )  # fmt: skip
     address = (await resolve_host(host, family))[0]
+    check_link(address, interface)
     prober = await open_prober(request, address)
     try:
         prober.forbid_fragments()

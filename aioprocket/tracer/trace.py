@@ -57,7 +57,8 @@ def traceroute(
         source: Send from this address.
         namespace: As `aioprocket.open`.
         mark: As `aioprocket.open`.
-        helper: As `aioprocket.open`.
+        helper: As `aioprocket.open`. One that is named, and refuses the raw ICMP socket, is not
+            passed over: it may be in another network, from which the way is another.
         type: ``"raw"``: answers by a raw ICMP socket. ``"dgram"``: by the kernel's error
             queue, without privilege or helper; ICMP then takes a ping socket. ``"auto"``: raw if
             it is permitted.

@@ -1,5 +1,6 @@
 """The list of commands, which loads none of them, and the errors of who calls one."""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -33,7 +34,8 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     )
 
     assert {name for name in found if name.startswith("aioprocket.cli")} == {
-        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure", "aioprocket.cli.streams",
+        "aioprocket.cli", "aioprocket.cli.app", "aioprocket.cli.failure",
+        "aioprocket.cli.interrupt", "aioprocket.cli.streams",
     }  # fmt: skip
     assert not found & {"aioprocket.pinger", "aioprocket.tracer", "aioprocket.pcapng"}
 
@@ -90,6 +92,16 @@ def test_output_that_cannot_be_written_is_an_error_in_words(arguments: list[str]
 
     assert done.returncode == 2
     assert done.stderr == "aioprocket: write to standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", [*SAYING, ["--version"], ["ping", "--help"]], ids=" ".join)
+def test_output_that_nobody_reads_is_no_answer_of_no(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        done = aioprocket(*arguments, into=closed)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_status_is_the_same_where_errors_cannot_be_written_either() -> None:

@@ -1,6 +1,7 @@
 """What ``aioprocket sniff`` says to what it is asked for."""
 
 import re
+import signal
 import sys
 from collections.abc import Callable
 
@@ -22,8 +23,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["aioprocket", "sniff", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGINT, before)
         told = "".join(capfd.readouterr())
         return int(ended.value.code or 0), " ".join(re.sub(r"[│─╭╮╰╯]", " ", told).split())
 
@@ -36,6 +41,13 @@ def test_unknown_interface_is_refused_with_those_that_are_there(run: Run) -> Non
     assert status == 2
     assert "nowhere9: No such device (ENODEV)" in said
     assert "interfaces here: lo" in said
+
+
+def test_interface_that_is_taken_for_an_expression_is_told_where_it_goes(run: Run) -> None:
+    status, said = run("lo")
+
+    assert status == 2
+    assert "-i lo captures from that interface" in said
 
 
 @pytest.mark.parametrize(

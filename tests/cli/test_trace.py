@@ -1,14 +1,17 @@
 """``aioprocket trace``, ``mtr`` and ``scan`` through real routers and on a real link."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.chain import Chain, chain
-from lab.commands import aioprocket, at_terminal, interrupted
+from lab.commands import PATIENCE, aioprocket, at_terminal, interrupted
 from sandbox import links
 from sandbox.namespaces import Namespace
 
@@ -167,3 +170,19 @@ def test_scan_lists_who_is_there(namespace: Namespace) -> None:
     assert text.stdout.startswith("198.51.100.2 ")
     assert "1 host on near" in done.stderr
     assert "1 host on near" in ended.stderr
+
+
+def test_watch_in_a_narrow_terminal_leaves_numbers_out_and_cuts_none_off() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aioprocket.cli", "mtr", "-c", "1", "127.0.0.1"],
+        env={**os.environ, "COLUMNS": "40"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+
+    _, names, row = done.stdout.splitlines()
+    assert names.split() == ["hop", "address", "loss", "sent", "last"]
+    assert row.split()[:4] == ["1", "127.0.0.1", "0.0%", "1"]
+    assert "…" not in done.stdout

@@ -141,9 +141,9 @@ class EchoTable:
     Attributes:
         foreign: Messages that answer somebody else's request, or no request.
         spoofed: Those that claim to answer ours, and do not know its cookie, or come from another
-            address than it went to.
+            address than it went to; errors about what cannot be a request of ours.
         duplicate: Further replies to a probe that has one.
-        late: Replies to a probe whose time was over.
+        late: Replies to a probe whose time was over, and errors about one that had its end.
         corrupted: Replies whose checksum or contents are damaged.
 
     Args:
@@ -172,6 +172,7 @@ class EchoTable:
         self._probes: dict[int, Probe] = {}  # by slot
         self._capacity = 0
         self._flying = 0
+        self._brief = False  # requests have gone without a whole cookie
         self.foreign = 0
         self.spoofed = 0
         self.duplicate = 0
@@ -201,6 +202,7 @@ class EchoTable:
             self._next += 1
         serial = self._next
         self._next += 1
+        self._brief = self._brief or group.size < COOKIE
         probe = Probe(serial, group, *item, sequence, now_ns, monotonic_ns)
         self._probes[self._slot(serial)] = probe
         group.flying[serial] = probe
@@ -362,17 +364,33 @@ class EchoTable:
         if (asked, identifier) != (_REQUEST[self.version], self.identifier):
             self.foreign += 1
             return
-        probe = self._find(self._last(sequence))
-        if (
-            probe is None
-            or probe.address != target
-            or (probe.state != "ended" and not self._quotes(quoted, probe))
-        ):
-            self.spoofed += 1
-        elif probe.state != "flying":
+        cookie = quoted[_HEADER.size : _HEADER.size + COOKIE]
+        serial = int.from_bytes(cookie[_HASH:], "big")
+        whole = len(cookie) == COOKIE and serial % _SEQUENCES == sequence
+        known = whole and self._is_known(serial, target, cookie)
+        probe = self._find(serial if known else self._last(sequence))
+        kept = probe is not None and probe.state != "ended" and probe.address == target
+        if probe is not None and kept and self._quotes(quoted, probe):
+            if probe.state == "flying":
+                self._end(probe, "ended", probe.echo(error=error, received_ns=received_ns))
+            else:
+                self.late += 1
+        elif (not kept) if known else self._may_be_ours(probe, target, sequence, cookie):
             self.late += 1
         else:
-            self._end(probe, "ended", probe.echo(error=error, received_ns=received_ns))
+            self.spoofed += 1
+
+    def _may_be_ours(
+        self, newest: Probe | None, target: bytes, sequence: int, cookie: bytes
+    ) -> bool:
+        """Whether it may be about a request that nothing is known of any more but its sequence."""
+        cut = self.version == 4 and (len(cookie) < COOKIE or not any(cookie))
+        if not (cut or self._brief):
+            return False
+        if newest is not None and newest.state == "ended" and newest.address == target:
+            return True
+        last = self._last(sequence) if newest is None else self._last(sequence) - _SEQUENCES
+        return last >= self._first
 
     def _quotes(self, quoted: bytes, probe: Probe) -> bool:
         """Whether it is the probe that is quoted: as far as its bytes cannot be guessed."""

@@ -236,3 +236,50 @@ async def test_monitor_of_many_that_is_closed_says_so() -> None:
         with pytest.raises(ClosedError):
             async for _ in echoes:
                 pass
+
+
+async def test_monitor_that_is_left_forgets_its_probes(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    async with Pinger(type="raw") as pinger:
+        async with pinger.monitor(
+            ["127.0.0.1", address_without_host], interval=0.02, timeout=PATIENT
+        ) as monitor:
+            async for echo in monitor:
+                if echo.sequence == 1:
+                    break
+            assert pinger.stats().in_flight > 0
+
+        assert pinger.stats().in_flight == 0
+        assert monitor.window("127.0.0.1").received >= 2
+        assert (await pinger.ping("127.0.0.1", count=1, timeout=PATIENT)).received == 1
+        with pytest.raises(ClosedError, match="monitor is closed"):
+            aiter(monitor)
+        await monitor.aclose()
+
+
+async def test_closing_a_monitor_ends_the_wait_of_another_task() -> None:
+    ended: list[str] = []
+
+    async def watch(monitor: Monitor) -> None:
+        with pytest.raises(ClosedError, match="monitor is closed"):
+            async for _ in monitor:
+                pass
+        ended.append("watch")
+
+    async with Pinger(type="raw") as pinger, anyio.create_task_group() as group:
+        monitor = pinger.monitor(["127.0.0.1"], interval=PATIENT, timeout=PATIENT)
+        group.start_soon(watch, monitor)
+        while not monitor.windows() or not monitor.window("127.0.0.1").received:
+            await checkpoint()
+        await monitor.aclose()
+        with anyio.fail_after(PATIENT):
+            while not ended:
+                await checkpoint()
+
+    assert pinger.stats().in_flight == 0
+
+
+async def test_monitor_that_nobody_has_begun_can_be_closed() -> None:
+    async with Pinger(type="raw") as pinger, aclosing(pinger.monitor(["127.0.0.1"])) as monitor:
+        assert monitor.windows() == []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aioprocket._system import _native
@@ -96,7 +96,8 @@ actions = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+# A machine that is busy is not slow input.
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 # A short reply whose sequence was never sent.
 @example(version=4, size=0, story=[("build", 0, 0, 0), ("reply", 0, 7, 1, True, 0, 0, 0)])
 @given(
@@ -238,3 +239,62 @@ def test_echo_survives_pickle_and_copy() -> None:
     assert echo.with_duplicates(4).duplicates == 4
     assert echo.with_duplicates(4) != echo
     assert "rtt=0.5" in repr(echo)
+
+
+Sent = tuple[_native.EchoTable, list[bytes]]
+
+
+def sent(version: Literal[4, 6], count: int, size: int = 56) -> Sent:
+    """A table, and the requests to one address that it has sent, all of which are given up."""
+    table = _native.EchoTable(version, 1, KEY)
+    group = _native.EchoGroup(size, b"", SECOND)
+    requests = []
+    for at in range(count):
+        found = table.build(group, ADDRESSES[version][0], at, 0, 0)
+        assert found is not None
+        requests.append(found[1])
+        table.abandon(group)
+    return table, requests
+
+
+def counted(table: _native.EchoTable, quoted: bytes, target: bytes) -> tuple[int, int]:
+    """How many errors were late, and how many spoofed, by this one."""
+    before = table.late, table.spoofed
+    table.take_error(target, quoted, EchoError("host-unreachable"), 1)
+    return table.late - before[0], table.spoofed - before[1]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("count", [1, 5000, 70000])  # ended; its slot is another's; its number, too
+def test_error_about_a_probe_that_is_forgotten_is_late(version: Literal[4, 6], count: int) -> None:
+    table, requests = sent(version, count)
+    here, there, _ = ADDRESSES[version]
+
+    assert counted(table, requests[0], here) == (1, 0)
+    assert counted(table, requests[0][:24], here) == (1, 0)
+    assert counted(table, requests[0], there) == (0, 1)
+    for at in (8, 23):
+        forged = bytearray(requests[0])
+        forged[at] ^= 1
+        assert counted(table, bytes(forged), here) == (0, 1)
+
+
+def test_error_that_quotes_a_header_alone_is_late_where_it_may_be_about_a_probe() -> None:
+    here, there, _ = ADDRESSES[4]
+    for count, elsewhere in ((1, (0, 1)), (5000, (1, 0)), (70000, (1, 0))):
+        table, requests = sent(4, count)
+        header = requests[0][:8]
+
+        assert counted(table, header, here) == (1, 0)
+        assert counted(table, header + bytes(100), here) == (1, 0)  # RFC 4884 fills up with zeros
+        # To whom a request went of which no more is known, nobody can say.
+        assert counted(table, header, there) == elsewhere
+        if count < 65536:
+            assert counted(table, header[:6] + b"\xff\xfe", here) == (0, 1)  # of none that was sent
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_error_about_a_small_probe_that_is_forgotten_is_late(version: Literal[4, 6]) -> None:
+    table, requests = sent(version, 5000, size=4)
+
+    assert counted(table, requests[0], ADDRESSES[version][0]) == (1, 0)

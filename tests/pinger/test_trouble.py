@@ -2,16 +2,18 @@
 
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import aioprocket
-from aioprocket import Echo, Pinger
+from aioprocket import Echo, NotPermittedError, Pinger
 from lab.must import require, unavailable
 from sandbox import links
-from sandbox.namespaces import new_network
+from sandbox.namespaces import Namespace, new_network
 
 from .responder import PATIENT, Request, Responder, host, running
 
@@ -158,3 +160,19 @@ async def test_full_queue_is_met_by_slowing_down(
 
     assert kinds(echoes) == {"ok": len(hosts)}
     assert set(responder.requests.values()) == {1}
+
+
+@pytest.mark.realroot  # a user namespace cannot close ping sockets again
+def test_helper_that_may_open_no_ping_socket_says_that_no_privilege_helps(
+    namespace: Namespace, helper_binary: Path, as_nobody: Callable[[Callable[[], Any]], Any]
+) -> None:
+    def ping() -> None:
+        anyio.run(lambda: aioprocket.ping(NEAR, count=1, type="dgram", helper=str(helper_binary)))
+
+    with namespace.entered(), pytest.raises(NotPermittedError) as caught:
+        as_nobody(ping)
+
+    assert "groups of net.ipv4.ping_group_range, and no privilege" in str(caught.value)
+    assert "setuid" not in str(caught.value)
+    assert "sysctl" in caught.value.hint
+    assert 'type="raw"' in caught.value.hint

@@ -95,3 +95,18 @@ def test_where_ping_sockets_are_open_it_is_icmp(
         found = as_nobody(lambda: traced(way.destination(version)))
 
     assert found == ("icmp", "dgram", way.addresses(version)[1:])
+
+
+@pytest.mark.realroot  # in a user namespace every program is its root, and is refused nothing
+def test_a_helper_that_is_named_and_refuses_is_not_passed_over(
+    way: Chain, as_nobody: Unprivileged, helper_binary: Path
+) -> None:
+    with pytest.raises(NotPermittedError) as caught:
+        as_nobody(lambda: traced(way.destination(), method="udp", helper=str(helper_binary)))
+
+    assert "raw icmp socket" in str(caught.value)
+    assert "type='dgram'" in caught.value.hint
+    found = as_nobody(
+        lambda: traced(way.destination(), method="udp", type="dgram", helper=str(helper_binary))
+    )
+    assert found == ("udp", "dgram", way.addresses())

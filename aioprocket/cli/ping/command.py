@@ -9,7 +9,6 @@ import typer
 
 from . import options
 from .figure import Figure
-from .graph import LiveGraph
 from .output import Output
 from .records import CsvRows, JsonLines, Metrics
 from .run import View, Wanted, guarded, run
@@ -104,6 +103,8 @@ def ping(
     def view(tallies: Sequence[Tally]) -> View:
         out = Output(highlight=False, emoji=False, soft_wrap=True)
         if live:
+            from .graph import LiveGraph  # rich's tables take as long as all else that is shown
+
             return LiveGraph(Output(highlight=False, emoji=False), tallies)
         if json:
             return JsonLines(sys.stdout, quiet=quiet)

@@ -1,7 +1,5 @@
 """From options to probes, and to ping's exit status."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import aioprocket
 
 from ..failure import ERROR, tell
 from ..signals import until_signalled
+from ..streams import forget_output
 from .figure import Figure
 from .tally import Tally
 
@@ -115,8 +114,7 @@ def guarded(main: Callable[[], int]) -> int:
         tell(error)
         return ERROR
     except BrokenPipeError:
-        # Nobody reads it any more. What is still buffered must not complain at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()  # what is still buffered must not complain at the exit
         return 0
 
 

@@ -1,9 +1,11 @@
 """The command line of sniff."""
 
+import socket
 from typing import Annotated, Final
 
 import typer
 
+from ...errors import FilterError
 from .options import Wanted, complete_interface, rotation
 from .run import run
 
@@ -206,4 +208,10 @@ def sniff(
         snaplen=snaplen,
         helper=helper,
     )
-    raise typer.Exit(run(wanted))
+    try:
+        raise typer.Exit(run(wanted))
+    except FilterError as error:
+        first = next(iter(expression or ()), "")
+        if interface is None and first in [name for _, name in socket.if_nameindex()]:
+            error.hint = f"-i {first} captures from that interface"
+        raise

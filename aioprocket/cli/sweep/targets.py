@@ -34,6 +34,7 @@ _NAME: Final = re.compile(
 _DIGITS_AND_DOTS: Final = re.compile(r"[0-9.]+")
 _AT_ONCE: Final = 65536
 _LONGEST: Final = 1024  # of a line
+_SHOWN: Final = 80  # of what is none of these
 
 
 def parse_targets(words: Sequence[str]) -> list[Host]:
@@ -46,16 +47,23 @@ def parse_targets(words: Sequence[str]) -> list[Host]:
     for word in words:
         host = _parse(word)
         path = Path(word)
-        if host is None or (isinstance(host, str) and path.is_file()):
-            if not path.is_file():
-                raise SpecError(
-                    f"{word!r} is no address, network, name or file",
-                    hint="a network is like 192.0.2.0/24; lines of standard input are -",
-                )
+        if (host is None or isinstance(host, str)) and _is_file(path):
             found += _read_file(path)
+        elif host is None:
+            raise SpecError(
+                f"{word[:_SHOWN]!r} is no address, network, name or file",
+                hint="a network is like 192.0.2.0/24; lines of standard input are -",
+            )
         else:
             found.append(host)
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # it is too long
+        return False
 
 
 def _read_file(path: Path) -> Iterator[Host]:
@@ -75,7 +83,7 @@ def _parse_line(line: str, where: str) -> Host | None:
         return None
     host = _parse(text)
     if host is None:
-        raise SpecError(f"{where}: {text[:80]!r} is no address, network or name")
+        raise SpecError(f"{where}: {text[:_SHOWN]!r} is no address, network or name")
     return host
 
 
@@ -89,9 +97,17 @@ def _parse(text: str) -> Host | None:
     except ValueError:
         pass
     # What looks like an address but is none is a slip, and no name.
-    if _NAME.fullmatch(text) and not _DIGITS_AND_DOTS.fullmatch(text):
+    if _NAME.fullmatch(_in_ascii(text)) and not _DIGITS_AND_DOTS.fullmatch(text):
         return text
     return None
+
+
+def _in_ascii(name: str) -> str:
+    """As the resolver is asked for it; empty: it cannot be."""
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
 
 
 def check_versions(hosts: Iterable[Host], family: Literal[4, 6] | None) -> None:

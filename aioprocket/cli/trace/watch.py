@@ -23,6 +23,11 @@ from .options import FirstHop, Host, MaxHops, Method, Port, Timeout, settings
 
 __all__ = ("WATCH_EPILOG", "mtr")
 
+_TIMES: Final = ("last", "best", "avg", "worst", "stddev", "jitter")
+# Columns of the terminal for an address of IPv4 and what is not a time, and for a time.
+_BESIDE: Final = 36
+_EACH: Final = 7
+
 WATCH_EPILOG: Final = """\
 [bold]Examples[/bold]
 
@@ -87,21 +92,24 @@ async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
                     )
                     sys.stdout.flush()
                 elif live is not None:
-                    live.update(_table(host, snapshot), refresh=True)
+                    live.update(_table(host, snapshot, out.width), refresh=True)
 
     await until_signalled(work)
     if not as_json and snapshot.hops:
-        out.print(_table(host, snapshot))
+        out.print(_table(host, snapshot, out.width))
     return 0 if snapshot.reached else 1
 
 
-def _table(host: str, snapshot: aioprocket.Snapshot) -> Table:
+def _table(host: str, snapshot: aioprocket.Snapshot, width: int) -> Table:
+    # Rather fewer numbers than none that can be read.
+    room = max(1, (width - _BESIDE) // _EACH)
     table = Table(
-        "hop", "address", "loss", "sent", "last", "best", "avg", "worst", "stddev", "jitter",
+        "hop", "address", "loss", "sent", *_TIMES[:room],
         title=Text(f"{host}, round {snapshot.round}; times in ms"), box=None, pad_edge=False,
     )  # fmt: skip
+    table.columns[1].overflow = "fold"
     for column in table.columns[2:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for hop in snapshot.hops:
         others = len(hop.addresses) - 1
         name = "*" if hop.address is None else f"{hop.address}{labels_text(hop.labels)}"
@@ -115,7 +123,7 @@ def _table(host: str, snapshot: aioprocket.Snapshot) -> Table:
             Text(name),
             Text(f"{hop.loss:.1%}", style="red" if hop.loss else ""),
             str(hop.sent),
-            *map(milliseconds, times),
+            *map(milliseconds, times[:room]),
         )
     return table
 
