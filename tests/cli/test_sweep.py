@@ -73,7 +73,7 @@ def test_sums_say_why_this_machine_did_not_ask() -> None:
         f"{host}: from this machine: seq=1 {why}" for host in HOSTS[:2]
     ]
     assert "1 reply (50.0%), 1 error\n" in nowhere.stderr
-    assert nowhere.stderr.endswith("1 net unreachable (Network is unreachable)\n")
+    assert nowhere.stderr.endswith("1 net unreachable: Network is unreachable (ENETUNREACH)\n")
 
 
 def test_nothing_at_all_is_no_host() -> None:

@@ -1,6 +1,5 @@
 """Echoes as lines for people, as ping(8) and fping(8) have them."""
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -43,16 +42,9 @@ def outcome(echo: aioprocket.Echo) -> str:
 
 
 def reason(error: aioprocket.EchoError) -> str:
-    """Why a probe was refused: ``net unreachable (Network is unreachable)``."""
-    words = error.kind.replace("-", " ")
-    if error.mtu:
-        words += f", mtu {error.mtu}"
-    if error.router is not None:
-        return words
-    more = [os.strerror(error.errno)] if error.errno else []
-    if error.kind in _HINTS:
-        more.append(_HINTS[error.kind])
-    return f"{words} ({'; '.join(more)})" if more else words
+    """Why a probe was refused: ``net unreachable: Network is unreachable (ENETUNREACH)``."""
+    hint = _HINTS.get(error.kind) if error.router is None else None
+    return f"{error.reason} ({hint})" if hint else error.reason
 
 
 def summary_lines(summary: Summary) -> list[str]:
