@@ -93,6 +93,15 @@ def test_what_cannot_be_is_said_with_status_2_and_nothing_is_sent(
     assert "bytes from" not in done.stdout
 
 
+def test_name_without_an_address_is_said_and_the_others_are_asked() -> None:
+    done = aioprocket("ping", "-q", "-c", "1", "-W", "20", "127.0.0.1", "no such", "127.0.0.2")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("aioprocket: 'no such': ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.count("1 sent, 1 received") == 2
+
+
 def test_ctrl_c_ends_with_the_sums() -> None:
     done = interrupted("ping", "-i", "0.01", HERE, after="seq=2")
 

@@ -18,6 +18,7 @@ from pcapng.files import ARP, SMALL, START, blocks, drain, numbers, packet, stuc
 
 pytestmark = pytest.mark.anyio
 
+
 @pytest.mark.parametrize("name", ["a.pcapng", "a.pcap", "a.pcapng.gz", "a.pcap.gz", "a"])
 async def test_packets_come_back_as_they_were(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

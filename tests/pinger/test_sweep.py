@@ -3,6 +3,7 @@
 import ipaddress
 import itertools
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -108,11 +109,28 @@ async def test_rate_is_kept() -> None:
 
 async def test_name_in_a_list_is_looked_up_before_anything_is_sent() -> None:
     async with Pinger(type="raw") as pinger:
-        sweep = pinger.sweep(["127.0.0.1", "no such host"])
+        sweep = pinger.sweep(["no such host"])
         with pytest.raises(ResolutionError, match="no such host"):
             await anext(sweep)
 
         assert pinger.stats() == (0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_name_without_an_address_does_not_keep_the_others_from_being_asked(
+    kind: Any, count: int
+) -> None:
+    hosts = ["127.0.0.1", "no such host", "127.0.0.2", "nor this"]
+    async with Pinger(type="raw") as pinger:
+        echoes = [echo async for echo in pinger.sweep(kind(hosts), count=count, timeout=PATIENT)]
+
+    refused = [echo for echo in echoes if echo.error is not None]
+    assert sorted(echo.host for echo in refused) == ["no such host", "nor this"]
+    for echo in refused:
+        assert (str(echo.error), str(echo.address), echo.sent_ns) == ("unresolved", "0.0.0.0", 0)
+    asked = Counter(echo.host for echo in echoes if echo.ok)
+    assert asked == {"127.0.0.1": count, "127.0.0.2": count}
 
 
 def requests_sent() -> int:
