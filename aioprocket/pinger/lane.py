@@ -76,10 +76,14 @@ class Lane:
         except OSError:
             return True
 
-    def close(self, reason: AioprocketError | None = None) -> None:
-        """Close the socket; who uses it gets the reason, or `ClosedError`."""
-        self._fd = -1
+    def retire(self, reason: AioprocketError) -> None:
+        """Close the socket; who uses it gets the reason."""
         self._reason = reason
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; who waits gets `ClosedError`."""
+        self._fd = -1
         self._readiness.close()
         self._sock.close()
         for event in self._waiting.values():

@@ -259,7 +259,8 @@ class Pinger:
         What is kept is in proportion to the probes on their way, never to the hosts.
 
         Args:
-            hosts: Names, addresses, networks, also mixed; a network; or an asynchronous iterable.
+            hosts: Names, addresses, networks (objects, or text such as ``"192.0.2.0/24"``), also
+                mixed; a network; or an asynchronous iterable.
                 All addresses of a network are asked, its own and its broadcast address included.
                 It may be endless.
             rate: Probes per second at most; None: as fast as the replies come.
@@ -387,7 +388,7 @@ class Pinger:
 
     def _retire(self, lane: Lane) -> None:
         interface = self._settings.interface or ""
-        lane.close(
+        lane.retire(
             LinkDownError(
                 f"{interface} was removed, and another interface has its name now",
                 interface=interface,

@@ -27,7 +27,7 @@ class Source:
         settings: What the targets have to fit.
 
     Raises:
-        SpecError: ``hosts`` is one host.
+        SpecError: ``hosts`` is one host, or one of them has a slash and is no network.
         ResolutionError: It is a network of the other version of IP.
     """
 
@@ -50,6 +50,8 @@ class Source:
                 hint="say [host], or use ping()",
             )
         elif isinstance(hosts, list | tuple):
+            if _have_networks(hosts):
+                hosts = [_network_of(host) or host for host in hosts]
             self._sequence = self._named = hosts
             self._single = len(hosts) == 1
         elif isinstance(hosts, Iterable):
@@ -116,7 +118,7 @@ class Source:
             ResolutionError: It is an address of the other version, or the only host.
             SpecError: It is no host.
         """
-        first = items[0]
+        first = _network_of(items[0]) or items[0]
         if isinstance(first, _NETWORKS):
             self.push(items[1:])
             self.push_network(first)
@@ -192,6 +194,30 @@ async def _first(hosts: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield await anext(hosts)
     except StopAsyncIteration:
         return
+
+
+def _network_of(host: Any) -> Network | None:
+    """The network that a text with a slash is; None: something else.
+
+    Raises:
+        SpecError: It has a slash, and is no network.
+    """
+    if not isinstance(host, str) or "/" not in host:
+        return None
+    try:
+        return ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        raise SpecError(
+            f"{host!r} is no network", hint="one is like 192.0.2.0/24 or 2001:db8::/120"
+        ) from None
+
+
+def _have_networks(hosts: Sequence[Any]) -> bool:
+    """Whether there is a slash in any text: a look at all of them at once."""
+    try:
+        return "/" in "".join(hosts)
+    except TypeError:
+        return any(isinstance(host, str) and "/" in host for host in hosts)
 
 
 def _are_literals(hosts: Sequence[Any]) -> bool:

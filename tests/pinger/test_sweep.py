@@ -237,7 +237,7 @@ async def test_addresses_of_many_hosts_in_a_network_are_told_of() -> None:
         network = ipaddress.ip_network("224.0.0.0/30")
         echoes = [echo async for echo in pinger.sweep(network)]
 
-    assert [echo.error.kind for echo in echoes] == ["broadcast"] * 4
+    assert [echo.error and echo.error.kind for echo in echoes] == ["broadcast"] * 4
 
 
 async def test_sweep_of_nothing_is_over_at_once() -> None:
@@ -251,3 +251,16 @@ async def test_sweep_of_a_closed_pinger_says_so() -> None:
 
     with pytest.raises(ClosedError):
         await anext(pinger.sweep(["127.0.0.1"]))
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_network_may_be_text_as_for_the_command(kind: Any) -> None:
+    async with Pinger(type="raw") as pinger:
+        hosts = kind(["127.0.0.1", "127.1.0.9/30", "127.0.0.2"])
+        found = await answered(pinger, hosts)
+
+    assert sorted(found) == [
+        "127.0.0.1", "127.0.0.2", "127.1.0.10", "127.1.0.11", "127.1.0.8", "127.1.0.9",
+    ]  # fmt: skip
+    with pytest.raises(SpecError, match=r"'127\.0\.0\.1/33' is no network"):
+        pinger.sweep(["127.0.0.1/33"])

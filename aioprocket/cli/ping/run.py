@@ -1,5 +1,6 @@
 """From options to probes, and to ping's exit status."""
 
+import ipaddress
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -93,6 +94,8 @@ class _Run:
             try:
                 addresses = await pinger.resolve(host)
             except aioprocket.ResolutionError as error:
+                if len(self._wanted.hosts) == 1 or _is_address(host):
+                    raise
                 failed.append(error)
                 continue
             for address in addresses:
@@ -101,8 +104,8 @@ class _Run:
                 self._tallies.append(Tally(name, address))
         if failed and not self._tallies:
             raise failed[0]
-        for error in failed:
-            sys.stderr.write(f"aioprocket: {error}\n")
+        for failure in failed:
+            sys.stderr.write(f"aioprocket: {failure}\n")
         self._unresolved = bool(failed)
 
     async def _watch(
@@ -119,6 +122,14 @@ class _Run:
         except OSError as error:  # of the output, which all of them write
             self._failures.append(error)
             scope.cancel()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def guarded(main: Callable[[], int]) -> int:

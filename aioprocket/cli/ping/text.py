@@ -31,14 +31,14 @@ def outcome(echo: aioprocket.Echo) -> str:
         twice = f" ({echo.duplicates} more)" if echo.duplicates else ""
         size = echo.size + 8  # with its ICMP header, as ping(8) counts
         return (
-            f"{size} bytes from {echo.address}: seq={echo.sequence + 1}{ttl} "
+            f"{size} bytes from {echo.address}: seq={echo.sequence}{ttl} "
             f"time={milliseconds(echo.rtt)} ms{twice}"
         )
     error = echo.error
     if error is None:
-        return f"no reply from {echo.address}: seq={echo.sequence + 1}"
+        return f"no reply from {echo.address}: seq={echo.sequence}"
     who = "this machine" if error.router is None else str(error.router)
-    return f"from {who}: seq={echo.sequence + 1} {reason(error)}"
+    return f"from {who}: seq={echo.sequence} {reason(error)}"
 
 
 def reason(error: aioprocket.EchoError) -> str:
