@@ -27,13 +27,13 @@ from .channels import (
     prometheus,
 )
 from .doors import (
-    create_endpoint,
     open,
     open_device,
     open_icmp,
     open_packet,
     open_tun,
 )
+from .endpoint import create_endpoint
 from .errors import (
     ActiveModeError,
     AioprocketError,

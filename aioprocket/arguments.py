@@ -12,6 +12,7 @@ from .spec import (
     Fanout,
     IpAddress,
     IpInterface,
+    Latency,
     PacketSpec,
     SocketSpec,
 )
@@ -134,6 +135,7 @@ def any_socket(
     receive_buffer: int | None,
     send_buffer: int | None,
     reuse_port: bool,
+    latency: Latency = "low",
 ) -> SocketSpec | PacketSpec:
     """What the arguments of `aioprocket.open` mean.
 
@@ -162,6 +164,7 @@ def any_socket(
             filter=program(filter, family, type, protocol),
             lock_filter=lock_filter,
             namespace=namespace,
+            latency=latency,
         )
     if port or address is not None or backlog is not None or reuse_port:
         raise SpecError("port, ip, backlog and reuse_port mean nothing to family packet")
@@ -176,6 +179,7 @@ def any_socket(
         filter=program(filter, family, type),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 
@@ -192,6 +196,7 @@ def icmp(
     priority: int | None,
     receive_buffer: int | None,
     send_buffer: int | None,
+    latency: Latency = "low",
 ) -> SocketSpec:
     """What the arguments of `aioprocket.open_icmp` mean, ``type`` being dgram or raw.
 
@@ -217,6 +222,7 @@ def icmp(
         filter=program(filter, number, kind, _ICMP[number]),
         lock_filter=lock_filter,
         namespace=namespace,
+        latency=latency,
     )
 
 

@@ -5,13 +5,13 @@ by DNS. It is the one place that knows both ways of getting a descriptor and way
 """
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from . import arguments, bpf, channels
+from . import arguments, bpf
 from .bounds import whole
-from .channels import Channel, IcmpChannel, PacketChannel, RawTransport, TunChannel
+from .channels import Channel, IcmpChannel, PacketChannel, TunChannel
 from .errors import NotPermittedError, SpecError
 from .helper import HelperLike, is_named, obtain_directly
 from .names import protocol_number, type_number
@@ -31,15 +31,12 @@ from .spec import (
 
 __all__ = (
     "Door",
-    "create_endpoint",
     "open",
     "open_device",
     "open_icmp",
     "open_packet",
     "open_tun",
 )
-
-_P = TypeVar("_P")
 
 
 def open(
@@ -60,6 +57,7 @@ def open(
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
     reuse_port: bool = False,
+    latency: Literal["low", "balanced"] = "low",
     helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
@@ -86,6 +84,13 @@ def open(
         receive_buffer: Bytes that the kernel holds; not clamped to net.core.rmem_max.
         send_buffer: Bytes that the kernel holds; not clamped to net.core.wmem_max.
         reuse_port: SO_REUSEPORT.
+        latency: How long a packet may wait for others to be handed over with. ``"low"``: not at
+            all. ``"balanced"``: where they come densely, up to 1 ms, or until some 50 are due: a
+            wakeup costs several times what a packet does. For streams: flow records, a DNS server
+            under load, a VPN by UDP. Not where few requests are on their way, whose answers would
+            wait as well. A sudden flood of a million packets/s must find room meanwhile, so with
+            the buffer that the kernel gives to all it is 0.3 ms, and 1 ms takes a
+            ``receive_buffer`` of 1 MiB. Not for a stream of bytes.
         helper: None tries this process's own rights, the installed helper and the broker;
             ``"sudo"``, a `Helper`, a command or ``"unix:PATH"`` name one way.
         timeout: Seconds that the helper may take to answer.
@@ -115,6 +120,7 @@ def open(
         receive_buffer=receive_buffer,
         send_buffer=send_buffer,
         reuse_port=reuse_port,
+        latency=latency,
     )
     if device is not None:
         # Nothing that was asked for may be dropped in silence, a filter least of all.
@@ -161,9 +167,9 @@ def open_packet(
         lock_filter: As `open`. With an interface, no other one can be read afterwards, either:
             a bind alone would not hold the receiver. Sending is not confined by it.
         ring: Receive through memory that the kernel shares (TPACKET_V3): no system call and no copy
-            for a packet. False: by system calls, up to 64 packets each; there is no
-            ``latency="throughput"`` then. A forked child cannot read its parent's ring
-            (``EBADF``), and leaves it alone when it closes the channel.
+            for a packet. False: by system calls, up to 64 packets each; ``latency`` is then as that
+            of `open`. A forked child cannot read its parent's ring (``EBADF``), and leaves it
+            alone when it closes the channel.
         latency: How long a packet may wait for others to be handed over with. ``"balanced"``: 1
             ms, or until 1/64 of the ring is full; 8 MiB: some 800 packets of 64 bytes, or 80 of
             1500. ``"throughput"``: 50 ms, or 1/8; 32 MiB: 27,000 or 2,600. ``"low"``: not at all,
@@ -219,6 +225,7 @@ def open_icmp(
     priority: int | None = None,
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
+    latency: Literal["low", "balanced"] = "low",
     helper: HelperLike = None,
     timeout: float = 5.0,
     read_packets: int = 64,
@@ -234,6 +241,7 @@ def open_icmp(
             message. ``"auto"``: dgram if net.ipv4.ping_group_range lets this process and no helper
             is named, else raw.
         filter: As `open`; or, for ICMPv6, `bpf.icmp6_types`.
+        latency: As `open`: ``"balanced"`` for who watches much, not for who waits for answers.
         ip: As `open`, and so are the rest.
 
     Raises:
@@ -253,6 +261,7 @@ def open_icmp(
             priority=priority,
             receive_buffer=receive_buffer,
             send_buffer=send_buffer,
+            latency=latency,
         )
 
     if type != "auto":
@@ -361,35 +370,3 @@ def open_device(
     """
     spec = DeviceSpec(name=name)
     return opening(spec, Channel, helper, timeout, read_packets)
-
-
-async def create_endpoint(
-    factory: Callable[[], _P],
-    channel: Channel | Door[Any],
-    *,
-    active: bool | int | Literal["once"] = True,
-) -> tuple[RawTransport, _P]:
-    """Give a channel's packets to a protocol: ``transport, protocol = await …``. asyncio only.
-
-    Args:
-        factory: Makes the protocol: any `asyncio.DatagramProtocol`. The first of
-            ``packets_received``, ``packet_received``, ``datagram_received`` that it overrides
-            is called.
-        channel: Open already, or a door. The transport owns it from here on.
-        active: True; ``"once"``; the number of packets until ``passive()``; or False. A number of
-            0 or less is one that is used up: ``passive()`` tells of it at once.
-
-    Raises:
-        BusyError: A receive waits on the channel.
-        RuntimeError: Not under asyncio; under trio there is ``channel.serve``.
-    """
-    if not isinstance(channel, Channel | Door):
-        raise TypeError(f"create_endpoint takes a channel or a door, not {channel!r}")
-    ours = isinstance(channel, Door)
-    opened: Channel = await channel if isinstance(channel, Door) else channel
-    try:
-        return await channels.create_transport(factory, opened, active=active)
-    except BaseException:
-        if ours:
-            opened.close()
-        raise

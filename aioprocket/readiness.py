@@ -12,6 +12,9 @@ On asyncio the epoll stays registered with the loop between waits, because the n
 follows at once; it is taken out when it fires and nobody waits. Readiness says nothing about
 packets: the caller does its system call after the wait, so a cancelled wait loses nothing.
 
+A `Moderator`, where there is one, has a timer in the epoll that reading waits by. While packets
+come densely it is the timer that wakes, and the descriptor does so only for errors.
+
 A forked child shares the epolls with its parent. It leaves the registrations that it finds alone,
 and waits, if it does, with an epoll of its own.
 """
@@ -25,7 +28,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from ._system._native import Waiter
+from ._system._native import Moderator, Waiter
 from .errors import BusyError
 
 __all__ = ("Readiness", "checkpoint")
@@ -88,11 +91,12 @@ class _Gate:
 
     __slots__ = (
         "_bare", "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid",
-        "_tick", "_trio_waits", "_unpollable", "_watched", "waiter",
+        "_tick", "_trio_waits", "_unpollable", "_watched", "moderator", "waiter",
     )  # fmt: skip
 
-    def __init__(self, fd: int, mask: int, doing: str) -> None:
+    def __init__(self, fd: int, mask: int, doing: str, moderator: Moderator | None = None) -> None:
         self._fd = fd
+        self.moderator = moderator
         self._mask = mask
         self._doing = doing
         self._unpollable = False
@@ -129,6 +133,8 @@ class _Gate:
                     raise
             else:
                 self._epoll = epoll
+                if self.moderator is not None:
+                    self.moderator.watch(epoll.fileno(), self.waiter)
         return self._epoll
 
     def leave(self) -> None:
@@ -155,6 +161,8 @@ class _Gate:
         if loop is None:
             await self._wait_trio(epoll)
             return
+        if self.moderator is not None:
+            self.moderator.end()
         self._arm(loop, self.waiter.fire if self._callback is None else self._call_both)
         self.waiter.arm(loop, self._disarm)
         self.waiter.take()
@@ -166,10 +174,14 @@ class _Gate:
                 self._arm(loop, self._subscriber(self._callback), self._bare)
 
     async def _wait_trio(self, epoll: select.epoll) -> None:
-        trio = _trio()
+        trio, moderator = _trio(), self.moderator
+        if moderator is not None:
+            moderator.end()
         self._trio_waits = True
         try:
             await trio.lowlevel.wait_readable(epoll.fileno())
+            if moderator is not None:
+                moderator.begin()
         except trio.ClosedResourceError:
             pass  # wake(): the caller looks at its own state
         finally:
@@ -179,7 +191,8 @@ class _Gate:
         loop = asyncio.get_running_loop()
         self._open()
         self._callback = callback
-        self._bare = bare and isinstance(loop, asyncio.SelectorEventLoop)
+        moderated = self.moderator is not None
+        self._bare = bare and not moderated and isinstance(loop, asyncio.SelectorEventLoop)
         if self.waiter.taken:
             self._arm(loop, self._call_both)
         else:
@@ -207,7 +220,8 @@ class _Gate:
             self._disarm()
             self._watched = watched
         if self._epoll is not None:
-            loop.add_reader(watched, called)  # in place of what was called before
+            through = called if self.moderator is None else self.moderator.around(called)
+            loop.add_reader(watched, through)  # in place of what was called before
         elif self._tick is None:
             self._tick = loop.call_soon(self._fire_again)
         self._called = called
@@ -257,6 +271,8 @@ class _Gate:
         self.wake()
         self._callback = None
         self._disarm()
+        if self.moderator is not None:
+            self.moderator.close()
         if self._epoll is not None:
             self._epoll.close()
             self._epoll = None
@@ -274,10 +290,16 @@ class Readiness:
 
     __slots__ = ("_error", "_read", "_write")
 
-    def __init__(self, fd: int) -> None:
-        self._read = _Gate(fd, select.EPOLLIN, "reading from")
+    def __init__(self, fd: int, moderator: Moderator | None = None) -> None:
+        self._read = _Gate(fd, select.EPOLLIN, "reading from", moderator)
         self._write = _Gate(fd, select.EPOLLOUT, "writing to")
         self._error = _Gate(fd, 0, "waiting for a timestamp of")  # the kernel adds EPOLLERR
+
+    @property
+    def resting(self) -> bool:
+        """Whether packets wait for a timer, and wake nobody by themselves."""
+        moderator = self._read.moderator
+        return moderator is not None and moderator.resting
 
     @property
     def reader(self) -> Waiter:

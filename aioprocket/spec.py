@@ -150,6 +150,19 @@ def _check_options(spec: "SocketSpec | PacketSpec") -> None:
         raise FilterError("a spec's filter is a tuple of tuples")
 
 
+Latency: TypeAlias = Literal["low", "balanced", "throughput"]
+
+
+def _check_latency(latency: object, *, ring: bool) -> None:
+    if latency not in get_args(Latency):
+        raise SpecError(f"latency {latency!r} is none of {', '.join(get_args(Latency))}")
+    if latency == "throughput" and not ring:
+        raise SpecError(
+            'latency "throughput" is that of a ring, and there is none here',
+            hint='"balanced" lets a packet wait for up to 1 ms',
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketSpec:
     """A socket of any family but packet. Sizes in bytes; ``port`` 0 and ``ip`` None: unbound."""
@@ -169,6 +182,7 @@ class SocketSpec:
     filter: tuple[Instruction, ...] | None = None
     lock_filter: bool = False
     namespace: str | None = None
+    latency: Latency = "low"
 
     def __post_init__(self) -> None:
         family_number(whole("family", self.family, 0, 0xFFFF))
@@ -178,6 +192,9 @@ class SocketSpec:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
         _flags(self, "reuse_port")
+        _check_latency(self.latency, ring=False)
+        if self.latency != "low" and self.type == socket.SOCK_STREAM:
+            raise SpecError(f"latency {self.latency!r} is for packets, and a stream has none")
         self._check_place()
         if self.backlog is not None:
             whole("backlog", self.backlog, 0, 65535)
@@ -207,7 +224,6 @@ class SocketSpec:
             raise SpecError(f"ip {self.ip} is link-local and needs interface=")
 
 
-Latency: TypeAlias = Literal["low", "balanced", "throughput"]
 FanoutModeName: TypeAlias = Literal["hash", "lb", "cpu", "rollover", "rnd", "qm", "cbpf"]
 
 
@@ -275,13 +291,7 @@ class PacketSpec:
         whole("snaplen", self.snaplen, 1, 65535)
         _check_options(self)
         _flags(self, "promiscuous", "allmulti", "ring", "qdisc_bypass")
-        if self.latency not in get_args(Latency):
-            raise SpecError(f"latency {self.latency!r} is none of {', '.join(get_args(Latency))}")
-        if self.latency == "throughput" and not self.ring:
-            raise SpecError(
-                'latency "throughput" is that of a ring, and ring=False wants none',
-                hint="leave one of the two out; read by system calls, packets are there at once",
-            )
+        _check_latency(self.latency, ring=self.ring)
         if self.fanout is not None and not isinstance(self.fanout, Fanout):
             raise SpecError(f"fanout {self.fanout!r} is no Fanout", hint="or its group: a number")
         if (self.promiscuous or self.allmulti) and self.interface is None:

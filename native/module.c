@@ -14,6 +14,8 @@
 #include "echo_frame.h"
 #include "gatherer.h"
 #include "iterator.h"
+#include "moderation.h"
+#include "moderator.h"
 #include "packet.h"
 #include "passing.h"
 #include "reader.h"
@@ -111,6 +113,10 @@ module_exec(PyObject *module)
 	    add_type(module, &receiver_spec, true, &state->receiver_type) < 0 ||
 	    add_type(module, &reader_spec, true, &state->reader_type) < 0 ||
 	    add_type(module, &waiter_spec, true, &state->waiter_type) < 0 ||
+	    add_type(module, &moderation_spec, true,
+		     &state->moderation_type) < 0 ||
+	    add_type(module, &moderator_spec, true,
+		     &state->moderator_type) < 0 ||
 	    add_type(module, &ring_spec, true, &state->ring_type) < 0 ||
 	    add_type(module, &batch_spec, true, &state->batch_type) < 0 ||
 	    add_type(module, &sender_spec, true, &state->sender_type) < 0 ||
@@ -177,6 +183,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->echo_frames_type);
 	Py_VISIT(state->reader_type);
 	Py_VISIT(state->waiter_type);
+	Py_VISIT(state->moderation_type);
+	Py_VISIT(state->moderator_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
 	return 0;
@@ -205,6 +213,8 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->echo_frames_type);
 	Py_CLEAR(state->reader_type);
 	Py_CLEAR(state->waiter_type);
+	Py_CLEAR(state->moderation_type);
+	Py_CLEAR(state->moderator_type);
 	Py_CLEAR(state->coroutine_type);
 	Py_CLEAR(state->iterator_type);
 	for (int what = ONE; what <= BATCH; what++)

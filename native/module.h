@@ -25,6 +25,8 @@ struct module_state {
 	PyTypeObject *delivery_type;
 	PyTypeObject *reader_type;
 	PyTypeObject *waiter_type;
+	PyTypeObject *moderation_type;
+	PyTypeObject *moderator_type;
 	PyTypeObject *coroutine_type;
 	PyTypeObject *iterator_type;
 	/* Methods of a channel, which a Coroutine calls. */

@@ -68,6 +68,8 @@ reader_wake(struct reader *self)
 	self->turn_ends = monotonic_ns() + self->turn_ns;
 	self->ends = self->turn_ends;
 	self->turns = READER_STRETCH;
+	if (self->waiter->company)
+		self->streak = READER_STREAK;
 	return true;
 }
 

@@ -6,7 +6,10 @@
 #include "module.h"
 #include "waiter.h"
 
-enum { READER_STRETCH = 64 };	/* packets between looks at the clock */
+enum {
+	READER_STRETCH = 64,	/* packets between looks at the clock */
+	READER_STREAK = 8,	/* in a row that did not have to be waited for */
+};
 
 /* What receives look at, before anything is awaited, and wait by. */
 struct reader {

@@ -14,10 +14,6 @@
 #include "receiver.h"
 #include "ring.h"
 
-enum {
-	STREAK = 8,	/* packets in a row that did not have to be waited for */
-};
-
 /* Takes the first of packets and keeps the others. */
 static PyObject *
 keep_others(struct reader *self, PyObject *packets)
@@ -87,12 +83,12 @@ reader_take(struct reader *self)
 
 	if (packet != NULL)
 		return packet;
-	packets = receive(self, self->streak >= STREAK ? self->ahead : 1);
+	packets = receive(self, self->streak >= READER_STREAK ? self->ahead : 1);
 	if (packets == NULL)
 		return NULL;
 	if (PyList_Size(packets) > 0) {
 		packet = keep_others(self, packets);
-		self->streak += self->streak < STREAK ? 1 : 0;
+		self->streak += self->streak < READER_STREAK ? 1 : 0;
 	} else {
 		self->streak = 0;
 	}

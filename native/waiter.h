@@ -23,6 +23,7 @@ struct waiter {
 	char taken;		/* by a task that waits, or is about to */
 	char fired;		/* the last to wait was let go on by the loop */
 	char firing;		/* the loop is calling */
+	char company;		/* it calls for several packets, likely */
 };
 
 bool waiter_is_at_hand(struct waiter *self);

@@ -26,7 +26,7 @@ ROWS = (
     ("policy",),
     ("helper", "channels"),
     ("opening",),
-    ("doors", "resolve"),
+    ("doors", "endpoint", "resolve"),
     ("capture", "neighbours", "pcapng", "pinger", "tracer"),
     ("testing",),
     ("__init__",),

@@ -48,11 +48,13 @@ __all__ = (
     "set_receive_buffer",
     "set_send_buffer",
     "timestamps_are_enabled",
+    "widen_receive_buffer",
 )
 
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
 _PROGRAM = struct.Struct("@HP")  # struct sock_fprog, linux/filter.h
 _MEMBERSHIP = struct.Struct("@iHH8s")  # struct packet_mreq, linux/if_packet.h
+_USUAL_BUFFER = 212_992  # SK_RMEM_MAX, net/core/sock.c: rmem_default, unless it was changed
 _DROP_ALL: Sequence[Instruction] = ((RET, 0, 0, 0),)
 
 
@@ -158,6 +160,15 @@ def set_receive_buffer(sock: socket.socket, size: int) -> None:
         PermissionError: ``EPERM``: above the limit, and CAP_NET_ADMIN is missing.
     """
     _set_buffer(sock, size, SocketOption.RCVBUFFORCE, socket.SO_RCVBUF)
+
+
+def widen_receive_buffer(sock: socket.socket, size: int) -> None:
+    """Let a buffer of the usual size hold ``size`` bytes, or as many as net.core.rmem_max allows.
+
+    One that is larger than usual was set by somebody who knew why.
+    """
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= _USUAL_BUFFER:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def set_send_buffer(sock: socket.socket, size: int) -> None:

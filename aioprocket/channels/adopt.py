@@ -11,11 +11,12 @@ from .._system import interfaces, tun
 from .._system.descriptor import Descriptor, Opened, borrowed
 from .._system.numbers import TunFlag
 from ..bounds import MAX_INT
-from ..spec import DeviceSpec, PacketSpec, SocketSpec, TunSpec
+from ..spec import DeviceSpec, Latency, PacketSpec, SocketSpec, TunSpec
 from .channel import Channel
 from .device import DeviceChannel
 from .inet import InetChannel, bound_link, build_inet
 from .link import Link, TunLink
+from .moderation import check_latency, widen_buffer
 from .netlink import NetlinkChannel
 from .offload import OffloadPort
 from .packet import PacketChannel, build_packet
@@ -54,10 +55,15 @@ def build(opened: Opened, *, read_packets: int = 64, icmp: bool = False) -> Chan
         case DeviceSpec():
             return DeviceChannel(DevicePort(opened.descriptor), **facts)
     kind = NetlinkChannel if spec.family == socket.AF_NETLINK else Channel
-    return kind(SocketPort(socket.socket(fileno=opened.descriptor.detach())), **facts)
+    with borrowed(opened.descriptor.fileno()) as sock:
+        widen_buffer(sock, spec.latency, spec.receive_buffer)
+    sock = socket.socket(fileno=opened.descriptor.detach())
+    return kind(SocketPort(sock), latency=spec.latency, **facts)
 
 
-def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Channel:
+def adopt(
+    fd_or_socket: int | socket.socket, *, read_packets: int = 64, latency: Latency = "low"
+) -> Channel:
     """Find out what a foreign descriptor is, and own it from then on; see `Channel.from_fd`."""
     arguments.read_packets(read_packets)
     is_number = isinstance(fd_or_socket, int) and not isinstance(fd_or_socket, bool)
@@ -67,15 +73,19 @@ def adopt(fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> Chann
     if not -1 <= fd <= MAX_INT:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
-    channel = _socket_channel(fd, read_packets) or _device_channel(fd, read_packets)
+    channel = _socket_channel(fd, read_packets, latency)
+    if channel is None:
+        check_latency(latency, None)
+        channel = _device_channel(fd, read_packets)
     if not isinstance(fd_or_socket, int):
         fd_or_socket.detach()
     return channel
 
 
-def _socket_channel(fd: int, read_packets: int) -> Channel | None:
+def _socket_channel(fd: int, read_packets: int, latency: Latency) -> Channel | None:
     try:
         with borrowed(fd) as sock:
+            check_latency(latency, sock)
             kind, link = _kind_of_socket(sock)
     except OSError as error:
         if error.errno == errno.ENOTSOCK:
@@ -83,7 +93,7 @@ def _socket_channel(fd: int, read_packets: int) -> Channel | None:
         raise
     port = SocketPort(socket.socket(fileno=fd))
     port.count_drops_from_here()
-    return kind(port, link=link, read_packets=read_packets)
+    return kind(port, link=link, read_packets=read_packets, latency=latency)
 
 
 def _kind_of_socket(sock: socket.socket) -> tuple[Callable[..., Channel], Link | None]:

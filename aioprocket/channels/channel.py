@@ -9,7 +9,7 @@ import socket
 import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
@@ -19,13 +19,14 @@ from ..bounds import MAX_INT, whole
 from ..errors import ClosedError, SpecError
 from ..packet import Packet
 from ..readiness import Readiness
-from ..spec import Instruction, Spec, describe
+from ..spec import Instruction, Latency, Spec, describe
 from .ending import close_elsewhere
 from .explain import channel_error
 from .filtering import Filtering
 from .intake import Intake
 from .link import Link
 from .metrics import enlist
+from .moderation import moderator
 from .outlet import Outlet
 from .port import Port
 from .receiving import Receiving
@@ -56,6 +57,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         origin: Origin = "adopted",
         helper_pid: int | None = None,
         read_packets: int = 64,
+        latency: Latency = "low",
     ) -> None:
         self._link = link
         self._spec = spec
@@ -68,28 +70,40 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         # Set by a transport: it ends with its channel.
         self._on_close: Callable[[], None] | None = None
         place = self._place()
-        readiness = Readiness(port.fileno())
         intake = Intake(port, link, place)
+        moderated = moderator(port, intake.machine.delivery, latency)
+        readiness = Readiness(port.fileno(), moderated)
         super().__init__(port, intake, readiness, read_packets)
         self._outlet = Outlet(port, readiness, intake, link, place)
         self._stamper = Stamper(port, readiness, intake, self._outlet, place)
         enlist(self)
 
     @classmethod
-    def from_fd(cls, fd_or_socket: int | socket.socket, *, read_packets: int = 64) -> "Channel":
+    def from_fd(
+        cls,
+        fd_or_socket: int | socket.socket,
+        *,
+        read_packets: int = 64,
+        latency: Literal["low", "balanced"] = "low",
+    ) -> "Channel":
         """Adopt a descriptor that somebody else opened: systemd, another library.
 
         It becomes non-blocking and close-on-exec, and is the channel's from here on. A socket
         object is detached. Nothing is set, bound or filtered; what waits in it stays.
 
+        Args:
+            read_packets: As `aioprocket.open`.
+            latency: As `aioprocket.open`; its buffer stays as it is.
+
         Raises:
             OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
             TypeError: Neither a number nor a socket.
-            SpecError: ``read_packets`` is no whole number from 1; as before.
+            SpecError: ``read_packets`` is no whole number from 1, or ``latency`` means nothing
+                here; as before.
         """
         from .adopt import adopt  # the kinds are derived from this class
 
-        return adopt(fd_or_socket, read_packets=read_packets)
+        return adopt(fd_or_socket, read_packets=read_packets, latency=latency)
 
     def _place(self) -> str:
         if self._spec is not None:

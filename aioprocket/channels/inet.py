@@ -11,6 +11,7 @@ from ..spec import Instruction, SocketSpec
 from .channel import Channel
 from .explain import step_error
 from .link import Link
+from .moderation import widen_buffer
 from .port import IcmpPort, SocketPort
 
 __all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
@@ -71,6 +72,7 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
         try:
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
+            widen_buffer(sock, spec.latency, spec.receive_buffer)
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)
@@ -78,7 +80,7 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
             raise step_error("set up", "option", spec, error) from error
         link = bound_link(sock)
     sock = socket.socket(fileno=opened.descriptor.detach())
-    facts |= {"link": link, "spec": spec}
+    facts |= {"link": link, "spec": spec, "latency": spec.latency}
     if not icmp:
         return InetChannel(SocketPort(sock), **facts)
     headed = sock.family == socket.AF_INET and sock.type == socket.SOCK_RAW

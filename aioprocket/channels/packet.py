@@ -24,6 +24,7 @@ from ..spec import Fanout, PacketSpec, describe
 from .channel import Channel
 from .explain import step_error
 from .link import Link
+from .moderation import widen_buffer
 from .port import MAX_PACKET, SocketPort
 from .ring import FramePort, RingPort, cut_by_filter
 
@@ -97,7 +98,9 @@ def build_packet(opened: Opened, *, spec: PacketSpec, **facts: Any) -> PacketCha
         sock.detach()
         raise
     opened.descriptor.detach()
-    return PacketChannel(port, geometry=geometry, link=link, spec=spec, **facts)
+    return PacketChannel(
+        port, geometry=geometry, link=link, spec=spec, latency=spec.latency, **facts
+    )
 
 
 def _geometry(spec: PacketSpec) -> _Geometry | None:
@@ -112,6 +115,7 @@ def _geometry(spec: PacketSpec) -> _Geometry | None:
 
 def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> SocketPort:
     if geometry is None:
+        widen_buffer(sock, spec.latency, spec.receive_buffer)
         return SocketPort(sock, size=spec.snaplen)
     try:
         if spec.snaplen < MAX_PACKET and not spec.lock_filter:

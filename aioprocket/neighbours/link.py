@@ -134,7 +134,12 @@ async def open_link(place: Place) -> Link:
     """
     name = _by_route(place) if place.interface is None else place.interface
     channel = await doors.open_packet(
-        name, filter=ANSWERS, ring=False, namespace=place.namespace, helper=place.helper
+        name,
+        filter=ANSWERS,
+        ring=False,
+        latency="low",
+        namespace=place.namespace,
+        helper=place.helper,
     )
     try:
         if interfaces.hardware_type(channel.fileno(), name) != _ETHERNET:

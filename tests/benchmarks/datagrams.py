@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import aioprocket
 
@@ -37,6 +37,7 @@ HOST = "127.0.0.1"
 
 FLOOR = f"C, {BATCH} per recvmmsg"
 
+Latency = Literal["low", "balanced"]
 # A reader reads datagrams of a kind for the given seconds: how many came.
 Reader = Callable[[str, float], Awaitable[int]]
 Runs = dict[tuple[str, str], list[Run]]
@@ -137,15 +138,18 @@ async def _endpoint(kind: str, seconds: float) -> int:
     return protocol.received
 
 
-def _door(kind: str) -> Any:
+def _door(kind: str, latency: Latency) -> Any:
+    how: dict[str, Any] = {"ip": HOST, "receive_buffer": BUFFER, "latency": latency}
     if kind == "udp":
-        return aioprocket.open(PORT, protocol="udp", ip=HOST, receive_buffer=BUFFER)
-    return aioprocket.open_icmp(type="raw", ip=HOST, receive_buffer=BUFFER)
+        return aioprocket.open(PORT, protocol="udp", **how)
+    return aioprocket.open_icmp(type="raw", **how)
 
 
-def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
+def _passive(
+    take: Callable[[aioprocket.Channel], Awaitable[object]], latency: Latency = "low"
+) -> Reader:
     async def reader(kind: str, seconds: float) -> int:
-        async with _door(kind) as channel:
+        async with _door(kind, latency) as channel:
             try:
                 async with asyncio.timeout(seconds):
                     await take(channel)
@@ -157,9 +161,9 @@ def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
     return reader
 
 
-def _active(factory: Callable[[], asyncio.DatagramProtocol]) -> Reader:
+def _active(factory: Callable[[], asyncio.DatagramProtocol], latency: Latency = "low") -> Reader:
     async def reader(kind: str, seconds: float) -> int:
-        transport, _ = await aioprocket.create_endpoint(factory, _door(kind))
+        transport, _ = await aioprocket.create_endpoint(factory, _door(kind, latency))
         await asyncio.sleep(seconds)
         received = transport.stats().rx_packets
         await transport.channel.aclose()
@@ -178,4 +182,6 @@ READERS: dict[str, Reader] = {
     "active, datagram_received": _active(Datagrams),
     "active, packet_received": _active(OneByOne),
     "active, packets_received": _active(Batches),
+    "passive, receive, balanced": _passive(receive, "balanced"),
+    "active, packet_received, balanced": _active(OneByOne, "balanced"),
 }

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import aioprocket
 
@@ -84,12 +84,13 @@ class Source:
         sock.setblocking(False)
         return sock
 
-    def door(self) -> Any:
+    def door(self, latency: Literal["low", "balanced"] = "low", buffer: int | None = BUFFER) -> Any:
+        how: dict[str, Any] = {"receive_buffer": buffer, "latency": latency}
         if self.kind == "packet":
-            return aioprocket.open_packet(self.ifname, receive_buffer=BUFFER, ring=False)
+            return aioprocket.open_packet(self.ifname, ring=False, **how)
         if self.kind == "udp":
-            return aioprocket.open(PORT, protocol="udp", ip=HOST, receive_buffer=BUFFER)
-        return aioprocket.open_icmp(type="raw", ip=HOST, receive_buffer=BUFFER)
+            return aioprocket.open(PORT, protocol="udp", ip=HOST, **how)
+        return aioprocket.open_icmp(type="raw", ip=HOST, **how)
 
     def floor(self) -> float:
         arguments = (self.kind, str(PORT), str(DRAINING), str(BUFFER), "wait")

@@ -31,6 +31,7 @@ TEN_MS = "cypcap 10 ms"
 LOW = 'latency="low"'
 BALANCED = 'latency="balanced"'
 THROUGHPUT = 'latency="throughput"'
+MODERATED = 'latency="balanced" without a ring'
 
 # Row → function of `receivers`.
 _FUNCTIONS = {
@@ -40,6 +41,7 @@ _FUNCTIONS = {
     BALANCED: "endpoint-balanced",
     TEN_MS: "cypcap-10ms",
     THROUGHPUT: "endpoint-throughput",
+    MODERATED: "endpoint-moderated",
 }
 
 
@@ -56,7 +58,7 @@ def _of_interest(rate: int, suffix: str) -> list[Receiver]:
     both = "asyncio", "uvloop"
     receivers = _receivers([IMMEDIATE, LOW], both, suffix)
     if rate == MIDDLE_RATE:
-        receivers += _receivers([ONE_MS, BALANCED], both, suffix)
+        receivers += _receivers([ONE_MS, BALANCED, MODERATED], both, suffix)
         receivers += _receivers([TEN_MS, THROUGHPUT], ("asyncio",), suffix)
     return receivers
 

@@ -5,6 +5,7 @@ long, is what programs have: packets come evenly, one by each system call of the
 wakeup finds one of them, or a few. Here the offered rate is the same for all, so that processor
 time for each packet is what a wakeup costs; how many packets it found, how busy the reader was and
 what was lost stand beside it. Who is busy for all of the time is not judged: it did not keep up.
+With ``latency="balanced"`` packets wait for one another, which `latency` prices.
 """
 
 import asyncio
@@ -14,11 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import aioprocket
 
-from .drained import TITLES, Source
-from .figures import CORES, at_least, heading, row
+from .drained import ONE_BY_ONE, TITLES, Source
+from .figures import CORES, at_least, heading, row, within
 from .readers import (
     PLAIN,
     Batches,
@@ -38,6 +40,8 @@ ROUNDS = 3
 SECONDS = 0.3
 SETTLING = 0.1  # for the generator to start, and for the last packets
 SIZE = 64
+BALANCED = ", balanced"
+BALANCED_BOUND = 0.6  # of the plain loop, where packets are handed over one at a time
 BUSY = 0.95  # from here on a reader's time is the generator's
 
 
@@ -55,6 +59,7 @@ class Trial:
         return self.cpu / max(1, self.received) * 1e9
 
 
+Latency = Literal["low", "balanced"]
 Reader = Callable[[Source], AbstractAsyncContextManager[Counted]]
 
 
@@ -64,10 +69,12 @@ async def _plain(source: Source) -> AsyncIterator[Counted]:
         yield counted
 
 
-def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
+def _passive(
+    take: Callable[[aioprocket.Channel], Awaitable[object]], latency: Latency = "low"
+) -> Reader:
     @asynccontextmanager
     async def reader(source: Source) -> AsyncIterator[Counted]:
-        async with source.door() as channel:
+        async with source.door(latency) as channel:
             task = asyncio.ensure_future(take(channel))
 
             def counted() -> tuple[int, int]:
@@ -81,10 +88,10 @@ def _passive(take: Callable[[aioprocket.Channel], Awaitable[object]]) -> Reader:
     return reader
 
 
-def _active(factory: Callable[[], asyncio.DatagramProtocol]) -> Reader:
+def _active(factory: Callable[[], asyncio.DatagramProtocol], latency: Latency = "low") -> Reader:
     @asynccontextmanager
     async def reader(source: Source) -> AsyncIterator[Counted]:
-        transport, _ = await aioprocket.create_endpoint(factory, source.door())
+        transport, _ = await aioprocket.create_endpoint(factory, source.door(latency))
 
         def counted() -> tuple[int, int]:
             stats = transport.stats()
@@ -104,6 +111,10 @@ READERS: dict[str, Reader] = {
     "datagram_received": _active(Datagrams),
     "packet_received": _active(OneByOne),
     "packets_received": _active(Batches),
+    f"receive{BALANCED}": _passive(receive, "balanced"),
+    f"datagram_received{BALANCED}": _active(Datagrams, "balanced"),
+    f"packet_received{BALANCED}": _active(OneByOne, "balanced"),
+    f"packets_received{BALANCED}": _active(Batches, "balanced"),
 }
 
 
@@ -140,7 +151,10 @@ def one_trial(loop_name: str, reader: Reader, source: Source, rate: int) -> Tria
 
 def _show(kind: str, rate: int, trials: dict[tuple[str, str], list[Trial]]) -> None:
     heading(f"Reading {SIZE}-byte packets at {rate:,} packets/s: {TITLES[kind]}")
-    row("", "ns per packet", "plain's/its", "packets/wakeup", "busy", "packets/s", "lost")
+    row(
+        "", "ns per packet", "plain's/its", "its/plain's", "packets/wakeup", "busy", "packets/s",
+        "lost",
+    )  # fmt: skip
     for (name, loop_name), several in trials.items():
         plain = median(trial.ns_per_packet for trial in trials[PLAIN, loop_name])
         ns = median(trial.ns_per_packet for trial in several)
@@ -148,10 +162,14 @@ def _show(kind: str, rate: int, trials: dict[tuple[str, str], list[Trial]]) -> N
         sent = sum(trial.sent for trial in several)
         received = sum(trial.received for trial in several)
         judged = name != PLAIN and busy < BUSY
+        one_by_one = kind != "packet" and name.removesuffix(BALANCED) in ONE_BY_ONE
         row(
             f"{name}, {loop_name}",
             f"{ns:.0f}",
             at_least(plain / ns, 1.0) if judged else f"{plain / ns:.2f}×",
+            within(ns / plain, BALANCED_BOUND)
+            if judged and one_by_one and name.endswith(BALANCED)
+            else f"{ns / plain:.2f}×",
             f"{received / max(1, sum(trial.wakeups for trial in several)):.1f}",
             f"{busy:.0%}",
             f"{received / len(several) / SECONDS:,.0f}",

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import uvloop
 
@@ -65,6 +65,7 @@ class Run:
         return self.cpu / max(1, self.received) * 1e9
 
 
+Latency = Literal["low", "balanced"]
 # A reader reads an interface for the given seconds; it returns how many were received and dropped.
 Reader = Callable[[str, float], Awaitable[tuple[int, int]]]
 
@@ -173,8 +174,9 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
             await asyncio.sleep(seconds)
             return counted()[0], dropped(sock)
 
-    def door(ifname: str, *, ring: bool = False) -> Any:
-        return aioprocket.open_packet(ifname, receive_buffer=buffer, ring=ring)
+    def door(ifname: str, *, ring: bool = False, latency: Latency | None = None) -> Any:
+        latency = latency or ("balanced" if ring else "low")
+        return aioprocket.open_packet(ifname, receive_buffer=buffer, ring=ring, latency=latency)
 
     async def passive(
         take: Callable[[aioprocket.Channel], Awaitable[object]],
@@ -182,8 +184,9 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         seconds: float,
         *,
         ring: bool = False,
+        latency: Latency | None = None,
     ) -> tuple[int, int]:
-        async with door(ifname, ring=ring) as channel:
+        async with door(ifname, ring=ring, latency=latency) as channel:
             try:
                 async with asyncio.timeout(seconds):
                     await take(channel)
@@ -197,8 +200,11 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         seconds: float,
         *,
         ring: bool = False,
+        latency: Latency | None = None,
     ) -> tuple[int, int]:
-        transport, _ = await aioprocket.create_endpoint(factory, door(ifname, ring=ring))
+        transport, _ = await aioprocket.create_endpoint(
+            factory, door(ifname, ring=ring, latency=latency)
+        )
         await asyncio.sleep(seconds)
         stats = transport.stats()
         transport.close()
@@ -211,6 +217,12 @@ def _readers(buffer: int | None) -> dict[str, Reader]:
         "active, datagram_received": lambda ifname, s: active(Datagrams, ifname, s),
         "active, packet_received": lambda ifname, s: active(OneByOne, ifname, s),
         "active, packets_received": lambda ifname, s: active(Batches, ifname, s),
+        "passive, receive, balanced": lambda ifname, s: passive(
+            receive, ifname, s, latency="balanced"
+        ),
+        "active, packet_received, balanced": lambda ifname, s: active(
+            OneByOne, ifname, s, latency="balanced"
+        ),
         "ring, batches": lambda ifname, s: passive(take_batches, ifname, s, ring=True),
         "ring, packet_received": lambda ifname, s: active(OneByOne, ifname, s, ring=True),
     }

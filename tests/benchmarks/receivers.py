@@ -82,8 +82,10 @@ class Clock(Count):
 
 
 def door(ifname: str, latency: str | None, buffer: int = BUFFER) -> Any:
-    """None: without a ring, one system call for up to 64 packets."""
-    how: dict[str, Any] = {"ring": False} if latency is None else {"latency": latency}
+    """None and "moderated": without a ring, one system call for up to 64 packets."""
+    how: dict[str, Any] = {"latency": latency}
+    if latency in (None, "moderated"):
+        how = {"ring": False, "latency": "low" if latency is None else "balanced"}
     return aioprocket.open_packet(ifname, receive_buffer=buffer, snaplen=SNAPLEN, **how)
 
 
@@ -293,6 +295,7 @@ RECEIVERS: dict[str, Receive] = {
     **_late("low"),
     **_late("balanced"),
     **_late("throughput"),
+    **_late("moderated"),
     "endpoint-ringless": partial(endpoint, factory=Count, latency=None),
     "endpoint-read": partial(endpoint, factory=CountAndRead),
     "columns": partial(batches, work=_touch_columns),

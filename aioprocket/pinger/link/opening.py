@@ -44,6 +44,7 @@ async def open_link(
         settings.interface,
         filter=link_filter(version, identifier),
         ring=False,
+        latency="low",
         namespace=settings.namespace,
         mark=settings.mark,
         helper=settings.helper,
