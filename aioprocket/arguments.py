@@ -135,6 +135,7 @@ def any_socket(
     receive_buffer: int | None,
     send_buffer: int | None,
     reuse_port: bool,
+    offload: bool = False,
     latency: Latency = "low",
 ) -> SocketSpec | PacketSpec:
     """What the arguments of `aioprocket.open` mean.
@@ -163,11 +164,12 @@ def any_socket(
             send_buffer=send_buffer,
             filter=program(filter, family, type, protocol),
             lock_filter=lock_filter,
+            offload=offload,
             namespace=namespace,
             latency=latency,
         )
-    if port or address is not None or backlog is not None or reuse_port:
-        raise SpecError("port, ip, backlog and reuse_port mean nothing to family packet")
+    if port or address is not None or backlog is not None or reuse_port or offload:
+        raise SpecError("port, ip, backlog, reuse_port and offload mean nothing to family packet")
     return PacketSpec(
         type=type,
         protocol=protocol,

@@ -57,6 +57,7 @@ def open(
     receive_buffer: int | None = None,
     send_buffer: int | None = None,
     reuse_port: bool = False,
+    offload: bool = False,
     latency: Literal["low", "balanced"] = "low",
     helper: HelperLike = None,
     timeout: float = 5.0,
@@ -84,6 +85,7 @@ def open(
         receive_buffer: Bytes that the kernel holds; not clamped to net.core.rmem_max.
         send_buffer: Bytes that the kernel holds; not clamped to net.core.wmem_max.
         reuse_port: SO_REUSEPORT.
+        offload: UDP: the kernel takes and gives datagrams several at once, see `InetChannel`.
         latency: How long a packet may wait for others to be handed over with. ``"low"``: not at
             all. ``"balanced"``: where they come densely, up to 1 ms, or until some 50 are due: a
             wakeup costs several times what a packet does. For streams: flow records, a DNS server
@@ -120,6 +122,7 @@ def open(
         receive_buffer=receive_buffer,
         send_buffer=send_buffer,
         reuse_port=reuse_port,
+        offload=offload,
         latency=latency,
     )
     if device is not None:

@@ -181,6 +181,7 @@ class SocketSpec:
     send_buffer: int | None = None
     filter: tuple[Instruction, ...] | None = None
     lock_filter: bool = False
+    offload: bool = False
     namespace: str | None = None
     latency: Latency = "low"
 
@@ -191,10 +192,12 @@ class SocketSpec:
         if self.family == socket.AF_PACKET:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
-        _flags(self, "reuse_port")
+        _flags(self, "reuse_port", "offload")
         _check_latency(self.latency, ring=False)
         if self.latency != "low" and self.type == socket.SOCK_STREAM:
             raise SpecError(f"latency {self.latency!r} is for packets, and a stream has none")
+        if self.offload and not self._is_udp():
+            raise SpecError(f"a {_noun(self)} has no offload: UDP sockets have, and tun and tap")
         self._check_place()
         if self.backlog is not None:
             whole("backlog", self.backlog, 0, 65535)
@@ -204,6 +207,13 @@ class SocketSpec:
             raise SpecError("a filter works on packets, not on a stream")
         if self.lock_filter and self.filter is None:
             raise SpecError("lock_filter needs a filter to lock")
+
+    def _is_udp(self) -> bool:
+        return (
+            self.family in _VERSIONS
+            and self.type == socket.SOCK_DGRAM
+            and self.protocol in (0, socket.IPPROTO_UDP)
+        )
 
     def _check_place(self) -> None:
         """Check what says where the socket is: address, port, interface."""

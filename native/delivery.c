@@ -20,20 +20,24 @@ int
 delivery_land(struct delivery *self)
 {
 	struct flight *flight = self->flight;
+	struct mmsghdr *slot = NULL;
 	int failed = 0;
 
 	if (flight == NULL)
 		return 0;
 	while (flight->next < flight->end && failed == 0) {
-		PyObject *packet = batch_packet(flight->receiver, flight->next);
+		struct alone alone;
+		PyObject *packet;
 
+		slot = flight->next;
+		packet = batch_packet(flight->receiver,
+				      coalesced_next(flight, &alone));
 		failed = packet == NULL ? -1
 					: backlog_append(self->backlog, packet);
 		Py_XDECREF(packet);
-		flight->next += failed == 0 ? 1 : 0;
 	}
 	if (failed < 0)
-		batch_discard(flight->next, flight->end);
+		batch_discard(slot, flight->end);
 	flight->next = flight->end;
 	return failed;
 }

@@ -3,18 +3,9 @@
 #define AIOPROCKET_DELIVERY_H
 
 #include "backlog.h"
+#include "coalesced.h"
 
 #include <stdbool.h>
-#include <sys/socket.h>
-
-struct receiver;
-
-/* Packets in the scratch, while a dispatch() gives them away one by one. */
-struct flight {
-	struct receiver *receiver;
-	struct mmsghdr *next;
-	struct mmsghdr *end;
-};
 
 enum { WITHOUT_END = -1 };
 
@@ -25,7 +16,7 @@ struct delivery {
 	Py_ssize_t budget;	/* packets of a wakeup at most */
 	char interrupted;
 	char calling;
-	struct flight *flight;	/* NULL but during a dispatch() */
+	struct flight *flight;	/* of a dispatch(), else NULL */
 	unsigned long long wakeups;
 	int unlooked;
 	char found;

@@ -125,7 +125,8 @@ static int
 deliver_flight(struct turn *turn, struct flight *flight)
 {
 	while (flight->next < flight->end && may_go_on(turn)) {
-		struct mmsghdr *slot = flight->next++;
+		struct alone alone;
+		struct mmsghdr *slot = coalesced_next(flight, &alone);
 		int failed = turn->datagrams
 				     ? call_with_datagram(turn, slot)
 				     : call_with_packet(turn,
@@ -148,7 +149,7 @@ count_slots(const struct turn *turn)
 
 	if (turn->delivery->credit > 0 && turn->delivery->credit < wanted)
 		wanted = turn->delivery->credit;
-	return wanted < SCRATCH_SLOTS ? (int)wanted : SCRATCH_SLOTS;
+	return coalesced_slots(turn->receiver, wanted);
 }
 
 static bool
@@ -189,6 +190,7 @@ deliver_some(struct turn *turn)
 	struct scratch_pool *pool = &receiver->state->scratch;
 	struct scratch *scratch = scratch_take(pool, receiver->size);
 	struct flight flight = {.receiver = receiver};
+	unsigned long long before = receiver->packets;
 	int wanted = count_slots(turn);
 	int filled, failed;
 
@@ -203,7 +205,10 @@ deliver_some(struct turn *turn)
 	failed = deliver_flight(turn, &flight);
 	turn->delivery->flight = NULL;
 	scratch_give(pool, scratch);
-	return failed < 0 ? -1 : filled == wanted;
+	coalesced_learn(receiver, before, filled);
+	/* What one slot may bring is to be delivered, not to wait. */
+	return failed < 0 ? -1
+			  : filled == wanted && turn->left >= receiver->per_slot;
 }
 
 static int

@@ -9,6 +9,7 @@
  */
 #include "fill.h"
 
+#include "coalesced.h"
 #include "frames.h"
 #include "vnet.h"
 
@@ -145,11 +146,10 @@ fill_settle(struct receiver *self)
 int
 fill_slots(const struct receiver *self, Py_ssize_t missing, size_t room)
 {
+	int most = coalesced_slots(self, missing);
 	size_t slots = room / self->typical;
 
-	if (slots > SCRATCH_SLOTS)
-		slots = SCRATCH_SLOTS;
-	if (slots > (size_t)missing)
-		slots = (size_t)missing;
+	if (slots > (size_t)most)
+		return most;
 	return slots > 0 ? (int)slots : 1;
 }

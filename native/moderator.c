@@ -107,18 +107,20 @@ rest_until(struct moderator *self, int64_t when)
 {
 	if (self->timer < 0 && open_timer(self) < 0)
 		return;
-	if (set_timer(self, when) == 0 && !self->resting)
-		self->resting = watch_socket(self, 0) == 0;
+	if (set_timer(self, when) < 0 || self->resting)
+		return;
+	self->resting = watch_socket(self, 0) == 0;
+	if (!self->resting)
+		set_timer(self, 0);
 }
 
 static void
 rest_no_more(struct moderator *self)
 {
-	/* Refused: the timer, which has fired, goes on to wake. */
-	if (watch_socket(self, EPOLLIN) == 0) {
-		self->resting = 0;
-		set_timer(self, 0);
-	}
+	/* Refused where somebody has closed it: then it wakes nobody, as ever. */
+	watch_socket(self, EPOLLIN);
+	self->resting = 0;
+	set_timer(self, 0);
 }
 
 /* What waits in the socket's queue, and what there is room for. */

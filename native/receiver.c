@@ -8,7 +8,9 @@
  */
 #include "receiver.h"
 
+#include "backlog.h"
 #include "batch.h"
+#include "coalesced.h"
 #include "critical.h"
 #include "dispatch.h"
 #include "fill.h"
@@ -23,34 +25,53 @@
 
 enum { DEFAULT_SIZE = 65535 };
 
-/* The packets in the scratch to the list, which the first of them make. */
+/*
+ * The packets in the scratch to the list, which the first of them make: how
+ * many, no more than are missing; -1 with an exception.
+ */
 static int
-gather(struct receiver *self, PyObject **packets, struct scratch *scratch, int filled)
+gather(struct receiver *self, PyObject **packets, struct scratch *scratch,
+       int filled, Py_ssize_t missing)
 {
+	struct flight flight = {
+		.receiver = self,
+		.next = scratch->messages,
+		.end = scratch->messages + filled,
+	};
+
+	if (self->rest != NULL)
+		return coalesced_gather(self, packets, &flight, missing);
 	if (*packets != NULL)
-		return batch_append(self, *packets, scratch->messages, filled);
+		return batch_append(self, *packets, scratch->messages,
+				    filled) < 0 ? -1 : filled;
 	*packets = batch_list(self, scratch->messages, filled);
-	return *packets == NULL ? -1 : 0;
+	return *packets == NULL ? -1 : filled;
 }
 
-/* One round of system calls: how many packets came, -1 with an exception. */
+/*
+ * One round of system calls into so many slots: how many were filled, and what
+ * is missing then; -1 with an exception.
+ */
 static int
-receive_some(struct receiver *self, PyObject **packets, int wanted)
+receive_some(struct receiver *self, PyObject **packets, int wanted,
+	     Py_ssize_t *missing)
 {
 	struct scratch_pool *pool = &self->state->scratch;
 	struct scratch *scratch = scratch_take(pool, self->size);
-	unsigned long long before = self->bytes;
-	int filled, failed;
+	unsigned long long before = self->bytes, packets_before = self->packets;
+	int filled, gathered;
 
 	if (scratch == NULL) {
 		PyErr_NoMemory();
 		return -1;
 	}
 	filled = fill(self, scratch, wanted);
-	failed = gather(self, packets, scratch, filled);
+	gathered = gather(self, packets, scratch, filled, *missing);
 	scratch_give(pool, scratch);
-	if (failed < 0)
+	if (gathered < 0)
 		return -1;
+	*missing -= gathered;
+	coalesced_learn(self, packets_before, filled);
 	if (filled > 0)
 		self->typical =
 			(size_t)(self->bytes - before) / (size_t)filled + 1;
@@ -70,12 +91,12 @@ receive_into(struct receiver *self, PyObject **packets, Py_ssize_t count)
 		/* A device is read by packets, so one slot stays in the cache. */
 		int wanted = self->is_socket ? fill_slots(self, missing, room)
 					     : 1;
-		int filled = receive_some(self, packets, wanted);
+		int filled = receive_some(self, packets, wanted, &missing);
 
 		if (filled < 0)
 			return -1;
-		missing -= filled;
-		if (filled == wanted)
+		/* Rather a short list than one whose last slot is the rest's. */
+		if (filled == wanted && missing >= self->per_slot)
 			continue;
 		if (missing < count)
 			break;
@@ -239,6 +260,7 @@ receiver_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->size = (size_t)size + (size_t)header;
 	self->header = (size_t)header;
 	self->typical = 1;
+	self->per_slot = 1;
 	self->skip_ip_header = skip_ip_header != 0;
 	if ((is_socket ? prepare_socket(self) : prepare_device(self)) < 0 ||
 	    (frames > 0 && prepare_frames(self, frame_size, frames) < 0)) {
@@ -258,6 +280,7 @@ receiver_dealloc(PyObject *op)
 	Py_XDECREF(self->last_ancdata.ancdata);
 	ifnames_free(self->ifnames);
 	senders_free(self->senders);
+	Py_XDECREF((PyObject *)self->rest);
 	PyObject_Free(self);
 	Py_DECREF(type);
 }
@@ -365,6 +388,10 @@ static PyGetSetDef receiver_getset[] = {
 	 "last packet that told (SO_RXQ_OVFL); None until one does.", NULL},
 	{"queued", get_queued, NULL,
 	 "Bytes that waiting packets take in the ring; 0 without one.", NULL},
+	{"rest", coalesced_get_rest, coalesced_set_rest,
+	 "A Backlog: datagrams that the kernel hands over in one (UDP_GRO) are "
+	 "taken apart, and those above the number that was asked for wait there. "
+	 "It is to be empty when more are asked for. None: they are not.", NULL},
 	{NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -22,12 +22,14 @@ struct receiver {
 	size_t size;		/* of a slot */
 	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	size_t typical;		/* mean length of the last packets */
+	int per_slot;		/* their mean number in a slot, 1 without rest */
 	unsigned long long packets;
 	unsigned long long bytes;
 	unsigned long long truncated;
 	struct overflow overflow;
 	struct last_ancdata last_ancdata;
 	struct frames *frames;		/* NULL: by system calls */
+	struct backlog *rest;		/* NULL: nothing comes coalesced */
 	struct ifnames *ifnames;	/* NULL until needed */
 	struct senders *senders;	/* as well */
 };

@@ -12,6 +12,7 @@
 #include "sender.h"
 
 #include "group.h"
+#include "segmented.h"
 #include "sender_batch.h"
 #include "vnet.h"
 
@@ -24,13 +25,12 @@
 
 /* System calls */
 
-/* To a socket, and counted: how many were taken; if not all self->failure says why. */
+/* Bytes are counted, packets are not. */
 int
-sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
+sender_transmit_plainly(struct sender *self, struct mmsghdr *messages, int count)
 {
 	int sent = 0;
 
-	self->failure = 0;
 	while (sent < count) {
 		/* After a short count it is the next that says why. */
 		int taken = sendmmsg(self->fd, messages + sent,
@@ -44,6 +44,19 @@ sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
 			self->bytes += messages[slot].msg_len;
 		sent += taken;
 	}
+	return sent;
+}
+
+/* To a socket, and counted: how many were taken; if not all self->failure says why. */
+int
+sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
+{
+	int sent;
+
+	self->failure = 0;
+	sent = self->segments
+		       ? segmented_transmit(self, messages, count)
+		       : sender_transmit_plainly(self, messages, count);
 	self->packets += (unsigned long long)sent;
 	return sent;
 }
@@ -173,15 +186,15 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 static PyObject *
 sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "socket", "header", NULL};
+	static char *names[] = {"fd", "socket", "header", "segments", NULL};
 	Py_ssize_t header = 0;
 	struct sender *self;
-	int fd, is_socket = 1;
+	int fd, is_socket = 1, segments = 0;
 	int family = AF_UNSPEC;
 	socklen_t length = sizeof(family);
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pn:Sender", names,
-					 &fd, &is_socket, &header) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pnp:Sender", names,
+					 &fd, &is_socket, &header, &segments) ||
 	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (is_socket && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family,
@@ -194,6 +207,7 @@ sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->fd = fd;
 	self->family = family;
 	self->is_socket = is_socket != 0;
+	self->segments = segments != 0 && is_socket != 0;
 	self->header = (size_t)header;
 	return (PyObject *)self;
 }
@@ -209,7 +223,7 @@ sender_dealloc(PyObject *op)
 }
 
 static char sender_doc[] =
-"Sender(fd, *, socket=True, header=0)\n"
+"Sender(fd, *, socket=True, header=0, segments=False)\n"
 "--\n"
 "\n"
 "Packets to a descriptor that belongs to somebody else.\n"
@@ -219,6 +233,9 @@ static char sender_doc[] =
 "    socket: False for what is written by write(2), as a TUN device.\n"
 "    header: Bytes of struct virtio_net_hdr, with padding, before each packet\n"
 "        of a device: 10 to 64, or 0. A Packet's own is in its ancdata.\n"
+"    segments: A UDP socket: consecutive datagrams of one size to one address\n"
+"        go to the kernel in one, which cuts it (UDP_SEGMENT). The kernel is\n"
+"        to know that: before Linux 4.18 it would send them as one.\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.";
@@ -245,6 +262,9 @@ static PyMemberDef sender_members[] = {
 	 "Packets taken so far."},
 	{"bytes", T_ULONGLONG, offsetof(struct sender, bytes), READONLY,
 	 "Bytes in them."},
+	{"segments", T_BOOL, offsetof(struct sender, segments), READONLY,
+	 "Whether datagrams still go several in one: not after a device or IPsec "
+	 "cannot do without their checksums (EIO)."},
 	{"failure", T_INT, offsetof(struct sender, failure), READONLY,
 	 "The errno that ended the last send(); 0: none did."},
 	{NULL, 0, 0, 0, NULL},

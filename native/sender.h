@@ -16,6 +16,7 @@ struct sender {
 	int fd;
 	int family;
 	bool is_socket;
+	char segments;		/* datagrams may go several in one */
 	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	int failure;		/* why the last send() ended early */
 	unsigned long long packets;
@@ -29,6 +30,8 @@ struct mmsghdr;
 bool sender_write(struct sender *self, unsigned char *header,
 		  struct iovec packet);
 int sender_transmit(struct sender *self, struct mmsghdr *messages, int count);
+int sender_transmit_plainly(struct sender *self, struct mmsghdr *messages,
+			    int count);
 
 extern PyType_Spec sender_spec;
 

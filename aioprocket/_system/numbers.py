@@ -33,6 +33,7 @@ __all__ = (
     "Timestamping",
     "TunFlag",
     "TunRequest",
+    "UdpOption",
 )
 
 
@@ -67,6 +68,13 @@ class Timestamping(IntFlag):
 
 
 SOL_PACKET: Final = 263  # linux/socket.h
+
+
+class UdpOption(IntEnum):
+    """Options of level ``IPPROTO_UDP``, and control messages: linux/udp.h."""
+
+    SEGMENT = 103
+    GRO = 104
 
 
 class PacketOption(IntEnum):

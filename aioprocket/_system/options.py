@@ -22,14 +22,17 @@ from .numbers import (
     PacketOption,
     SocketOption,
     Timestamping,
+    UdpOption,
 )
 
 __all__ = (
     "add_membership",
+    "ask_for_segmentation",
     "attach_filter",
     "bind_to_ifindex",
     "bound_ifindex",
     "bypass_qdisc",
+    "coalesce",
     "detach_filter",
     "drain",
     "drop_all",
@@ -270,6 +273,28 @@ def ignore_outgoing(sock: socket.socket) -> None:
 def bypass_qdisc(sock: socket.socket) -> None:
     """What a packet socket sends goes to the driver at once: packet(7), PACKET_QDISC_BYPASS."""
     sock.setsockopt(SOL_PACKET, PacketOption.QDISC_BYPASS, 1)
+
+
+def coalesce(sock: socket.socket, wanted: bool) -> None:
+    """Whether a UDP socket may receive several datagrams in one, with UDP_GRO beside it.
+
+    What waits in it already stays as it is, but says its UDP_GRO only while this is on.
+
+    Raises:
+        OSError: ``ENOPROTOOPT``: Linux before 5.0, or no UDP socket.
+
+    Source: udp(7); Documentation/networking/segmentation-offloads.rst of Linux.
+    """
+    sock.setsockopt(socket.IPPROTO_UDP, UdpOption.GRO, wanted)
+
+
+def ask_for_segmentation(sock: socket.socket) -> None:
+    """Nothing is changed by it, but a kernel without UDP_SEGMENT refuses.
+
+    Raises:
+        OSError: ``ENOPROTOOPT``: Linux before 4.18, or no UDP socket.
+    """
+    sock.setsockopt(socket.IPPROTO_UDP, UdpOption.SEGMENT, 0)
 
 
 def enable_receive_errors(sock: socket.socket, family: int) -> None:

@@ -11,6 +11,7 @@ from .._system import interfaces, tun
 from .._system.descriptor import Descriptor, Opened, borrowed
 from .._system.numbers import TunFlag
 from ..bounds import MAX_INT
+from ..errors import SpecError
 from ..spec import DeviceSpec, Latency, PacketSpec, SocketSpec, TunSpec
 from .channel import Channel
 from .device import DeviceChannel
@@ -22,6 +23,7 @@ from .offload import OffloadPort
 from .packet import PacketChannel, build_packet
 from .port import DevicePort, SocketPort
 from .tun import TunChannel, build_tun
+from .udp import UdpOffloadPort, is_udp, prepare
 
 __all__ = ("adopt", "build")
 
@@ -62,7 +64,11 @@ def build(opened: Opened, *, read_packets: int = 64, icmp: bool = False) -> Chan
 
 
 def adopt(
-    fd_or_socket: int | socket.socket, *, read_packets: int = 64, latency: Latency = "low"
+    fd_or_socket: int | socket.socket,
+    *,
+    offload: bool = False,
+    read_packets: int = 64,
+    latency: Latency = "low",
 ) -> Channel:
     """Find out what a foreign descriptor is, and own it from then on; see `Channel.from_fd`."""
     arguments.read_packets(read_packets)
@@ -73,25 +79,38 @@ def adopt(
     if not -1 <= fd <= MAX_INT:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     os.set_inheritable(fd, False)  # EBADF here, where nothing was taken yet
-    channel = _socket_channel(fd, read_packets, latency)
+    channel = _socket_channel(fd, read_packets, offload, latency)
     if channel is None:
         check_latency(latency, None)
+        _check_no_offload(fd, offload)
         channel = _device_channel(fd, read_packets)
     if not isinstance(fd_or_socket, int):
         fd_or_socket.detach()
     return channel
 
 
-def _socket_channel(fd: int, read_packets: int, latency: Latency) -> Channel | None:
+def _check_no_offload(fd: int, offload: bool) -> None:
+    if offload:
+        raise SpecError(
+            f"descriptor {fd} is no UDP socket, which alone has offload",
+            hint="a tun or tap device has it from where it was opened; leave out offload=True",
+        )
+
+
+def _socket_channel(fd: int, read_packets: int, offload: bool, latency: Latency) -> Channel | None:
     try:
         with borrowed(fd) as sock:
             check_latency(latency, sock)
+            _check_no_offload(fd, offload and not is_udp(sock))
             kind, link = _kind_of_socket(sock)
+            if offload:
+                prepare(sock, "an adopted UDP socket")
     except OSError as error:
         if error.errno == errno.ENOTSOCK:
             return None
         raise
-    port = SocketPort(socket.socket(fileno=fd))
+    make = UdpOffloadPort if offload else SocketPort
+    port = make(socket.socket(fileno=fd))
     port.count_drops_from_here()
     return kind(port, link=link, read_packets=read_packets, latency=latency)
 

@@ -83,6 +83,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         cls,
         fd_or_socket: int | socket.socket,
         *,
+        offload: bool = False,
         read_packets: int = 64,
         latency: Literal["low", "balanced"] = "low",
     ) -> "Channel":
@@ -92,18 +93,22 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         object is detached. Nothing is set, bound or filtered; what waits in it stays.
 
         Args:
+            fd_or_socket: What is adopted.
+            offload: Of a UDP socket, see `InetChannel`. A filter that it has is asked about the
+                first of several datagrams only.
             read_packets: As `aioprocket.open`.
             latency: As `aioprocket.open`; its buffer stays as it is.
 
         Raises:
             OSError: ``EBADF``: it is not open. The descriptor is the caller's then.
             TypeError: Neither a number nor a socket.
-            SpecError: ``read_packets`` is no whole number from 1, or ``latency`` means nothing
-                here; as before.
+            SpecError: ``read_packets`` is no whole number from 1, or ``latency`` or ``offload``
+                means nothing here; as before.
+            OpenError: The kernel has no offload of UDP; as before.
         """
         from .adopt import adopt  # the kinds are derived from this class
 
-        return adopt(fd_or_socket, read_packets=read_packets, latency=latency)
+        return adopt(fd_or_socket, offload=offload, read_packets=read_packets, latency=latency)
 
     def _place(self) -> str:
         if self._spec is not None:

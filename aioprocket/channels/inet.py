@@ -7,12 +7,13 @@ from typing import Any, Final
 from .._system import interfaces, options
 from .._system.descriptor import Opened, borrowed
 from ..bpf import Icmp6Filter, Program
-from ..spec import Instruction, SocketSpec
+from ..spec import Instruction, SocketSpec, describe
 from .channel import Channel
 from .explain import step_error
 from .link import Link
 from .moderation import widen_buffer
 from .port import IcmpPort, SocketPort
+from .udp import UdpOffloadPort, prepare
 
 __all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
 
@@ -25,14 +26,38 @@ class InetChannel(Channel):
 
     From a raw IPv4 socket each packet comes with its IP header, from a raw IPv6 socket without:
     raw(7), ipv6(7).
+
+    With ``offload=True`` UDP datagrams go through the kernel several at once (UDP_SEGMENT,
+    UDP_GRO: Linux 5.0), and what is on the wire is the same. Packets of a batch, and replies of one
+    turn, go together where they follow each other, have the same length, but for the last, which
+    may be shorter, and the same address. What comes together is taken apart: each datagram is a
+    `Packet`, but they share the time of the first, and ``stats().rx_dropped`` may count them as
+    one. More may be read than was asked for, which `Stats.rx_held` says; `detach` loses it. While
+    there is a filter, each datagram comes alone, for the kernel would ask it about the first one
+    only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet that is sent for its timestamp goes
+    alone.
     """
 
     _kind = "inet"
 
     def __init__(self, port: SocketPort, **facts: Any) -> None:
         super().__init__(port, **facts)
+        self._offload = isinstance(port, UdpOffloadPort)
+        if isinstance(port, UdpOffloadPort):
+            port.keep_rest_in(self._machine.backlog)
         connected = self._ask(socket.socket.getpeername) is not None
         self._outlet.addressed = not connected and not port.stream
+
+    @property
+    def offload(self) -> bool:
+        """Whether datagrams go through the kernel several at once."""
+        return self._offload
+
+    def to_socket(self) -> socket.socket:
+        """As that of any channel. With offload, what waits is thrown away: it may be coalesced."""
+        if isinstance(self._port, UdpOffloadPort) and not self._closed:
+            self._port.become_plain()
+        return super().to_socket()
 
 
 class IcmpChannel(InetChannel):
@@ -73,6 +98,8 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
             widen_buffer(sock, spec.latency, spec.receive_buffer)
+            if spec.offload:
+                prepare(sock, describe(spec))
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)
@@ -81,6 +108,8 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
         link = bound_link(sock)
     sock = socket.socket(fileno=opened.descriptor.detach())
     facts |= {"link": link, "spec": spec, "latency": spec.latency}
+    if spec.offload:
+        return InetChannel(UdpOffloadPort(sock, filtered=spec.filter is not None), **facts)
     if not icmp:
         return InetChannel(SocketPort(sock), **facts)
     headed = sock.family == socket.AF_INET and sock.type == socket.SOCK_RAW

@@ -104,8 +104,10 @@ class Intake:
             What `attempt` raises.
         """
         machine = self.machine
+        if machine.backlog:  # what is read now may bring more for it, which comes last
+            return machine.take([], budget)
         want = machine.want(budget)
-        return machine.take(self.attempt(want) if want else [], budget)
+        return self.attempt(want) if want else []
 
     def attempt(self, count: int) -> list[Packet]:
         """Up to ``count`` packets that are there now; none is no error, nor is a soft error.

@@ -2,8 +2,9 @@
 
 The modes are Erlang's, as OTP 25 behaves: passive (False), active (True), ``"once"``, and a count
 of packets. Nothing is ever read beyond the credit, so what a passive reader should get is still in
-the kernel. There are two exceptions, a delivery that was broken off and a receive that read ahead:
-what is left is the backlog, at most one batch, and whoever reads next gets it first.
+the kernel. There are three exceptions, a delivery that was broken off, a receive that read ahead,
+and datagrams that the kernel hands over in one: what is left is the backlog, and whoever reads next
+gets it first.
 """
 
 from collections.abc import Sequence

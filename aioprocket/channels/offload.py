@@ -31,6 +31,7 @@ class OffloadPort(DevicePort):
         )
         self.sender = Sender(descriptor.fileno(), socket=False, header=header)
         self.receive = self.counters.receive
+        self.dispatch = self.counters.dispatch
         self.send = self._write_headed
         self._header = header
         # It says nothing: the packet is of wire size, and its checksum is there.

@@ -3,7 +3,6 @@
 Two rings, two ports: blocks, which wait for company, and frames, which do not.
 """
 
-import errno
 import os
 import socket
 from typing import Final
@@ -12,10 +11,8 @@ from .._system import options
 from .._system._native import Batch, Receiver, Ring, settle
 from .._system.ring import FrameGeometry, Geometry, unmake_ring
 from ..bpf import Program
-from ..errors import SpecError
-from ..packet import Packet
 from ..spec import Instruction
-from .port import Message, SocketPort
+from .packetwise import PacketwisePort
 from .serve import TURN_SECONDS
 
 __all__ = ("FramePort", "RingPort", "cut_by_filter")
@@ -42,10 +39,11 @@ def cut_by_filter(
     )
 
 
-class _MappedPort(SocketPort):
-    """What both rings have in common. Every packet comes through the ring, which counts it."""
+class _MappedPort(PacketwisePort):
+    """What both rings have in common. A ring has fields for what ancillary data would say."""
 
-    counts_all = True
+    _noun = "a ring"
+    _no_flags = "open it with ring=False"
 
     def __init__(self, sock: socket.socket, ring: Ring | Receiver, *, snaplen: int) -> None:
         super().__init__(sock)
@@ -69,34 +67,6 @@ class _MappedPort(SocketPort):
         if os.getpid() == self._pid:
             unmake_ring(self.sock)
         return self.sock.detach()
-
-    def read(self, size: int) -> bytes:
-        """The bytes of one packet."""
-        return self._next().data[:size]
-
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
-        """By a copy out of the ring."""
-        room = memoryview(buffer).cast("B")  # what is no buffer must not cost a packet
-        packet = self._next()
-        held = min(len(room), len(packet))
-        room[:held] = memoryview(packet)[:held]
-        return held, len(packet)
-
-    def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
-        """Without ancillary data: a ring has fields for what they would say."""
-        if flags & ~(socket.MSG_DONTWAIT | socket.MSG_TRUNC | socket.MSG_CMSG_CLOEXEC):
-            raise SpecError(
-                f"flags {flags:#x} mean nothing to a ring", hint="open it with ring=False"
-            )
-        packet = self._next()
-        cut = socket.MSG_TRUNC if packet.truncated or len(packet) > bufsize else 0
-        return packet.data[:bufsize], list(packet.ancdata), cut, packet.addr
-
-    def _next(self) -> Packet:
-        packets = self._mapped.receive(1)
-        if not packets:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return packets[0]
 
     def replace_filter(self, program: Program | None) -> None:
         """Also what the ring holds is thrown away."""

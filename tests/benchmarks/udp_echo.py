@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -27,18 +28,25 @@ async def serve_endpoint(port: int) -> None:
     await asyncio.Event().wait()
 
 
-async def serve_transport(port: int) -> None:
-    await aioprocket.create_endpoint(Echo, aioprocket.open(port, protocol="udp", ip=HOST))
+async def serve_transport(port: int, *, offload: bool = False) -> None:
+    door = aioprocket.open(port, protocol="udp", ip=HOST, offload=offload)
+    await aioprocket.create_endpoint(Echo, door)
     await asyncio.Event().wait()
 
 
-async def serve_batches(port: int) -> None:
-    async with aioprocket.open(port, protocol="udp", ip=HOST) as channel:
+async def serve_batches(port: int, *, offload: bool = False) -> None:
+    async with aioprocket.open(port, protocol="udp", ip=HOST, offload=offload) as channel:
         async for batch in channel.batches():
             await channel.send_batch(batch)
 
 
-KINDS = {"endpoint": serve_endpoint, "transport": serve_transport, "batches": serve_batches}
+KINDS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
+    "endpoint": serve_endpoint,
+    "transport": serve_transport,
+    "batches": serve_batches,
+    "transport-offload": partial(serve_transport, offload=True),
+    "batches-offload": partial(serve_batches, offload=True),
+}
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
     "uvloop": uvloop.new_event_loop,

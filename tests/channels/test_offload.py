@@ -1,5 +1,6 @@
 """TUN and TAP devices with offload: packets of up to 64 KiB, from one network to another."""
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -14,11 +15,19 @@ import anyio.to_thread
 import pytest
 
 import aioprocket
-from aioprocket import Channel, LinkDownError, Packet, SpecError, TunChannel
+from aioprocket import (
+    Channel,
+    LinkDownError,
+    Packet,
+    SpecError,
+    TunChannel,
+    create_endpoint,
+)
 from aioprocket._system import tun
 from aioprocket._system.numbers import TunFlag
 from aioprocket.opening import Door
 from aioprocket.wire.checksum import checksum, pseudo_header
+from contract import Recorder, until
 from sandbox import links
 from sandbox.namespaces import Namespace, new_network
 
@@ -280,3 +289,22 @@ async def test_a_device_that_was_removed_says_so(networks: Networks, offload: bo
 
     assert "open_tun() makes another" in ended.value.hint
     assert ended.value.interface == channel.name
+
+
+def test_a_protocol_gets_packets_without_their_header(networks: Networks) -> None:
+    async def receive() -> list[Packet]:
+        async with open_end(networks[0], NEAR, offload=True) as channel:
+            transport, protocol = await create_endpoint(Recorder, channel)
+            for count in range(1, 5):  # the first wakeups go another way than those after packets
+                datagrams_from(networks[0], b"one datagram")
+                await until(lambda: len(ours(protocol.packets)) == count)  # noqa: B023
+            packets = ours(protocol.packets)
+            assert transport.stats().rx_packets >= len(packets)
+            transport.abort()
+            await until(lambda: protocol.lost)
+        return packets
+
+    def ours(packets: list[Packet]) -> list[Packet]:
+        return [packet for packet in packets if packet.data.endswith(b"one datagram")]
+
+    assert {packet[0] for packet in asyncio.run(receive())} == {0x45}  # IPv4, five words of header
