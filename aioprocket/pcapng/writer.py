@@ -40,11 +40,10 @@ class WriterStats(NamedTuple):
     Attributes:
         packets: In the file as a whole, or on their way into it. After an error a compressed file
             may have some more.
-        dropped: That the queue had no room for, and those of ``failed``.
+        dropped: That the queue had no room for, and those of `Writer.failed`.
         queued: Bytes that wait to be written.
         written: Bytes that were written, before compression.
         files: How many files there have been.
-        failed: That `Writer.error` has kept out of the file, or that came after it.
     """
 
     packets: int
@@ -52,7 +51,6 @@ class WriterStats(NamedTuple):
     queued: int
     written: int
     files: int
-    failed: int = 0
 
 
 class Writer:
@@ -293,8 +291,13 @@ class Writer:
                 queued=spool.queued,
                 written=spool.written,
                 files=recording.files,
-                failed=self._failed + spool.lost,
             )
+
+    @property
+    def failed(self) -> int:
+        """Packets that `error` has kept out of the file, those that came after it among them."""
+        with self._spool.lock:
+            return self._failed + self._spool.lost
 
     @property
     def error(self) -> AioprocketError | None:

@@ -38,7 +38,8 @@ async def test_full_disk_is_told_once_and_leaves_whole_blocks(tmp_path: Path) ->
     assert 10_000 - 128 < path.stat().st_size <= 10_000
     kept = len(read)
     stats = writer.stats()
-    assert stats == (kept, 502 - kept, 0, path.stat().st_size, 1, 502 - kept)
+    assert stats == (kept, 502 - kept, 0, path.stat().st_size, 1)
+    assert writer.failed == 502 - kept
 
 
 @pytest.mark.parametrize("name", ["a.pcapng", "a.pcap"])
@@ -67,7 +68,7 @@ async def test_full_disk_is_counted_packet_by_packet_with_the_call_that_told_of_
     stats = writer.stats()
     assert stats.packets == len(numbers(path)) > 90
     assert stats.packets + stats.dropped == given + 1
-    assert stats.failed <= stats.dropped
+    assert 0 < writer.failed <= stats.dropped
     assert stats.written == path.stat().st_size
 
 
@@ -102,7 +103,7 @@ async def test_pipe_that_nobody_reads_on_is_no_place_for_packets(tmp_path: Path)
     with pytest.raises(BrokenPipeError):
         await writer.flush()
     await writer.aclose()
-    assert writer.stats() == (0, 2, 0, 0, 1, 2)
+    assert writer.stats() == (0, 2, 0, 0, 1)
 
 
 async def test_full_disk_that_nobody_asked_about_is_told_at_the_end(tmp_path: Path) -> None:

@@ -76,10 +76,11 @@ class Recording:
         words = f"{stats.packets:,} packets written to {', '.join(files[-3:]) or 'standard output'}"
         if stats.files > 3:
             words += f", the last of {stats.files:,} files"
-        if slow := stats.dropped - stats.failed:
+        failed = self._writer.failed
+        if slow := stats.dropped - failed:
             words += f"; {slow:,} not written: what takes them is too slow"
-        if stats.failed:
-            words += f"; {stats.failed:,} not written: {_reason(self._writer.error)}"
+        if failed:
+            words += f"; {failed:,} not written: {_reason(self._writer.error)}"
         return words
 
 
