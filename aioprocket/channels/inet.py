@@ -94,12 +94,12 @@ class IcmpChannel(InetChannel):
 def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) -> InetChannel:
     """Make the channel of an inet socket that is bound, filtered and limited already."""
     with borrowed(opened.descriptor.fileno()) as sock:
+        if spec.offload:
+            prepare(sock, describe(spec))
         try:
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
             widen_buffer(sock, spec.latency, spec.receive_buffer)
-            if spec.offload:
-                prepare(sock, describe(spec))
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)
