@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, final, o
 
 from typing_extensions import Buffer, disjoint_base
 
+from ..wire.echo_error import EchoError
+
 # As the socket module gives it: a tuple for a protocol's address, str or bytes for AF_UNIX.
 _Address: TypeAlias = tuple[Any, ...] | str | bytes | None
 _Direction: TypeAlias = Literal["in", "out", "broadcast", "multicast", "otherhost"]
@@ -324,7 +326,7 @@ class Echo:
         ttl: int | None = None,
         size: int = 0,
         duplicates: int = 0,
-        error: Any = None,
+        error: EchoError | None = None,
         clock: _Clock = "receive",
     ) -> Echo: ...
     @property
@@ -352,7 +354,7 @@ class Echo:
     @property
     def duplicates(self) -> int: ...
     @property
-    def error(self) -> Any: ...
+    def error(self) -> EchoError | None: ...
     @property
     def clock(self) -> _Clock: ...
     def with_duplicates(self, count: int, /) -> Echo: ...
