@@ -4,7 +4,7 @@ The loop never sees the descriptor itself. Raw descriptors get ``EPOLLERR`` in n
 down, ICMP errors, a filled error queue); uvloop drops a reader for ever at the first one, silently,
 and asyncio spins on it. So each direction has a private, level-triggered epoll that contains the
 descriptor, and the loop watches that: it only ever becomes readable. The price is one more
-descriptor per direction that is waited for; an idle one has none. And an epoll within an epoll is
+descriptor per direction that was waited for. And an epoll within an epoll is
 searched twice for each wakeup, which is a part of what a packet costs where each has one: a
 subscriber that takes errors away may let asyncio's own loop see the descriptor (``bare``).
 

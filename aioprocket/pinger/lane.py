@@ -208,6 +208,11 @@ class Lane:
         now_ns = time.monotonic_ns()
         self.table.expire(group, min(now_ns, max(self._emptied_ns, now_ns - group.timeout_ns)))
 
+    def end(self, group: EchoGroup) -> None:
+        """All probes of a group that are on their way are lost, unless their replies are there."""
+        self.drain()
+        self.table.expire(group, time.monotonic_ns() + group.timeout_ns)
+
     def _read_reports(self) -> int:
         count = self.table.read_queue(self._fd)
         if len(self.table):

@@ -187,7 +187,8 @@ class Pinger:
             size: As of the pinger, and so the pattern.
             pattern: See there.
             jitter: The part of the interval, 0 to 1, by which it is longer or shorter at random.
-            deadline: Seconds after which it returns, with what there is.
+            deadline: Seconds after which it returns, with what there is: a probe that is still on
+                its way then is lost, as ping's ``-w`` has it.
 
         Raises:
             SpecError: The arguments cannot be, or it would be all addresses of a name.

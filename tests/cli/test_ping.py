@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lab.commands import aioprocket, at_terminal, interrupted
+from sandbox import links
 
 pytestmark = pytest.mark.netns
 
@@ -44,6 +45,16 @@ def test_addresses_are_shown_as_they_are() -> None:
     assert f"--- {address} ---" in done.stdout
     assert f"{address} is an address of IPv6" in refused.stderr
     assert f"'{address}/65/3' is no address" in swept.stderr
+
+
+def test_ctrl_c_counts_what_is_on_its_way(veth: tuple[str, str]) -> None:
+    links.add_address(veth[0], "198.51.100.1/24")
+
+    done = interrupted("ping", "-i", "0.05", "-W", "0.5", "198.51.100.2", after="no reply")
+
+    counted = re.search(r"(\d+) sent, 0 received, 100.0% lost", done.stdout)
+    assert counted is not None
+    assert int(counted[1]) > done.stdout.count("no reply")
 
 
 @pytest.mark.parametrize("form", [(), ("--json",), ("-C", "1")])

@@ -60,10 +60,11 @@ class _Run:
         self._view: View | None = None
         self._failures: list[Exception] = []
         self._unresolved = False  # one of several hosts
+        self._pinger: aioprocket.Pinger | None = None
 
     async def run(self) -> int:
         wanted, tallies = self._wanted, self._tallies
-        await until_signalled(self._ping)
+        await until_signalled(self._ping, self._count_unended)
         if self._view is not None:
             # An error that kept all from being sent speaks for itself: no sums of nothing.
             self._view.end([each for each in tallies if each.sent or not self._failures])
@@ -78,11 +79,17 @@ class _Run:
         wanted = self._wanted
         addresses: Literal["happy", "all"] = "all" if wanted.every else "happy"
         async with aioprocket.Pinger(**wanted.settings, addresses=addresses) as pinger:
+            self._pinger = pinger
             await self._resolve(pinger)
             self._view = wanted.view(self._tallies)
             async with anyio.create_task_group() as group:
                 for tally in self._tallies:
                     group.start_soon(self._watch, pinger, tally, self._view, group.cancel_scope)
+
+    def _count_unended(self) -> None:
+        """What is on its way counts as sent, as with ping: of one host, for it is a sum of all."""
+        if self._pinger is not None and len(self._tallies) == 1:
+            self._tallies[0].sent += self._pinger.stats().in_flight
 
     async def _resolve(self, pinger: aioprocket.Pinger) -> None:
         """A tally for each address to ask: all names are looked up before anything is sent.
