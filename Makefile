@@ -50,7 +50,7 @@ print("suitable")
 endef
 export PROBE
 
-make_environment = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); \
+make_environment = for python in $(or $(PYTHON),python3 python3.15 python3.14 python3.13 python3.12 python3.11); \
 	do \
 	  if ! command -v "$$python" >/dev/null; then \
 	    $(if $(PYTHON),echo "$$python: there is no such program" >&2;) continue; \

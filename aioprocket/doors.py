@@ -179,7 +179,11 @@ def open_packet(
             1500. ``"throughput"``: 50 ms, or 1/8; 32 MiB: 27,000 or 2,600. ``"low"``: not at all,
             in 2 MiB of frames with room for 1,982 bytes, or for ``snaplen`` if that is less
             (TPACKET_V2). A packet that is larger, as GRO makes them, is read by a system call; if
-            the socket's queue has no room for it, it is cut, and ``truncated``.
+            the socket's queue has no room for it, it is cut, and ``truncated``. A ring of the first
+            two is full after 64 and 8 handovers, however little is in each. While nobody reads,
+            the event loop sees to that: what is sparse is kept in memory (``stats().rx_held``), up
+            to the ring's size. But a loop that is itself held up for more than 64 ms, or 400, loses
+            packets, which are counted; with ``"low"`` and ``ring=False`` packets count, not time.
         fanout: Share the packets with other sockets: a `Fanout`, or the number of a group that
             shares them out by their flows.
         snaplen: Bytes kept of each packet. With a ring a smaller one leaves room for more packets.

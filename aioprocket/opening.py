@@ -131,10 +131,12 @@ async def open_channel(
     # Before it swaps a socket's queue for a ring the kernel waits for a grace period, some 15 ms.
     building = _Building(opened, kind, read_packets)
     try:
-        return await anyio.to_thread.run_sync(building.build)
+        channel = await anyio.to_thread.run_sync(building.build)
     except BaseException:
         building.give_up()
         raise
+    channel._enter_loop()
+    return channel
 
 
 class _Building(Generic[_C]):

@@ -4,7 +4,7 @@ The loop never sees the descriptor itself. Raw descriptors get ``EPOLLERR`` in n
 down, ICMP errors, a filled error queue); uvloop drops a reader for ever at the first one, silently,
 and asyncio spins on it. So each direction has a private, level-triggered epoll that contains the
 descriptor, and the loop watches that: it only ever becomes readable. The price is one more
-descriptor per direction that is waited for; an idle one has none. And an epoll within an epoll is
+descriptor per direction that was waited for. And an epoll within an epoll is
 searched twice for each wakeup, which is a part of what a packet costs where each has one: a
 subscriber that takes errors away may let asyncio's own loop see the descriptor (``bare``).
 
@@ -26,19 +26,14 @@ import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from ._system._native import Moderator, Waiter
 from .errors import BusyError
 
 __all__ = ("Readiness", "checkpoint")
 
-
-def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+_asyncio_loop: Final = asyncio._get_running_loop  # None: none
 
 
 def _trio() -> ModuleType:
@@ -91,7 +86,7 @@ class _Gate:
 
     __slots__ = (
         "_bare", "_callback", "_called", "_doing", "_epoll", "_fd", "_loop", "_mask", "_pid",
-        "_tick", "_trio_waits", "_unpollable", "_watched", "moderator", "waiter",
+        "_tick", "_trio_waits", "_unpollable", "_watched", "moderator", "unattended", "waiter",
     )  # fmt: skip
 
     def __init__(self, fd: int, mask: int, doing: str, moderator: Moderator | None = None) -> None:
@@ -100,6 +95,7 @@ class _Gate:
         self._mask = mask
         self._doing = doing
         self._unpollable = False
+        self.unattended: Callable[[], None] | None = None
         self.waiter = _Waiter(asyncio._get_running_loop)
         self._forget()
 
@@ -163,8 +159,7 @@ class _Gate:
             return
         if self.moderator is not None:
             self.moderator.end()
-        self._arm(loop, self.waiter.fire if self._callback is None else self._call_both)
-        self.waiter.arm(loop, self._disarm)
+        self.watch(loop)
         self.waiter.take()
         try:
             await self.waiter
@@ -186,6 +181,23 @@ class _Gate:
             pass  # wake(): the caller looks at its own state
         finally:
             self._trio_waits = False
+            if self.unattended is not None:
+                self.unattended()
+
+    @property
+    def attended(self) -> bool:
+        return self._callback is not None or self.waiter.taken or self._trio_waits
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._open()
+        self._arm(loop, self.waiter.fire if self._callback is None else self._call_both)
+        self.waiter.arm(loop, self._abandon)
+
+    def _abandon(self) -> None:
+        """The loop called, and nobody waits."""
+        self._disarm()
+        if self.unattended is not None:
+            self.unattended()
 
     def subscribe(self, callback: Callable[[], None], *, bare: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -205,8 +217,9 @@ class _Gate:
 
     def unsubscribe(self) -> None:
         self._callback = None
-        if self.waiter.taken and self._loop is not None and self._is_watched_here():
-            self._arm(self._loop, self.waiter.fire)
+        loop = self._loop if self._is_watched_here() else None
+        if loop is not None and (self.waiter.taken or self.unattended is not None):
+            self.watch(loop)
         else:
             self._disarm()
 
@@ -305,6 +318,19 @@ class Readiness:
     def reader(self) -> Waiter:
         """What a task that reads waits by, where `wait_readable` has been before it."""
         return self._read.waiter
+
+    def tell_unattended(self, callback: Callable[[], None] | None) -> None:
+        """Call back, once, where a wait, a subscription or a `watch` is over and nobody waits."""
+        self._read.unattended = callback
+
+    @property
+    def attended(self) -> bool:
+        """Whether a task waits for something to read, or somebody is called back for it."""
+        return self._read.attended
+
+    def watch(self) -> None:
+        """Have the running asyncio loop tell where nobody waits, and nobody does before that."""
+        self._read.watch(asyncio.get_running_loop())
 
     def events(self) -> int:
         """What holds now, without waiting: a mask of EPOLLIN, EPOLLERR, EPOLLHUP."""

@@ -3,26 +3,6 @@
 
 #include <sys/mman.h>
 
-static void
-lock(struct arena_pool *pool)
-{
-#ifdef Py_GIL_DISABLED
-	PyMutex_Lock(&pool->lock);
-#else
-	(void)pool;
-#endif
-}
-
-static void
-unlock(struct arena_pool *pool)
-{
-#ifdef Py_GIL_DISABLED
-	PyMutex_Unlock(&pool->lock);
-#else
-	(void)pool;
-#endif
-}
-
 static unsigned char *
 arena_map(void)
 {
@@ -39,22 +19,22 @@ arena_take(struct arena_pool *pool)
 {
 	unsigned char *memory = NULL;
 
-	lock(pool);
+	pool_lock(&pool->lock);
 	if (pool->count > 0)
 		memory = pool->idle[--pool->count];
-	unlock(pool);
+	pool_unlock(&pool->lock);
 	return memory != NULL ? memory : arena_map();
 }
 
 void
 arena_give(struct arena_pool *pool, unsigned char *memory)
 {
-	lock(pool);
+	pool_lock(&pool->lock);
 	if (pool->count < ARENAS_KEPT) {
 		pool->idle[pool->count++] = memory;
 		memory = NULL;
 	}
-	unlock(pool);
+	pool_unlock(&pool->lock);
 	if (memory != NULL)
 		munmap(memory, ARENA_SIZE);
 }

@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "pool_lock.h"
 #include "ring_walk.h"
 #include "scratch.h"
 
@@ -23,9 +24,7 @@ enum {
 struct arena_pool {
 	unsigned char *idle[ARENAS_KEPT];
 	int count;
-#ifdef Py_GIL_DISABLED
-	PyMutex lock;
-#endif
+	struct pool_lock lock;
 };
 
 unsigned char *arena_take(struct arena_pool *pool);

@@ -6,6 +6,8 @@
  */
 #include "backlog.h"
 
+#include "critical.h"
+
 static PyObject **
 place(const struct backlog *self, size_t index)
 {
@@ -35,14 +37,25 @@ grow(struct backlog *self)
 	return 0;
 }
 
-int
-backlog_append(struct backlog *self, PyObject *packet)
+static int
+append(struct backlog *self, PyObject *packet)
 {
 	if (grow(self) < 0)
 		return -1;
 	*place(self, self->count) = Py_NewRef(packet);
 	self->count++;
 	return 0;
+}
+
+int
+backlog_append(struct backlog *self, PyObject *packet)
+{
+	int failed;
+
+	BEGIN(self);
+	failed = append(self, packet);
+	END();
+	return failed;
 }
 
 static int
@@ -56,9 +69,8 @@ prepend(struct backlog *self, PyObject *packet)
 	return 0;
 }
 
-/* The oldest, which is the caller's then; NULL, without an exception: none. */
-PyObject *
-backlog_pop(struct backlog *self)
+static PyObject *
+pop(struct backlog *self)
 {
 	PyObject *packet;
 
@@ -67,6 +79,18 @@ backlog_pop(struct backlog *self)
 	packet = *place(self, 0);
 	self->first = (self->first + 1) & (self->room - 1);
 	self->count--;
+	return packet;
+}
+
+/* The oldest, which is the caller's then; NULL, without an exception: none. */
+PyObject *
+backlog_pop(struct backlog *self)
+{
+	PyObject *packet;
+
+	BEGIN(self);
+	packet = pop(self);
+	END();
 	return packet;
 }
 
@@ -82,7 +106,7 @@ extend(PyObject *op, PyObject *packets)
 	if (list == NULL)
 		return NULL;
 	for (Py_ssize_t i = 0; i < count; i++) {
-		if (backlog_append(self, PyList_GetItem(list, i)) < 0) {
+		if (append(self, PyList_GetItem(list, i)) < 0) {
 			Py_DECREF(list);
 			return NULL;
 		}
@@ -112,7 +136,7 @@ put_back(PyObject *op, PyObject *packets)
 static PyObject *
 popleft(PyObject *op, PyObject *unused)
 {
-	PyObject *packet = backlog_pop((struct backlog *)op);
+	PyObject *packet = pop((struct backlog *)op);
 
 	(void)unused;
 	if (packet == NULL)
@@ -135,7 +159,7 @@ take(PyObject *op, PyObject *argument)
 		count = (Py_ssize_t)self->count;
 	packets = PyList_New(count);
 	for (Py_ssize_t i = 0; packets != NULL && i < count; i++)
-		PyList_SetItem(packets, i, backlog_pop(self));
+		PyList_SetItem(packets, i, pop(self));
 	return packets;
 }
 
@@ -145,7 +169,7 @@ clear(PyObject *op, PyObject *unused)
 	PyObject *packet;
 
 	(void)unused;
-	while ((packet = backlog_pop((struct backlog *)op)) != NULL)
+	while ((packet = pop((struct backlog *)op)) != NULL)
 		Py_DECREF(packet);
 	Py_RETURN_NONE;
 }
@@ -160,12 +184,15 @@ static PyObject *
 backlog_item(PyObject *op, Py_ssize_t index)
 {
 	struct backlog *self = (struct backlog *)op;
+	PyObject *packet = NULL;
 
-	if (index < 0 || (size_t)index >= self->count) {
+	BEGIN(op);
+	if (index >= 0 && (size_t)index < self->count)
+		packet = Py_NewRef(*place(self, (size_t)index));
+	END();
+	if (packet == NULL)
 		PyErr_SetString(PyExc_IndexError, "no such packet");
-		return NULL;
-	}
-	return Py_NewRef(*place(self, (size_t)index));
+	return packet;
 }
 
 static void
@@ -175,7 +202,7 @@ backlog_dealloc(PyObject *op)
 	PyTypeObject *type = Py_TYPE(op);
 	PyObject *packet;
 
-	while ((packet = backlog_pop(self)) != NULL)
+	while ((packet = pop(self)) != NULL)
 		Py_DECREF(packet);
 	PyMem_Free(self->items);
 	PyObject_Free(self);
@@ -188,17 +215,23 @@ static char backlog_doc[] =
 "\n"
 "Packets that were read and are not delivered yet, oldest first.";
 
+DEFINE_ALONE(extend)
+DEFINE_ALONE(put_back)
+DEFINE_ALONE(popleft)
+DEFINE_ALONE(take)
+DEFINE_ALONE(clear)
+
 static PyMethodDef backlog_methods[] = {
-	{"extend", extend, METH_O,
+	{"extend", ALONE(extend), METH_O,
 	 "extend($self, packets, /)\n--\n\nAdd packets after all others."},
-	{"put_back", put_back, METH_O,
+	{"put_back", ALONE(put_back), METH_O,
 	 "put_back($self, packets, /)\n--\n\nAdd packets before all others, "
 	 "in their order."},
-	{"popleft", popleft, METH_NOARGS,
+	{"popleft", ALONE(popleft), METH_NOARGS,
 	 "popleft($self, /)\n--\n\nTake the oldest; IndexError: there is none."},
-	{"take", take, METH_O,
+	{"take", ALONE(take), METH_O,
 	 "take($self, count, /)\n--\n\nTake the oldest, count at most, as a list."},
-	{"clear", clear, METH_NOARGS,
+	{"clear", ALONE(clear), METH_NOARGS,
 	 "clear($self, /)\n--\n\nThrow all away."},
 	{NULL, NULL, 0, NULL},
 };

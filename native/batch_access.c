@@ -3,6 +3,7 @@
 #include "batch_access.h"
 
 #include "batch_type.h"
+#include "critical.h"
 #include "packet.h"
 
 /* By turns: the caller's loop still has the one when it asks for the next. */
@@ -190,7 +191,7 @@ batch_iter(PyObject *op)
 }
 
 static PyObject *
-iterator_next(PyObject *op)
+next(PyObject *op)
 {
 	struct batch_iterator *self = (struct batch_iterator *)op;
 	struct batch *batch = self->batch;
@@ -214,6 +215,17 @@ iterator_next(PyObject *op)
 	*turn = (PyObject *)packet_place(batch->state->packet_type,
 					 batch->slab, &frame, serial);
 	return Py_XNewRef(*turn);
+}
+
+static PyObject *
+iterator_next(PyObject *op)
+{
+	PyObject *packet;
+
+	BEGIN(op);
+	packet = next(op);
+	END();
+	return packet;
 }
 
 static void

@@ -3,6 +3,7 @@
 #include "batch_access.h"
 
 #include "batch_type.h"
+#include "critical.h"
 #include "packet.h"
 
 #include <endian.h>
@@ -116,12 +117,15 @@ batch_fill_columns(struct batch *self)
 	PyObject *batch_get_##name(PyObject *op, void *closure)         \
 	{                                                               \
 		struct batch *self = (struct batch *)op;                \
+		PyObject *view = NULL;                                  \
                                                                         \
 		(void)closure;                                          \
-		if (batch_fill_columns(self) < 0)                       \
-			return NULL;                                    \
-		return column_view(self->columns, items, self->count,   \
-				   format);                             \
+		BEGIN(op);                                              \
+		if (batch_fill_columns(self) == 0)                      \
+			view = column_view(self->columns, items,        \
+					   self->count, format);        \
+		END();                                                  \
+		return view;                                            \
 	}
 
 COLUMN(timestamps_ns, self->columns->timestamps_ns, "q")
@@ -246,12 +250,26 @@ gather_all(struct batch *self, const struct gather *gather)
 	return view;
 }
 
+static PyObject *
+find_and_gather(struct batch *self, struct gather *gather)
+{
+	if (self->slab == NULL && batch_bytes(self) == NULL)
+		return NULL;
+	gather->memory = self->slab != NULL
+				 ? self->slab->memory
+				 : (void *)PyBytes_AsString(self->joined);
+	gather->offsets = self->columns->offsets;
+	gather->lens = self->columns->lens;
+	return gather_all(self, gather);
+}
+
 PyObject *
 batch_field(PyObject *op, PyObject *args)
 {
 	struct batch *self = (struct batch *)op;
 	struct gather gather = {.count = self->count};
 	Py_ssize_t offset, width;
+	PyObject *view = NULL;
 
 	if (!PyArg_ParseTuple(args, "nn:field", &offset, &width))
 		return NULL;
@@ -262,18 +280,13 @@ batch_field(PyObject *op, PyObject *args)
 			     "not %zd at %zd", MAX_WIDTH, width, offset);
 		return NULL;
 	}
-	if (batch_fill_columns(self) < 0)
-		return NULL;
-	if (self->slab == NULL && batch_bytes(self) == NULL)
-		return NULL;
-	gather.memory = self->slab != NULL
-				? self->slab->memory
-				: (void *)PyBytes_AsString(self->joined);
-	gather.offsets = self->columns->offsets;
-	gather.lens = self->columns->lens;
 	gather.offset = (size_t)offset;
 	gather.width = (size_t)width;
-	return gather_all(self, &gather);
+	BEGIN(op);
+	if (batch_fill_columns(self) == 0)
+		view = find_and_gather(self, &gather);
+	END();
+	return view;
 }
 
 /* read_block() */

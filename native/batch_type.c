@@ -5,6 +5,7 @@
 #include "batch_type.h"
 
 #include "batch_access.h"
+#include "critical.h"
 #include "packet.h"
 
 /*
@@ -149,6 +150,15 @@ count(const struct batch *self, struct tally *tally)
 			batch_header(self, at)->tp_len > columns->lens[at];
 }
 
+/* What tells its packets from those of all other batches. */
+static void
+number(struct batch *self)
+{
+	self->serial = 1 + atomic_fetch_add_explicit(&self->state->serial,
+						     (uint64_t)self->count,
+						     memory_order_relaxed);
+}
+
 /*
  * Up to wanted packets that a walk finds next, fewer at its end: a batch,
  * also of none, or NULL with an exception and nothing taken.
@@ -173,8 +183,7 @@ batch_take(struct module_state *state, struct slab *slab, struct walk *walk,
 		return NULL;
 	}
 	self->count = fill(self->columns, walk, most);
-	self->serial = state->serial + 1;
-	state->serial += (uint64_t)self->count;
+	number(self);
 	enter(self, slab);
 	count(self, tally);
 	return self;
@@ -196,8 +205,7 @@ batch_place(struct module_state *state, struct slab *slab,
 	}
 	self->columns = columns;
 	self->count = count;
-	self->serial = state->serial + 1;
-	state->serial += (uint64_t)count;
+	number(self);
 	enter(self, slab);
 	return self;
 }
@@ -280,12 +288,10 @@ batch_repr(PyObject *op)
 				    ((struct batch *)op)->count);
 }
 
-/* A batch is a buffer itself, but only `buffer` says what of. */
 static int
-batch_getbuffer(PyObject *op, Py_buffer *view, int flags)
+show(struct batch *self, Py_buffer *view, int flags)
 {
-	struct batch *self = (struct batch *)op;
-	PyObject *joined;
+	PyObject *joined, *op = (PyObject *)self;
 
 	if (self->slab != NULL) {
 		if (PyBuffer_FillInfo(view, op, self->slab->memory,
@@ -303,11 +309,25 @@ batch_getbuffer(PyObject *op, Py_buffer *view, int flags)
 				 PyBytes_Size(joined), 1, flags);
 }
 
+/* A batch is a buffer itself, but only `buffer` says what of. */
+static int
+batch_getbuffer(PyObject *op, Py_buffer *view, int flags)
+{
+	int failed;
+
+	BEGIN(op);
+	failed = show((struct batch *)op, view, flags);
+	END();
+	return failed;
+}
+
 static void
 batch_releasebuffer(PyObject *op, Py_buffer *view)
 {
+	BEGIN(op);
 	if (view->internal != NULL)
 		((struct batch *)op)->exports--;
+	END();
 }
 
 static char batch_doc[] =

@@ -26,26 +26,6 @@ struct column {
 	Py_ssize_t strides[2];
 };
 
-static void
-lock(struct module_state *state)
-{
-#ifdef Py_GIL_DISABLED
-	PyMutex_Lock(&state->columns_lock);
-#else
-	(void)state;
-#endif
-}
-
-static void
-unlock(struct module_state *state)
-{
-#ifdef Py_GIL_DISABLED
-	PyMutex_Unlock(&state->columns_lock);
-#else
-	(void)state;
-#endif
-}
-
 static struct columns *
 allocate(struct module_state *state, Py_ssize_t capacity)
 {
@@ -84,13 +64,13 @@ columns_new(struct module_state *state, Py_ssize_t count)
 	struct columns *columns;
 	Py_ssize_t capacity = 64;
 
-	lock(state);
+	pool_lock(&state->columns_lock);
 	columns = state->columns;
 	if (columns != NULL) {
 		state->columns = columns->next;
 		state->columns_kept--;
 	}
-	unlock(state);
+	pool_unlock(&state->columns_lock);
 	if (columns != NULL && columns->capacity < count) {
 		release(columns);
 		columns = NULL;
@@ -115,7 +95,7 @@ columns_drop(struct columns *columns)
 	struct module_state *state = columns->state;
 	Py_ssize_t users;
 
-	lock(state);
+	pool_lock(&state->columns_lock);
 	users = --columns->users;
 	if (users == 0 && state->columns_kept < COLUMNS_KEPT) {
 		columns->next = state->columns;
@@ -123,7 +103,7 @@ columns_drop(struct columns *columns)
 		state->columns_kept++;
 		columns = NULL;
 	}
-	unlock(state);
+	pool_unlock(&state->columns_lock);
 	if (users == 0 && columns != NULL)
 		release(columns);
 }
@@ -178,9 +158,9 @@ column_view(struct columns *columns, void *items, Py_ssize_t count,
 
 	if (self == NULL)
 		return NULL;
-	lock(columns->state);
+	pool_lock(&columns->state->columns_lock);
 	columns->users++;
-	unlock(columns->state);
+	pool_unlock(&columns->state->columns_lock);
 	self->columns = columns;
 	self->items = items;
 	return view_and_drop(self);

@@ -9,6 +9,8 @@
  */
 #include "coroutine.h"
 
+#include "critical.h"
+
 #include <stddef.h>
 #include <structmember.h>
 
@@ -28,7 +30,9 @@ allocate(struct reader *reader)
 static void
 release(struct coroutine *self, struct reader *reader)
 {
-#ifndef Py_GIL_DISABLED
+#ifdef Py_GIL_DISABLED
+	(void)reader;
+#else
 	if (reader->spare == NULL) {
 		reader->spare = (PyObject *)self;
 		return;
@@ -72,10 +76,8 @@ is_awaited(const struct coroutine *self)
 }
 
 static PySendResult
-coroutine_send(PyObject *op, PyObject *value, PyObject **result)
+send_once(struct coroutine *self, PyObject *value, PyObject **result)
 {
-	struct coroutine *self = (struct coroutine *)op;
-
 	*result = NULL;
 	if (is_awaited(self)) {
 		PyErr_SetString(PyExc_RuntimeError,
@@ -89,6 +91,17 @@ coroutine_send(PyObject *op, PyObject *value, PyObject **result)
 	PyErr_SetString(PyExc_RuntimeError,
 			"cannot reuse already awaited coroutine");
 	return PYGEN_ERROR;
+}
+
+static PySendResult
+coroutine_send(PyObject *op, PyObject *value, PyObject **result)
+{
+	PySendResult outcome;
+
+	BEGIN(op);
+	outcome = send_once((struct coroutine *)op, value, result);
+	END();
+	return outcome;
 }
 
 /* As a generator's: what is returned travels in a StopIteration. */
@@ -291,6 +304,9 @@ itself(PyObject *op)
 	return Py_NewRef(op);
 }
 
+DEFINE_ALONE(throw)
+DEFINE_ALONE(coroutine_close)
+
 static PyMemberDef coroutine_members[] = {
 	{"cr_running", T_BOOL, offsetof(struct coroutine, running), READONLY,
 	 "Whether it is executing."},
@@ -309,10 +325,10 @@ static PyGetSetDef coroutine_getset[] = {
 
 static PyMethodDef coroutine_methods[] = {
 	{"send", step, METH_O, "send($self, value, /)\n--\n\nTake a step."},
-	{"throw", throw, METH_VARARGS,
+	{"throw", ALONE(throw), METH_VARARGS,
 	 "throw($self, type, value=None, traceback=None, /)\n--\n\n"
 	 "Raise an exception where it waits."},
-	{"close", coroutine_close, METH_NOARGS,
+	{"close", ALONE(coroutine_close), METH_NOARGS,
 	 "close($self, /)\n--\n\nEnd it where it is."},
 	{NULL, NULL, 0, NULL},
 };

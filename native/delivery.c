@@ -49,7 +49,9 @@ interrupt(PyObject *op, PyObject *unused)
 
 	(void)unused;
 	self->interrupted = 1;
-	if (delivery_land(self) < 0)
+	/* What another thread has in hand is its own to land. */
+	if (self->thread == PyThread_get_thread_ident() &&
+	    delivery_land(self) < 0)
 		return NULL;
 	Py_RETURN_NONE;
 }

@@ -17,6 +17,7 @@ struct delivery {
 	char interrupted;
 	char calling;
 	struct flight *flight;	/* of a dispatch(), else NULL */
+	unsigned long thread;	/* whose that dispatch() is */
 	unsigned long long wakeups;
 	int unlooked;
 	char found;

@@ -9,6 +9,7 @@
 
 #include "batch.h"
 #include "clock.h"
+#include "critical.h"
 #include "delivery.h"
 #include "fill.h"
 #include "frames.h"
@@ -103,7 +104,12 @@ deliver_backlog(struct turn *turn)
 	struct backlog *backlog = turn->delivery->backlog;
 
 	while (backlog->count > 0 && may_go_on(turn)) {
-		if (call_with_packet(turn, backlog_pop(backlog)) < 0)
+		PyObject *packet = backlog_pop(backlog);
+
+		/* None: another thread was here, against the rules. */
+		if (packet == NULL)
+			break;
+		if (call_with_packet(turn, packet) < 0)
 			return -1;
 	}
 	return 0;
@@ -256,6 +262,7 @@ receiver_dispatch(struct receiver *receiver, struct delivery *delivery,
 	}
 	delivery->interrupted = 0;
 	delivery->calling = 0;
+	delivery->thread = PyThread_get_thread_ident();
 	return deliver(&turn);
 }
 
@@ -284,14 +291,19 @@ dispatch(PyObject *op, PyObject *args)
 	struct receiver *receiver = (struct receiver *)op;
 	PyObject *delivery, *callback;
 	Py_ssize_t budget;
-	int datagrams;
+	int datagrams, failed;
 	long long nanoseconds;
 
 	if (!PyArg_ParseTuple(args, "O!OnpL:dispatch",
 			      receiver->state->delivery_type, &delivery,
-			      &callback, &budget, &datagrams, &nanoseconds) ||
-	    receiver_dispatch(receiver, (struct delivery *)delivery, callback,
-			      budget, datagrams != 0, nanoseconds) < 0)
+			      &callback, &budget, &datagrams, &nanoseconds))
+		return NULL;
+	BEGIN(op);
+	failed = receiver_dispatch(receiver, (struct delivery *)delivery,
+				   callback, budget, datagrams != 0,
+				   nanoseconds);
+	END();
+	if (failed < 0)
 		return NULL;
 	Py_RETURN_NONE;
 }

@@ -2,6 +2,8 @@
 /* EchoFrames: the probes of an EchoTable by a packet socket. */
 #include "echo_frame.h"
 
+#include "critical.h"
+
 #include <string.h>
 
 static PyObject *
@@ -87,23 +89,33 @@ static char frames_doc[] =
 "    tos: Type of service (traffic class).\n"
 "    df: Routers must not fragment probes of IPv4.";
 
+DEFINE_ALONE(echo_way_set)
+DEFINE_ALONE(echo_way_forget)
+DEFINE_ALONE_WITH(echo_frames_send)
+DEFINE_ALONE_WITH(echo_frames_begin)
+DEFINE_ALONE_WITH(echo_frames_release)
+DEFINE_ALONE_WITH(echo_frames_fail)
+DEFINE_ALONE_WITH(echo_frames_receive)
+DEFINE_ALONE(echo_frames_take_news)
+DEFINE_ALONE(frames_close)
+
 static PyMethodDef frames_methods[] = {
-	{"set_way", echo_way_set, METH_VARARGS, echo_way_set_doc},
-	{"forget_ways", echo_way_forget, METH_NOARGS,
+	{"set_way", ALONE(echo_way_set), METH_VARARGS, echo_way_set_doc},
+	{"forget_ways", ALONE(echo_way_forget), METH_NOARGS,
 	 "forget_ways($self, /)\n--\n\nNo way is known any more."},
-	{"send", echo_frames_send, METH_VARARGS, echo_frames_send_doc},
-	{"begin", echo_frames_begin, METH_VARARGS, echo_frames_begin_doc},
-	{"release", echo_frames_release, METH_VARARGS,
+	{"send", ALONE(echo_frames_send), METH_VARARGS, echo_frames_send_doc},
+	{"begin", ALONE(echo_frames_begin), METH_VARARGS, echo_frames_begin_doc},
+	{"release", ALONE(echo_frames_release), METH_VARARGS,
 	 echo_frames_release_doc},
-	{"fail", echo_frames_fail, METH_VARARGS,
+	{"fail", ALONE(echo_frames_fail), METH_VARARGS,
 	 "fail($self, table, serial, error, /)\n--\n\n"
 	 "A probe that was begun has its end by an error."},
-	{"receive", echo_frames_receive, METH_O, echo_frames_receive_doc},
-	{"take_news", echo_frames_take_news, METH_NOARGS,
+	{"receive", ALONE(echo_frames_receive), METH_O, echo_frames_receive_doc},
+	{"take_news", ALONE(echo_frames_take_news), METH_NOARGS,
 	 "take_news($self, /)\n--\n\n"
 	 "Frames of ARP, and neighbour advertisements, that receive() came\n"
 	 "across, each behind the index of its interface."},
-	{"close", frames_close, METH_NOARGS,
+	{"close", ALONE(frames_close), METH_NOARGS,
 	 "close($self, /)\n--\n\nGive the ring back; the socket stays open."},
 	{NULL, NULL, 0, NULL},
 };

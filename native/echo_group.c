@@ -2,6 +2,7 @@
 /* EchoGroup: the probes of one task, and what has become of them. */
 #include "echo_group.h"
 
+#include "critical.h"
 #include "inetsum.h"
 
 #include <stddef.h>
@@ -158,8 +159,10 @@ static PyGetSetDef group_properties[] = {
 	{NULL, NULL, NULL, NULL, NULL},
 };
 
+DEFINE_ALONE(group_take)
+
 static PyMethodDef group_methods[] = {
-	{"take", group_take, METH_NOARGS,
+	{"take", ALONE(group_take), METH_NOARGS,
 	 "take($self, /)\n--\n\nWhat has come to its end since the last call."},
 	{NULL, NULL, 0, NULL},
 };

@@ -10,6 +10,8 @@
  */
 #include "echo_table.h"
 
+#include "critical.h"
+
 #include <string.h>
 
 enum { FIRST_CAPACITY = 1024 };
@@ -242,8 +244,11 @@ echo_stamp(struct echo_table *table, struct echo_probe *probe,
 int
 echo_deliver(struct echo_group *group, struct echo *echo)
 {
-	int failed = PyList_Append(group->finished, (PyObject *)echo);
+	int failed;
 
+	BEGIN(group);
+	failed = PyList_Append(group->finished, (PyObject *)echo);
+	END();
 	Py_DECREF((PyObject *)echo);
 	return failed;
 }

@@ -2,6 +2,8 @@
 /* EchoTable: Python's side of echo_table.c, echo_judge.c and echo_io.c. */
 #include "echo_table.h"
 
+#include "critical.h"
+
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
@@ -324,49 +326,65 @@ static char table_doc[] =
 "    counted: Timestamps have the kernel's numbers, as before Linux 6.13,\n"
 "        also where it takes ours.";
 
+DEFINE_ALONE(table_build)
+DEFINE_ALONE(table_stamp)
+DEFINE_ALONE(table_take_back)
+DEFINE_ALONE(table_refuse)
+DEFINE_ALONE(table_expire)
+DEFINE_ALONE(table_deadline)
+DEFINE_ALONE(table_abandon)
+DEFINE_ALONE(table_take)
+DEFINE_ALONE(table_take_error)
+DEFINE_ALONE(table_take_odd)
+DEFINE_ALONE(table_take_reports)
+DEFINE_ALONE(echo_send)
+DEFINE_ALONE(echo_exchange)
+DEFINE_ALONE(echo_receive)
+DEFINE_ALONE(echo_read_queue)
+
 static PyMethodDef table_methods[] = {
-	{"build", table_build, METH_VARARGS,
+	{"build", ALONE(table_build), METH_VARARGS,
 	 "build($self, group, item, sequence, now_ns, monotonic_ns, /)\n--\n\n"
 	 "The serial number and the bytes of a request that is sent now.\n\n"
 	 "None: the item is none of this table's, or too many probes fly."},
-	{"stamp", table_stamp, METH_VARARGS,
+	{"stamp", ALONE(table_stamp), METH_VARARGS,
 	 "stamp($self, serial, sent_ns, /)\n--\n\n"
 	 "The kernel says when a probe left, by the realtime clock."},
-	{"take_back", table_take_back, METH_O,
+	{"take_back", ALONE(table_take_back), METH_O,
 	 "take_back($self, serial, /)\n--\n\n"
 	 "A probe was not sent: it ends, and nobody is told."},
-	{"refuse", table_refuse, METH_VARARGS,
+	{"refuse", ALONE(table_refuse), METH_VARARGS,
 	 "refuse($self, group, item, sequence, error, /)\n--\n\n"
 	 "A probe that cannot be sent has its end."},
-	{"expire", table_expire, METH_VARARGS,
+	{"expire", ALONE(table_expire), METH_VARARGS,
 	 "expire($self, group, monotonic_ns, /)\n--\n\n"
 	 "Probes whose time is over are lost."},
-	{"deadline", table_deadline, METH_O,
+	{"deadline", ALONE(table_deadline), METH_O,
 	 "deadline($self, group, /)\n--\n\n"
 	 "When the next probe will be lost, by the monotonic clock; None: none."},
-	{"abandon", table_abandon, METH_O,
+	{"abandon", ALONE(table_abandon), METH_O,
 	 "abandon($self, group, /)\n--\n\n"
 	 "Nobody waits for these probes any more."},
-	{"take", table_take, METH_VARARGS,
+	{"take", ALONE(table_take), METH_VARARGS,
 	 "take($self, message, source, ttl, received_ns, now_ns, monotonic_ns, /)\n"
 	 "--\n\n"
 	 "Judge a message, from its ICMP header on.\n\n"
 	 "received_ns is the kernel's, by the realtime clock; 0: not known.\n"
 	 "The others are when this happens, by it and the monotonic clock."},
-	{"take_error", table_take_error, METH_VARARGS,
+	{"take_error", ALONE(table_take_error), METH_VARARGS,
 	 "take_error($self, target, quoted, error, received_ns, /)\n--\n\n"
 	 "Judge an error about a packet to target, quoted from its ICMP\n"
 	 "header on; error is what the probe gets if it is the one."},
-	{"take_odd", table_take_odd, METH_NOARGS,
+	{"take_odd", ALONE(table_take_odd), METH_NOARGS,
 	 "take_odd($self, /)\n--\n\nICMP errors that receive() came across."},
-	{"take_reports", table_take_reports, METH_NOARGS,
+	{"take_reports", ALONE(table_take_reports), METH_NOARGS,
 	 "take_reports($self, /)\n--\n\n"
 	 "ICMP errors from the error queue: (target, quoted, errno, type, code,\n"
 	 "info, router, received_ns), addresses as bytes."},
-	{"send", echo_send, METH_VARARGS, echo_send_doc},
-	{"exchange", echo_exchange, METH_VARARGS, echo_exchange_doc},
-	{"receive", echo_receive, METH_O, echo_receive_doc},
-	{"read_queue", echo_read_queue, METH_O, echo_read_queue_doc},
+	{"send", ALONE(echo_send), METH_VARARGS, echo_send_doc},
+	{"exchange", ALONE(echo_exchange), METH_VARARGS, echo_exchange_doc},
+	{"receive", ALONE(echo_receive), METH_O, echo_receive_doc},
+	{"read_queue", ALONE(echo_read_queue), METH_O, echo_read_queue_doc},
 	{NULL, NULL, 0, NULL},
 };
 

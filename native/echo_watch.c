@@ -2,6 +2,8 @@
 /* EchoWatch: the last round trips of one host, noted as its probes end. */
 #include "echo_watch.h"
 
+#include "critical.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -91,8 +93,8 @@ make_room(struct echo_watch *watch)
 	return 0;
 }
 
-int
-echo_watch_add(struct echo_watch *watch, double rtt)
+static int
+add(struct echo_watch *watch, double rtt)
 {
 	if (make_room(watch) < 0)
 		return -1;
@@ -100,6 +102,17 @@ echo_watch_add(struct echo_watch *watch, double rtt)
 	watch->sent++;
 	watch->received += rtt >= 0;
 	return 0;
+}
+
+int
+echo_watch_add(struct echo_watch *watch, double rtt)
+{
+	int failed;
+
+	BEGIN(watch);
+	failed = add(watch, rtt);
+	END();
+	return failed;
 }
 
 static PyObject *
@@ -148,8 +161,10 @@ static PyMemberDef watch_members[] = {
 	{NULL, 0, 0, 0, NULL},
 };
 
+DEFINE_ALONE(watch_rtts)
+
 static PyMethodDef watch_methods[] = {
-	{"rtts", watch_rtts, METH_NOARGS,
+	{"rtts", ALONE(watch_rtts), METH_NOARGS,
 	 "rtts($self, /)\n--\n\n"
 	 "Seconds of the last round trips, oldest first; NaN: no reply."},
 	{NULL, NULL, 0, NULL},

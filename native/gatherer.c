@@ -7,6 +7,7 @@
  */
 #include "gatherer.h"
 
+#include "critical.h"
 #include "sender.h"
 
 #include <stddef.h>
@@ -100,13 +101,9 @@ flush(struct gatherer *self)
 void
 gatherer_flush(struct gatherer *self)
 {
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION2((PyObject *)self, (PyObject *)self->sender);
-#endif
+	BEGIN_BOTH((PyObject *)self, (PyObject *)self->sender);
 	flush(self);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION2();
-#endif
+	END_BOTH();
 }
 
 /* As gather(), which makes room first. */
@@ -115,15 +112,11 @@ make_room_and_gather(struct gatherer *self, PyObject *data, PyObject *addr)
 {
 	int gathered;
 
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION2((PyObject *)self, (PyObject *)self->sender);
-#endif
+	BEGIN_BOTH((PyObject *)self, (PyObject *)self->sender);
 	if (self->count >= GATHERED)
 		flush(self);
 	gathered = gather(self, data, addr);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION2();
-#endif
+	END_BOTH();
 	return gathered;
 }
 
@@ -216,13 +209,9 @@ take(PyObject *op, PyObject *unused)
 	PyObject *taken;
 
 	(void)unused;
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(op);
-#endif
+	BEGIN(op);
 	taken = take_all((struct gatherer *)op);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
+	END();
 	return taken;
 }
 

@@ -108,6 +108,22 @@ add_message(struct group *group, socklen_t length)
 	group->used++;
 }
 
+/* In the message that was added last, of the packet that it is of. */
+static void
+put_tag_back(struct group *group, struct packet *packet)
+{
+	struct msghdr *message = &group->messages[group->used - 1].msg_hdr;
+	struct tag *tag = &group->tags[group->used - 1];
+
+	packet_load(packet);
+	if (packet->vlan_tpid == 0)
+		return;
+	message->msg_iovlen = tag_put_back(tag, *message->msg_iov,
+					   packet->vlan_tci,
+					   packet->vlan_tpid);
+	message->msg_iov = tag->parts;
+}
+
 /* Adds one item to the group: false if it has to be sent in another way. */
 static bool
 add_item(struct sender *self, struct group *group, PyObject *item,
@@ -144,6 +160,8 @@ add_item(struct sender *self, struct group *group, PyObject *item,
 	if (!take_data(group, data, packet_type))
 		return false;
 	add_message(group, length);
+	if (self->tags && Py_IS_TYPE(data, packet_type))
+		put_tag_back(group, (struct packet *)data);
 	return true;
 }
 

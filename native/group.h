@@ -11,6 +11,7 @@
 
 #include "destination.h"
 #include "sender.h"
+#include "tag.h"
 #include "vnet.h"
 
 /* Messages for each system call; more of them gain nothing. */
@@ -22,6 +23,7 @@ struct group {
 	struct ifindex_cache interface;
 	struct mmsghdr messages[GROUP];
 	struct iovec vectors[GROUP];
+	struct tag tags[GROUP];	/* filled in where one is put back */
 	unsigned char headers[GROUP][VNET_HEADER_MAX];
 	union address names[GROUP];
 	Py_buffer views[GROUP];

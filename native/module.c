@@ -240,7 +240,8 @@ module_free(void *module)
 static PyModuleDef_Slot module_slots[] = {
 	{Py_mod_exec, module_exec},
 #ifdef Py_GIL_DISABLED
-	{Py_mod_gil, Py_MOD_GIL_NOT_USED},
+	/* Critical sections are there; that they suffice is not proven yet. */
+	{Py_mod_gil, Py_MOD_GIL_USED},
 #endif
 	{0, NULL},
 };

@@ -7,7 +7,10 @@
 
 #include "arena.h"
 #include "columns.h"
+#include "pool_lock.h"
 #include "scratch.h"
+
+#include <stdatomic.h>
 
 /* One per interpreter.  Types keep their module, and so this, alive. */
 struct module_state {
@@ -42,10 +45,8 @@ struct module_state {
 	PyTypeObject *column_type;
 	struct columns *columns;	/* kept to be used again */
 	int columns_kept;
-	uint64_t serial;		/* of the next packet of a batch */
-#ifdef Py_GIL_DISABLED
-	PyMutex columns_lock;
-#endif
+	_Atomic uint64_t serial;	/* of the last packet of a batch */
+	struct pool_lock columns_lock;
 	struct scratch_pool scratch;
 	struct arena_pool arenas;
 };

@@ -350,6 +350,10 @@ static PyMethodDef packet_methods[] = {
 	 "itself.\n\n"
 	 "Raises:\n"
 	 "    ValueError: What ancdata says does not fit the data."},
+	{"tagged", packet_tagged, METH_NOARGS,
+	 "tagged($self, /)\n--\n\n"
+	 "The bytes of an Ethernet frame, with the VLAN tag that the kernel took\n"
+	 "out of them: what is sent for it. Without a vlan_tci: data."},
 	{"__getnewargs_ex__", packet_getnewargs_ex, METH_NOARGS,
 	 "__getnewargs_ex__($self, /)\n--\n\nThe constructor's arguments, "
 	 "for pickle and copy."},

@@ -80,6 +80,7 @@ PyObject *packet_addr(struct packet *self);
 PyObject *packet_subscript(PyObject *op, PyObject *key);
 int packet_getbuffer(PyObject *op, Py_buffer *view, int flags);
 void packet_releasebuffer(PyObject *op, Py_buffer *view);
+PyObject *packet_tagged(PyObject *op, PyObject *unused);
 PyObject *packet_compare(PyObject *one, PyObject *other, int operation);
 Py_hash_t packet_hash(PyObject *op);
 PyObject *packet_repr(PyObject *op);

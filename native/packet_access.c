@@ -6,6 +6,7 @@
 #include "packet.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static PyObject *
 slice(struct packet *self, PyObject *key)
@@ -79,6 +80,33 @@ packet_releasebuffer(PyObject *op, Py_buffer *view)
 	self->exports--;
 	self->slab->exports--;
 	slab_settle(self->slab);
+}
+
+/* The bytes with the VLAN tag that the kernel took out of them. */
+PyObject *
+packet_tagged(PyObject *op, PyObject *unused)
+{
+	struct packet *self = (struct packet *)op;
+	enum { ADDRESSES = 12, TAG = 4 };	/* linux/if_ether.h */
+	PyObject *tagged;
+	unsigned char *to;
+
+	(void)unused;
+	packet_load(self);
+	if (self->vlan_tpid == 0 || self->length < ADDRESSES)
+		return packet_data(self);
+	tagged = PyBytes_FromStringAndSize(NULL, self->length + TAG);
+	if (tagged == NULL)
+		return NULL;
+	to = (unsigned char *)PyBytes_AsString(tagged);
+	memcpy(to, self->bytes, ADDRESSES);
+	to[ADDRESSES] = (unsigned char)(self->vlan_tpid >> 8);
+	to[ADDRESSES + 1] = (unsigned char)self->vlan_tpid;
+	to[ADDRESSES + 2] = (unsigned char)(self->vlan_tci >> 8);
+	to[ADDRESSES + 3] = (unsigned char)self->vlan_tci;
+	memcpy(to + ADDRESSES + TAG, self->bytes + ADDRESSES,
+	       (size_t)self->length - ADDRESSES);
+	return tagged;
 }
 
 PyObject *

@@ -300,10 +300,14 @@ static PyObject *
 get_queued(PyObject *op, void *closure)
 {
 	struct receiver *self = (struct receiver *)op;
+	unsigned long long queued = 0;
 
 	(void)closure;
-	return PyLong_FromUnsignedLongLong(
-		self->frames == NULL ? 0 : frames_queued(self->frames));
+	BEGIN(op);
+	if (self->frames != NULL)
+		queued = frames_queued(self->frames);
+	END();
+	return PyLong_FromUnsignedLongLong(queued);
 }
 
 static PyObject *
@@ -395,16 +399,19 @@ static PyGetSetDef receiver_getset[] = {
 	{NULL, NULL, NULL, NULL, NULL},
 };
 
+DEFINE_ALONE(receiver_forget)
+DEFINE_ALONE(receiver_close)
+
 static PyMethodDef receiver_methods[] = {
 	{"receive", receiver_receive, METH_O, receive_doc},
 	{"take", receiver_take_piece, METH_O,
 	 "take($self, count, /)\n--\n\nAs receive, in one piece: a Batch, or "
 	 "None for nothing."},
 	{"dispatch", dispatch, METH_VARARGS, dispatch_doc},
-	{"forget", receiver_forget, METH_NOARGS,
+	{"forget", ALONE(receiver_forget), METH_NOARGS,
 	 "forget($self, /)\n--\n\nThrow away what waits in the ring; nothing may "
 	 "come meanwhile."},
-	{"close", receiver_close, METH_NOARGS,
+	{"close", ALONE(receiver_close), METH_NOARGS,
 	 "close($self, /)\n--\n\nUnmap the ring, before its socket is closed."},
 	{NULL, NULL, 0, NULL},
 };

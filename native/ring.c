@@ -146,6 +146,18 @@ method_forget(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
+method_look(PyObject *op, PyObject *unused)
+{
+	int found;
+
+	(void)unused;
+	BEGIN(op);
+	found = ring_open_block((struct ring *)op, false);
+	END();
+	return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+static PyObject *
 method_close(PyObject *op, PyObject *unused)
 {
 	(void)unused;
@@ -189,6 +201,18 @@ get_filling(PyObject *op, void *closure)
 	filling = ring_filling((struct ring *)op);
 	END();
 	return PyLong_FromSsize_t(filling);
+}
+
+static PyObject *
+get_waiting(PyObject *op, void *closure)
+{
+	struct waiting waiting;
+
+	(void)closure;
+	BEGIN(op);
+	waiting = ring_waiting((struct ring *)op);
+	END();
+	return Py_BuildValue("IK", waiting.blocks, waiting.bytes);
 }
 
 static char ring_doc[] =
@@ -265,6 +289,9 @@ static PyGetSetDef ring_getset[] = {
 	 "Bytes that waiting packets take in the ring.", NULL},
 	{"filling", get_filling, NULL,
 	 "Packets in the block that the kernel has not handed over yet.", NULL},
+	{"waiting", get_waiting, NULL,
+	 "Blocks that the kernel has handed over and that were not read to "
+	 "their end, and the bytes that packets take in them.", NULL},
 	{NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -275,6 +302,10 @@ static PyMethodDef ring_methods[] = {
 	{"forget", method_forget, METH_NOARGS,
 	 "forget($self, /)\n--\n\nThrow away what waits; nothing may come "
 	 "meanwhile."},
+	{"look", method_look, METH_NOARGS,
+	 "look($self, /)\n--\n\nReturn whether a packet waits. If none does, "
+	 "the socket is not readable before one comes. What happened to the "
+	 "socket is left for receive() to raise."},
 	{"close", method_close, METH_NOARGS,
 	 "close($self, /)\n--\n\nUnmap the ring, before its socket is closed. "
 	 "Packets, batches and views stay valid."},

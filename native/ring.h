@@ -37,12 +37,20 @@ void ring_unmap(struct ring *ring);
 unsigned char *ring_map_block(const struct ring *ring, uint32_t index);
 void ring_release(struct ring *ring, struct slab *slab);
 void ring_replace(struct ring *ring, struct slab *block);
-Py_ssize_t ring_held(const struct ring *ring);
-unsigned long long ring_queued(const struct ring *ring);
-Py_ssize_t ring_filling(const struct ring *ring);
 void ring_forget(struct ring *ring);
 int ring_open_block(struct ring *ring, bool tell);
 void ring_leave_block(struct ring *ring);
+
+/* ring_waiting.c */
+struct waiting {
+	uint32_t blocks;
+	unsigned long long bytes;
+};
+
+Py_ssize_t ring_held(const struct ring *ring);
+unsigned long long ring_queued(const struct ring *ring);
+Py_ssize_t ring_filling(const struct ring *ring);
+struct waiting ring_waiting(const struct ring *ring);
 
 /* The next packet of ring->current, counted; false at its end. */
 static inline bool

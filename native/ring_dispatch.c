@@ -90,8 +90,12 @@ deliver_backlog(struct turn *turn)
 
 	while (backlog->count > 0 && may_go_on(turn)) {
 		PyObject *packet = backlog_pop(backlog);
-		int failed = call(turn, (struct packet *)packet);
+		int failed;
 
+		/* None: another thread was here, against the rules. */
+		if (packet == NULL)
+			break;
+		failed = call(turn, (struct packet *)packet);
 		Py_DECREF(packet);
 		if (failed < 0)
 			return -1;

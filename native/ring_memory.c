@@ -15,60 +15,14 @@
  */
 #include "ring.h"
 
+#include "ring_block.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct tpacket_hdr_v1 *
-block_header(const struct slab *slab)
-{
-	struct tpacket_block_desc *block = (void *)slab->memory;
-
-	return &block->hdr.bh1;
-}
-
-/* Below, the guard would be too large a part of the ring. */
-enum { FEWEST_GUARDED = 4 };
-
-static uint32_t
-get_status(const struct slab *slab)
-{
-	uint32_t *status = &block_header(slab)->block_status;
-
-	return __atomic_load_n(status, __ATOMIC_ACQUIRE);
-}
-
-static void
-set_status(struct slab *slab, uint32_t status)
-{
-	__atomic_store_n(&block_header(slab)->block_status, status,
-			 __ATOMIC_RELEASE);
-}
-
-static bool
-is_full(const struct slab *slab)
-{
-	return (get_status(slab) & TP_STATUS_USER) != 0;
-}
-
-/* The block that was entered last, or the one so many before. */
-static struct slab *
-newest(const struct ring *ring, uint32_t before)
-{
-	uint32_t at = ring->next + ring->blocks - 1 - before;
-
-	return ring->slabs[at % ring->blocks];
-}
-
-static bool
-is_guard(const struct ring *ring, const struct slab *slab)
-{
-	return ring->blocks >= FEWEST_GUARDED &&
-	       slab->index == newest(ring, 1)->index;
-}
 
 /* Enter the next block: the newest one becomes the guard. */
 static void
@@ -130,31 +84,33 @@ ring_map(struct ring *ring)
 	return -1;
 }
 
-/* The ring is over; what anybody has of it stays as it is. */
+/*
+ * The ring is over; what anybody has of it stays as it is.  First nothing is
+ * read any more, then nothing looks at the ring, then its memory goes: what is
+ * let go of meanwhile may run anything.
+ */
 void
 ring_unmap(struct ring *ring)
 {
-	if (ring->current != NULL)
+	struct slab **slabs = ring->slabs;
+
+	if (slabs != NULL && ring->current != NULL)
 		ring_leave_block(ring);
-	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
-		struct slab *slab = ring->slabs[at];
+	ring->slabs = NULL;
+	for (uint32_t at = 0; slabs != NULL && at < ring->blocks; at++)
+		if (slabs[at] != NULL && slabs[at]->taken &&
+		    slab_part(slabs[at]))
+			slabs[at] = NULL;
+	for (uint32_t at = 0; slabs != NULL && at < ring->blocks; at++) {
+		struct slab *slab = slabs[at];
 
 		if (slab == NULL)
 			continue;
-		if (slab->taken && slab_evict(slab, false) < 0) {
-			/* Rather that than what somebody looks at be gone. */
-			PyErr_WriteUnraisable((PyObject *)ring);
-			ring->slabs[at] = NULL;
-			continue;
-		}
-		slab = ring->slabs[at];
-		if (slab->memory != NULL)
-			munmap(slab->memory, slab->size);
+		munmap(slab->memory, slab->size);
 		names_drop(slab->names);
 		free(slab);
 	}
-	free(ring->slabs);
-	ring->slabs = NULL;
+	free(slabs);
 	if (ring->names != NULL) {
 		ring->names->fd = -1;
 		names_drop(ring->names);
@@ -200,66 +156,7 @@ void
 ring_replace(struct ring *ring, struct slab *block)
 {
 	ring->slabs[block->index] = block;
-	if (block->memory != NULL)
-		ring_release(ring, block);
-}
-
-/* Packets in blocks that were read and that the kernel waits for. */
-Py_ssize_t
-ring_held(const struct ring *ring)
-{
-	Py_ssize_t held = 0;
-
-	for (uint32_t at = 0; ring->slabs != NULL && at < ring->blocks; at++) {
-		const struct slab *slab = ring->slabs[at];
-
-		if (slab->taken && slab != ring->current)
-			held += (Py_ssize_t)block_header(slab)->num_pkts;
-	}
-	return held;
-}
-
-/* Bytes of the packets that wait, with the kernel's headers. */
-unsigned long long
-ring_queued(const struct ring *ring)
-{
-	unsigned long long queued = 0;
-
-	if (ring->slabs == NULL)
-		return 0;
-	if (ring->current != NULL && ring->walk.left > 0 &&
-	    ring->walk.at < ring->walk.size)
-		queued = ring->walk.size - ring->walk.at;
-	for (uint32_t at = 0; at < ring->blocks; at++) {
-		const struct slab *slab = ring->slabs[at];
-
-		uint32_t known = at == ring->next ? ring->skip : 0;
-
-		if (!slab->taken && block_header(slab)->num_pkts > known)
-			queued += block_header(slab)->blk_len;
-	}
-	return queued;
-}
-
-/* Packets that the kernel has not handed over yet. */
-Py_ssize_t
-ring_filling(const struct ring *ring)
-{
-	uint32_t at = ring->next, known = ring->skip;
-
-	for (uint32_t seen = 0; ring->slabs != NULL && seen < ring->blocks;
-	     seen++) {
-		const struct slab *slab = ring->slabs[at];
-
-		if (slab->taken || is_guard(ring, slab))
-			break;
-		if (!is_full(slab))
-			return (Py_ssize_t)block_header(slab)->num_pkts -
-			       (Py_ssize_t)known;
-		known = 0;
-		at = (at + 1) % ring->blocks;
-	}
-	return 0;
+	ring_release(ring, block);
 }
 
 void
@@ -300,7 +197,7 @@ free_block_ahead(struct ring *ring)
 
 	if (!slab->taken || slab == ring->current)
 		return 0;
-	return slab_evict(slab, true);
+	return slab_evict(slab);
 }
 
 /* 0: nothing is there now, and what held the socket readable is not. */
@@ -313,7 +210,7 @@ find_nothing(struct ring *ring, bool tell)
 
 	if (slab->taken && ring->blocks >= FEWEST_GUARDED)
 		set_status(slab, TP_STATUS_KERNEL);
-	else if (slab->taken && slab_evict(slab, true) < 0)
+	else if (slab->taken && slab_evict(slab) < 0)
 		return -1;
 	if (!tell)
 		return 0;
@@ -344,7 +241,7 @@ ring_open_block(struct ring *ring, bool tell)
 		if (ring->current != NULL)
 			ring_leave_block(ring);
 		slab = ring->slabs[ring->next];
-		if (slab->taken && slab_evict(slab, true) < 0)
+		if (slab->taken && slab_evict(slab) < 0)
 			return -1;
 		slab = ring->slabs[ring->next];
 		if (!is_full(slab))

@@ -3,26 +3,6 @@
 
 #include <sys/mman.h>
 
-static void
-pool_lock(struct scratch_pool *pool)
-{
-#ifdef Py_GIL_DISABLED
-	PyMutex_Lock(&pool->lock);
-#else
-	(void)pool;
-#endif
-}
-
-static void
-pool_unlock(struct scratch_pool *pool)
-{
-#ifdef Py_GIL_DISABLED
-	PyMutex_Unlock(&pool->lock);
-#else
-	(void)pool;
-#endif
-}
-
 /* The kernel overwrites both lengths with what it used (recvmsg(2)). */
 static void
 reset_slot(struct scratch *scratch, int slot)
@@ -81,11 +61,11 @@ scratch_take(struct scratch_pool *pool, size_t size)
 {
 	struct scratch *scratch;
 
-	pool_lock(pool);
+	pool_lock(&pool->lock);
 	scratch = pool->idle;
 	if (scratch != NULL)
 		pool->idle = scratch->next;
-	pool_unlock(pool);
+	pool_unlock(&pool->lock);
 
 	if (scratch == NULL)
 		scratch = scratch_map();
@@ -101,10 +81,10 @@ scratch_give(struct scratch_pool *pool, struct scratch *scratch)
 		reset_slot(scratch, slot);
 	scratch->used = 0;
 
-	pool_lock(pool);
+	pool_lock(&pool->lock);
 	scratch->next = pool->idle;
 	pool->idle = scratch;
-	pool_unlock(pool);
+	pool_unlock(&pool->lock);
 }
 
 void

@@ -4,6 +4,8 @@
 
 #include <Python.h>
 
+#include "pool_lock.h"
+
 #include <stdalign.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -46,9 +48,7 @@ struct scratch {
  */
 struct scratch_pool {
 	struct scratch *idle;
-#ifdef Py_GIL_DISABLED
-	PyMutex lock;
-#endif
+	struct pool_lock lock;
 };
 
 struct scratch *scratch_take(struct scratch_pool *pool, size_t size);

@@ -11,6 +11,7 @@
  */
 #include "sender.h"
 
+#include "critical.h"
 #include "group.h"
 #include "segmented.h"
 #include "sender_batch.h"
@@ -18,6 +19,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <structmember.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -63,14 +65,19 @@ sender_transmit(struct sender *self, struct mmsghdr *messages, int count)
 
 /* To a device, and counted: whether it was taken; if not self->failure says why. */
 bool
-sender_write(struct sender *self, unsigned char *header, struct iovec packet)
+sender_write(struct sender *self, unsigned char *header,
+	     const struct iovec *parts, size_t count)
 {
-	struct iovec parts[2] = {{header, self->header}, packet};
-	ssize_t length =
-		self->header > 0
-			? writev(self->fd, parts, 2)
-			: write(self->fd, packet.iov_base, packet.iov_len);
+	struct iovec all[1 + TAG_PARTS] = {{header, self->header}};
+	ssize_t length;
 
+	memcpy(all + 1, parts, count * sizeof(*parts));
+	if (self->header > 0)
+		length = writev(self->fd, all, 1 + (int)count);
+	else if (count > 1)
+		length = writev(self->fd, parts, (int)count);
+	else
+		length = write(self->fd, parts->iov_base, parts->iov_len);
 	if (length < 0) {
 		self->failure = errno;
 		return false;
@@ -85,9 +92,13 @@ write_group(struct sender *self, struct group *group)
 {
 	int sent = 0;
 
-	while (sent < group->used && sender_write(self, group->headers[sent],
-						  group->vectors[sent]))
-		sent++;
+	for (; sent < group->used; sent++) {
+		const struct msghdr *message = &group->messages[sent].msg_hdr;
+
+		if (!sender_write(self, group->headers[sent], message->msg_iov,
+				  message->msg_iovlen))
+			break;
+	}
 	return sent;
 }
 
@@ -167,9 +178,7 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 			     "start must be at least 0, not %zd", start);
 		return NULL;
 	}
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(op);
-#endif
+	BEGIN(op);
 	if (start >= PyObject_Size(args[0]))
 		sent = 0;
 	else if (is_batch)
@@ -177,24 +186,22 @@ sender_send(PyObject *op, PyObject *const *args, Py_ssize_t count)
 				  addressed != 0);
 	else
 		sent = send_items(self, args[0], start, addressed != 0);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
+	END();
 	return sent < 0 ? NULL : PyLong_FromSsize_t(sent);
 }
 
 static PyObject *
 sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"fd", "socket", "header", "segments", NULL};
+	static char *names[] = {"fd", "socket", "header", "segments", "tags", NULL};
 	Py_ssize_t header = 0;
 	struct sender *self;
-	int fd, is_socket = 1, segments = 0;
+	int fd, is_socket = 1, segments = 0, tags = 0;
 	int family = AF_UNSPEC;
 	socklen_t length = sizeof(family);
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pnp:Sender", names,
-					 &fd, &is_socket, &header, &segments) ||
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$pnpp:Sender", names,
+					 &fd, &is_socket, &header, &segments, &tags) ||
 	    !vnet_check_header(header, is_socket))
 		return NULL;
 	if (is_socket && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family,
@@ -208,6 +215,7 @@ sender_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	self->family = family;
 	self->is_socket = is_socket != 0;
 	self->segments = segments != 0 && is_socket != 0;
+	self->tags = tags != 0;
 	self->header = (size_t)header;
 	return (PyObject *)self;
 }
@@ -223,7 +231,8 @@ sender_dealloc(PyObject *op)
 }
 
 static char sender_doc[] =
-"Sender(fd, *, socket=True, header=0, segments=False)\n"
+"Sender(fd, *, socket=True, header=0, segments=False,\n"
+"       tags=False)\n"
 "--\n"
 "\n"
 "Packets to a descriptor that belongs to somebody else.\n"
@@ -236,6 +245,7 @@ static char sender_doc[] =
 "    segments: A UDP socket: consecutive datagrams of one size to one address\n"
 "        go to the kernel in one, which cuts it (UDP_SEGMENT). The kernel is\n"
 "        to know that: before Linux 4.18 it would send them as one.\n"
+"    tags: What is sent are Ethernet frames: a Packet's VLAN tag is put back.\n"
 "\n"
 "Raises:\n"
 "    OSError: The descriptor is not open, or not a socket.";
@@ -265,6 +275,8 @@ static PyMemberDef sender_members[] = {
 	{"segments", T_BOOL, offsetof(struct sender, segments), READONLY,
 	 "Whether datagrams still go several in one: not after a device or IPsec "
 	 "cannot do without their checksums (EIO)."},
+	{"tags", T_BOOL, offsetof(struct sender, tags), READONLY,
+	 "Whether the VLAN tag of a Packet is put back."},
 	{"failure", T_INT, offsetof(struct sender, failure), READONLY,
 	 "The errno that ended the last send(); 0: none did."},
 	{NULL, 0, 0, 0, NULL},

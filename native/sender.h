@@ -17,6 +17,7 @@ struct sender {
 	int family;
 	bool is_socket;
 	char segments;		/* datagrams may go several in one */
+	char tags;		/* what is sent are frames, with their VLAN tags */
 	size_t header;		/* bytes of virtio_net_hdr before a packet */
 	int failure;		/* why the last send() ended early */
 	unsigned long long packets;
@@ -28,7 +29,7 @@ struct iovec;
 struct mmsghdr;
 
 bool sender_write(struct sender *self, unsigned char *header,
-		  struct iovec packet);
+		  const struct iovec *parts, size_t count);
 int sender_transmit(struct sender *self, struct mmsghdr *messages, int count);
 int sender_transmit_plainly(struct sender *self, struct mmsghdr *messages,
 			    int count);

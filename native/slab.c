@@ -228,6 +228,14 @@ move_batches(struct slab *slab)
 	return failed;
 }
 
+/* From here on the ring may end before it. */
+static void
+set_apart(struct slab *slab)
+{
+	slab->kind = SLAB_APART;
+	slab->ring = NULL;
+}
+
 /* The same bytes at the same address, but no longer the kernel's. */
 static int
 put_apart(struct slab *slab)
@@ -244,22 +252,14 @@ put_apart(struct slab *slab)
 		munmap(copy, slab->size);
 		return -1;
 	}
-	slab->kind = SLAB_APART;
-	slab->ring = NULL;
+	set_apart(slab);
 	return 0;
 }
 
-/*
- * Give a block of a ring back, whoever needs what is in it.  window: the
- * ring goes on, and has to see the block.  0, or -1 with an exception: the
- * block is still held.
- */
-int
-slab_evict(struct slab *slab, bool window)
+/* Copy out what can be: whether nobody needs the block any more, or -1. */
+static int
+move_out(struct slab *slab)
 {
-	struct ring *ring = slab->ring;
-	unsigned char *fresh = NULL;
-	struct slab *block;
 	int failed;
 
 	slab->pins++;
@@ -268,15 +268,30 @@ slab_evict(struct slab *slab, bool window)
 	slab->pins--;
 	if (failed < 0)
 		return -1;
-	if (slab->pins == 0 && slab->exports == 0 && slab->packets == NULL) {
+	return slab->pins == 0 && slab->exports == 0 && slab->packets == NULL;
+}
+
+/*
+ * Give a block of a ring back, whoever needs what is in it.  0, or -1 with an
+ * exception: the block is still held.
+ */
+int
+slab_evict(struct slab *slab)
+{
+	struct ring *ring = slab->ring;
+	int unneeded = move_out(slab);
+	unsigned char *fresh;
+	struct slab *block;
+
+	if (unneeded < 0)
+		return -1;
+	if (unneeded) {
 		ring_release(ring, slab);
 		return 0;
 	}
-	if (window)
-		fresh = ring_map_block(ring, slab->index);
+	fresh = ring_map_block(ring, slab->index);
 	block = slab_new(SLAB_RING, fresh, slab->size, slab->names);
-	if (block == NULL || (window && fresh == NULL) ||
-	    put_apart(slab) < 0) {
+	if (block == NULL || fresh == NULL || put_apart(slab) < 0) {
 		if (fresh != NULL)
 			munmap(fresh, slab->size);
 		if (block != NULL)
@@ -288,4 +303,25 @@ slab_evict(struct slab *slab, bool window)
 	block->index = slab->index;
 	ring_replace(ring, block);
 	return 0;
+}
+
+/*
+ * The ring ends: whether somebody still needs the block, which is its own to
+ * free then.  Where there is no memory for a copy it keeps the shared memory,
+ * and the kernel the socket, until nobody does.
+ */
+bool
+slab_part(struct slab *slab)
+{
+	int unneeded = move_out(slab);
+
+	if (unneeded < 0)
+		PyErr_Clear();
+	if (unneeded > 0) {
+		slab->taken = false;
+		return false;
+	}
+	if (put_apart(slab) < 0)
+		set_apart(slab);
+	return true;
 }

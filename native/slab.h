@@ -21,7 +21,7 @@ enum slab_kind {
 	SLAB_RING,	/* a block of a ring, shared with the kernel */
 	SLAB_HEAP,	/* a copy of what a batch needs of one */
 	SLAB_ARENA,	/* an arena of a pool */
-	SLAB_APART,	/* a copy at the address that the block had */
+	SLAB_APART,	/* what was a ring's block, at the address it had */
 };
 
 /* What senders look like, for as long as anybody may ask for one. */
@@ -42,6 +42,11 @@ struct names {
  * it is over: packets in it that somebody still has are copied out.  Exports
  * (views that Python holds of the memory itself) keep it beyond that.  With
  * neither, a block goes back to the kernel, and a copy is freed.
+ *
+ * Of a SLAB_RING: ring is set and outlives it; the ring's table has it at
+ * index; and where it is not taken, nobody pins it, has a view of it or a packet
+ * in it.  Any other has no ring, is in no table, and frees its memory itself
+ * when the last of these is gone.
  */
 struct slab {
 	enum slab_kind kind;
@@ -63,7 +68,8 @@ struct slab *slab_new(enum slab_kind kind, unsigned char *memory, size_t size,
 		      struct names *names);
 struct slab *slab_copy(const struct slab *slab);
 void slab_settle(struct slab *slab);
-int slab_evict(struct slab *slab, bool window);
+int slab_evict(struct slab *slab);
+bool slab_part(struct slab *slab);
 PyObject *slab_ifname(struct slab *slab, int ifindex);
 PyObject *slab_addr(struct slab *slab, const union address *address);
 

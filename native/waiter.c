@@ -9,6 +9,7 @@
  */
 #include "waiter.h"
 
+#include "critical.h"
 #include "lineage.h"
 #include "module.h"
 
@@ -53,10 +54,12 @@ waiter_take(struct waiter *self)
 void
 waiter_leave(struct waiter *self)
 {
+	BEGIN(self);
 	self->taken = 0;
 	Py_CLEAR(self->step);
 	Py_CLEAR(self->context);
 	Py_CLEAR(self->cancelled);
+	END();
 }
 
 /* For the loop, and the task */
@@ -64,27 +67,41 @@ waiter_leave(struct waiter *self)
 static PyObject *
 fire_for_nobody(struct waiter *self)
 {
-	PyObject *idle = self->idle, *called;
+	PyObject *idle = NULL, *called;
 
-	if (self->taken || ++self->fires < IDLE_FIRES || idle == NULL)
+	BEGIN(self);
+	if (!self->taken && ++self->fires >= IDLE_FIRES)
+		idle = Py_XNewRef(self->idle);
+	END();
+	if (idle == NULL)
 		Py_RETURN_NONE;
-	Py_INCREF(idle);
 	called = PyObject_CallNoArgs(idle);
 	Py_DECREF(idle);
 	return called;
+}
+
+/* Who is to go on, and with what context, for the caller alone; or NULL. */
+static void
+take_over(struct waiter *self, PyObject **step, PyObject **context)
+{
+	BEGIN(self);
+	*step = self->step;
+	*context = self->context;
+	self->step = NULL;
+	self->context = NULL;
+	END();
 }
 
 static PyObject *
 fire(PyObject *op, PyObject *unused)
 {
 	struct waiter *self = (struct waiter *)op;
-	PyObject *step = self->step, *context = self->context, *went_on;
+	PyObject *step, *context, *went_on;
 
 	(void)unused;
+	take_over(self, &step, &context);
 	if (step == NULL)
 		return fire_for_nobody(self);
-	self->step = NULL;
-	self->context = NULL;
 	self->fired = 1;
 	self->firing = 1;
 	/* The task may let go of the channel, and that of this. */
@@ -111,10 +128,12 @@ add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t count,
 				"add_done_callback(step, *, context)");
 		return NULL;
 	}
+	BEGIN(self);
 	Py_CLEAR(self->step);
 	Py_CLEAR(self->context);
 	self->step = Py_NewRef(args[0]);
 	self->context = Py_NewRef(args[1]);
+	END();
 	Py_RETURN_NONE;
 }
 
@@ -123,15 +142,14 @@ static PyObject *
 take_step(PyObject *op, PyObject *unused)
 {
 	struct waiter *self = (struct waiter *)op;
-	PyObject *step = self->step, *context = self->context;
+	PyObject *step, *context;
 
 	(void)unused;
 	/* Also of one that goes on already: it has to see why. */
 	self->fired = 0;
+	take_over(self, &step, &context);
 	if (step == NULL)
 		Py_RETURN_NONE;
-	self->step = NULL;
-	self->context = NULL;
 	return Py_BuildValue("(NN)", step, context);
 }
 
@@ -296,12 +314,17 @@ static PyMemberDef waiter_members[] = {
 	{NULL, 0, 0, 0, NULL},
 };
 
+DEFINE_ALONE(arm)
+DEFINE_ALONE(disarm)
+DEFINE_ALONE(get_loop)
+DEFINE_ALONE(result)
+
 static PyMethodDef waiter_methods[] = {
-	{"arm", arm, METH_VARARGS,
+	{"arm", ALONE(arm), METH_VARARGS,
 	 "arm($self, loop, idle, /)\n--\n\n"
 	 "Say which loop calls fire() from here on, and what is to be called "
 	 "where it has done so twice and nobody waits."},
-	{"disarm", disarm, METH_NOARGS,
+	{"disarm", ALONE(disarm), METH_NOARGS,
 	 "disarm($self, /)\n--\n\nSay that no loop calls any more."},
 	{"take", take, METH_NOARGS,
 	 "take($self, /)\n--\n\nBegin to wait; it is to be yielded then."},
@@ -316,13 +339,13 @@ static PyMethodDef waiter_methods[] = {
 	 "context, once; None: nobody waits."},
 	{"done", done, METH_NOARGS,
 	 "done($self, /)\n--\n\nReturn whether the task goes on."},
-	{"get_loop", get_loop, METH_NOARGS,
+	{"get_loop", ALONE(get_loop), METH_NOARGS,
 	 "get_loop($self, /)\n--\n\nReturn the loop."},
 	{"add_done_callback", (PyCFunction)(void (*)(void))add_done_callback,
 	 METH_FASTCALL | METH_KEYWORDS,
 	 "add_done_callback($self, step, *, context)\n--\n\n"
 	 "Call step with this object where the task may go on."},
-	{"result", result, METH_NOARGS,
+	{"result", ALONE(result), METH_NOARGS,
 	 "result($self, /)\n--\n\nReturn None, or raise what cancelled it."},
 	{NULL, NULL, 0, NULL},
 };

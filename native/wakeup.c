@@ -9,6 +9,7 @@
 #include "wakeup.h"
 
 #include "clock.h"
+#include "critical.h"
 #include "delivery.h"
 #include "dispatch.h"
 #include "gatherer.h"
@@ -118,17 +119,34 @@ deliver_batch(struct wakeup *self, PyObject *callback)
 	return 0;
 }
 
+/* The protocol's method, as it is now: a new reference, or NULL with an exception. */
+static PyObject *
+find_callback(struct wakeup *self)
+{
+	PyObject *protocol, *method, *callback = NULL;
+
+	BEGIN(self);
+	protocol = Py_XNewRef(self->protocol);
+	method = Py_XNewRef(self->method);
+	END();
+	if (protocol != NULL && method != NULL)
+		callback = PyObject_GetAttr(protocol, method);
+	else
+		PyErr_SetString(PyExc_RuntimeError, "nobody is to be called");
+	Py_XDECREF(protocol);
+	Py_XDECREF(method);
+	return callback;
+}
+
 static int
 deliver(struct wakeup *self)
 {
-	PyObject *callback = PyObject_GetAttr(self->protocol, self->method);
+	PyObject *callback = find_callback(self);
 	int failed;
 
 	if (callback == NULL)
 		return -1;
-#ifdef Py_GIL_DISABLED
-	Py_BEGIN_CRITICAL_SECTION(self->source);
-#endif
+	BEGIN(self->source);
 	if (self->form == BATCH)
 		failed = deliver_batch(self, callback);
 	else if (self->is_ring)
@@ -142,9 +160,7 @@ deliver(struct wakeup *self)
 					   self->delivery->budget,
 					   self->form == DATAGRAM,
 					   self->nanoseconds);
-#ifdef Py_GIL_DISABLED
-	Py_END_CRITICAL_SECTION();
-#endif
+	END();
 	Py_DECREF(callback);
 	return failed;
 }
@@ -343,9 +359,11 @@ static char wakeup_doc[] =
 "    budget: Packets of a turn at most; delivery.budget may be less.\n"
 "    nanoseconds: As dispatch().";
 
+DEFINE_ALONE(method_choose)
+
 static PyMethodDef wakeup_methods[] = {
 	{"run", method_run, METH_NOARGS, "run($self, /)\n--\n\nTake the turn."},
-	{"choose", method_choose, METH_VARARGS,
+	{"choose", ALONE(method_choose), METH_VARARGS,
 	 "choose($self, protocol, method, /)\n--\n\n"
 	 "Call protocol's method of this name from here on."},
 	{NULL, NULL, 0, NULL},

@@ -21,7 +21,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from lab import accounts, deadline, helpers, leaks, must, policies, traffic
+from lab import accounts, deadline, helpers, leaks, must, policies, state, traffic
 from sandbox import kernel, links
 from sandbox.namespaces import Forbidden, Namespace, enter_private, new_network
 from sandbox.reach import interpreter_trees, make_reachable
@@ -89,6 +89,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     with leaks.no_leaks():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def state_is_handed_on() -> Iterator[None]:
+    """The next file of this process finds it as this one did, whatever order they come in."""
+    with state.unchanged_state():
         yield
 
 
@@ -160,7 +167,7 @@ def helper_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Path]:
     """A folder that every account may enter, where setuid bits and file capabilities count."""
-    folder = Path(tempfile.mkdtemp(prefix="aioprocket-stage-"))
+    folder = Path(tempfile.mkdtemp(prefix=state.STAGES))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         kernel.mount("tmpfs", str(folder), "tmpfs", 0, "mode=0755")
@@ -217,15 +224,16 @@ def caps_helper(helper_binary: Path, stage: Path) -> Path:
     return helpers.install_caps(helper_binary, stage)
 
 
-@pytest.fixture(scope="session")
-def sudo_helper(helper_binary: Path, stage: Path) -> Path:
+@pytest.fixture
+def sudo_helper(helper_binary: Path, stage: Path) -> Iterator[Path]:
     """A helper that ``sudo -n`` runs for nobody without a password. Needs realroot and sudo."""
-    return helpers.install_sudo(helper_binary, stage)
+    with helpers.installed_for_sudo(helper_binary, stage) as installed:
+        yield installed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def private_etc() -> Iterator[Path]:
-    """The policy's folder, in a copy of /etc that only this run sees. Needs realroot."""
+    """The policy's folder, in a copy of /etc that only this file sees. Needs realroot."""
     with policies.hide_etc() as folder:
         yield folder
 

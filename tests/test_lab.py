@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import leaks, must, traffic
+from lab import leaks, must, state, traffic
 from lab.accounts import Unprivileged
 from lab.programs import PROJECT
 from sandbox import kernel, links
@@ -157,3 +157,11 @@ def test_tree_in_a_closed_folder_becomes_reachable(tmp_path: Path, closed: str) 
 
     assert output == f"content {os.ST_RDONLY}\n"
     assert (tmp_path / closed).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_file_of_tests_leaves_changed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"\{'\$LEFT': \"None became 'here'\"\}"),
+        state.unchanged_state(),
+    ):
+        monkeypatch.setenv("LEFT", "here")

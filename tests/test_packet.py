@@ -208,3 +208,19 @@ def test_packet_is_no_burden_for_the_garbage_collector() -> None:
 def test_packet_documents_itself_and_every_attribute() -> None:
     assert Packet.__doc__
     assert all(getattr(Packet, name).__doc__ for name in ATTRIBUTES)
+
+
+def test_a_frame_gets_its_vlan_tag_back() -> None:
+    addresses, rest = bytes(range(12)), b"\x08\x00and what follows"
+
+    frame = Packet(addresses + rest, vlan_tci=0x6007, vlan_tpid=0x88A8)
+
+    assert frame.tagged() == addresses + bytes.fromhex("88a86007") + rest
+    assert frame.data == addresses + rest
+
+
+@pytest.mark.parametrize("data", [b"", b"eleven byte", b"twelve bytes"])
+def test_what_has_no_tag_or_no_header_is_as_it_is(data: bytes) -> None:
+    assert Packet(data).tagged() == data
+    tag = b"\x81\x00\x00\x01" if len(data) >= 12 else b""
+    assert Packet(data, vlan_tci=1, vlan_tpid=0x8100).tagged() == data[:12] + tag

@@ -21,6 +21,7 @@ __all__ = (
     "namespace_names",
     "namespace_owner",
     "namespace_path",
+    "network_here",
     "open_namespace",
     "run_inside",
 )
@@ -112,6 +113,15 @@ def namespace_owner(namespace: str) -> int | None:
     finally:
         user.close()
     return int(_UID.unpack(uid)[0])
+
+
+def network_here() -> tuple[int, int] | None:
+    """The calling thread's network namespace: device and inode of its file; None without /proc."""
+    try:
+        found = os.stat("/proc/thread-self/ns/net")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def run_inside(namespace: int, function: Callable[[], T]) -> T:

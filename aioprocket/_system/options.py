@@ -6,9 +6,14 @@ calls whose order matters says so, for the kernel does not.
 
 import ctypes
 import errno
+import fcntl
+import os
+import select
 import socket
 import struct
+import termios
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ..spec import Instruction
 from ._native import settle
@@ -16,6 +21,7 @@ from .numbers import (
     IP_RECVERR,
     IP_RECVTTL,
     IPV6_RECVERR,
+    MAX_INSTRUCTIONS,
     RET,
     SOL_PACKET,
     Membership,
@@ -24,11 +30,13 @@ from .numbers import (
     Timestamping,
     UdpOption,
 )
+from .statistics import queued_bytes
 
 __all__ = (
     "add_membership",
     "ask_for_segmentation",
     "attach_filter",
+    "attached_filter",
     "bind_to_ifindex",
     "bound_ifindex",
     "bypass_qdisc",
@@ -46,6 +54,7 @@ __all__ = (
     "ignore_outgoing",
     "lock_filter",
     "network_cookie",
+    "put_back_filter",
     "replace_filter",
     "report_transmit_timestamps",
     "set_receive_buffer",
@@ -54,8 +63,11 @@ __all__ = (
     "widen_receive_buffer",
 )
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
 _PROGRAM = struct.Struct("@HP")  # struct sock_fprog, linux/filter.h
+_NUMBER = struct.Struct("@i")
 _MEMBERSHIP = struct.Struct("@iHH8s")  # struct packet_mreq, linux/if_packet.h
 _USUAL_BUFFER = 212_992  # SK_RMEM_MAX, net/core/sock.c: rmem_default, unless it was changed
 _DROP_ALL: Sequence[Instruction] = ((RET, 0, 0, 0),)
@@ -118,7 +130,7 @@ def drain(sock: socket.socket) -> None:
     settle()
     while True:
         try:
-            sock.recv_into(room, 1, socket.MSG_DONTWAIT)
+            length = sock.recv_into(room, 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -128,6 +140,48 @@ def drain(sock: socket.socket) -> None:
             failed = True
         else:
             failed = False
+            if not length and _is_at_its_end(sock):
+                return
+
+
+def _is_at_its_end(sock: socket.socket) -> bool:
+    """Whether it gives nothing but empty packets, for ever: its reading half is shut down."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    if not poll.poll(0):
+        return False
+    # Of UDP, FIONREAD is of the first datagram alone; of UNIX sockets, memory is the sender's.
+    waiting = fcntl.ioctl(sock.fileno(), termios.FIONREAD, _NUMBER.pack(0))
+    return not _NUMBER.unpack(waiting)[0] and not queued_bytes(sock)
+
+
+def attached_filter(sock: socket.socket) -> Sequence[Instruction] | None:
+    """The program that is attached; None for none.
+
+    The kernel does not tell one that is no classic BPF: of it, one that lets nothing in.
+
+    Source: sk_get_filter() in net/core/filter.c, which counts in instructions.
+    """
+    length = ctypes.c_uint(MAX_INSTRUCTIONS)
+    code = ctypes.create_string_buffer(_INSTRUCTION.size * MAX_INSTRUCTIONS)
+    option = int(SocketOption.ATTACH_FILTER)  # SO_GET_FILTER is the same number
+    place = socket.SOL_SOCKET, option, code, ctypes.byref(length)
+    if _libc.getsockopt(sock.fileno(), *place) != 0:
+        number = ctypes.get_errno()
+        if number == errno.EACCES:
+            return _DROP_ALL
+        raise OSError(number, os.strerror(number))
+    found = code.raw[: _INSTRUCTION.size * length.value]
+    return tuple(_INSTRUCTION.iter_unpack(found)) or None
+
+
+def put_back_filter(sock: socket.socket, program: Sequence[Instruction] | None) -> None:
+    """Attach what `attached_filter` found, as far as the kernel lets us; nothing is read."""
+    with suppress(OSError):  # EPERM: locked
+        if program is None:
+            detach_filter(sock)
+        else:
+            attach_filter(sock, program)
 
 
 def replace_filter(
@@ -144,7 +198,7 @@ def replace_filter(
     the socket's queue: in a ring.
 
     Raises:
-        OSError: As `attach_filter`. Where the new program is refused, the socket drops all.
+        OSError: As `attach_filter`, and of the queue. The socket drops all then.
     """
     drop_all(sock)
     drain(sock)

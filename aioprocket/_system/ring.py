@@ -3,7 +3,8 @@
 A ring of version 3 is blocks of one size that the kernel fills one after the other. It hands a
 block over when it is full, or when a packet has waited in it for the retire time. A block that was
 handed over with one packet in it is as much out of the kernel's hands as a full one: so how long a
-reader may stand still is the number of blocks times the retire time, however little comes.
+reader may stand still is the number of blocks times the retire time, however little comes, unless
+somebody empties blocks meanwhile (`channels.spill`).
 
 A ring of version 2 is frames, one for each packet, which is seen there at once. A packet that is
 larger is shown by its beginning, and is in the socket's own queue as well if that has room.
@@ -12,6 +13,7 @@ Source: packet(7), Documentation/networking/packet_mmap.rst.
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import socket
@@ -150,9 +152,19 @@ def make_frames(sock: socket.socket, geometry: FrameGeometry) -> None:
     _set(sock, PacketOption.RX_RING, request)
 
 
-def unmake_ring(sock: socket.socket) -> None:
-    """Make it a socket that is read by recv(2) again, when nothing maps the ring any more."""
-    sock.setsockopt(SOL_PACKET, PacketOption.RX_RING, bytes(_REQUEST.size))
+def unmake_ring(sock: socket.socket) -> bool:
+    """Make it a socket that is read by recv(2) again, when nothing maps the ring any more.
+
+    Returns:
+        False: another process has it mapped, and it stays.
+    """
+    try:
+        _set(sock, PacketOption.RX_RING, bytes(_REQUEST.size))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def join_fanout(sock: socket.socket, fanout: Fanout) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from .netlink import ACKNOWLEDGE, ERROR, HEADER, ask, attribute, attributes
 
-__all__ = ("add_address", "is_owners_alone", "link_message", "transmit_drops")
+__all__ = ("add_address", "is_owners_alone", "is_tun", "link_message", "transmit_drops")
 
 _ADDRESS: Final = struct.Struct("@BBBBI")  # struct ifaddrmsg
 _LINK: Final = struct.Struct("@BxHiII")  # struct ifinfomsg
@@ -30,9 +30,11 @@ _NLM_F_CREATE: Final = 0x400
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_F_NODAD: Final = 0x02
+_IFLA_IFNAME: Final = 3
 _IFLA_LINKINFO: Final = 18
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
+_TUN: Final = b"tun\0"  # the kind of tap devices, too
 _IFLA_STATS_LINK_64: Final = 1
 _IFLA_TUN_OWNER: Final = 1
 _IFLA_TUN_GROUP: Final = 2
@@ -90,21 +92,35 @@ def transmit_drops(ifindex: int) -> int:
     return dropped
 
 
+def _link_attributes(message: bytes, ifindex: int) -> dict[int, bytes]:
+    """Of a `link_message`; none where it is no answer to that question."""
+    start = HEADER.size + _LINK.size
+    if len(message) < start:
+        return {}
+    length, kind, *_ = HEADER.unpack_from(message)
+    if kind != _RTM_NEWLINK or not start <= length <= len(message):
+        return {}
+    if _LINK.unpack_from(message, HEADER.size)[2] != ifindex:
+        return {}
+    return attributes(message[start:length])
+
+
+def is_tun(message: bytes, ifindex: int, ifname: str) -> bool:
+    """Whether a `link_message` is of a tun or tap device of this name."""
+    said = _link_attributes(message, ifindex)
+    info = attributes(said.get(_IFLA_LINKINFO, b""))
+    return (
+        said.get(_IFLA_IFNAME) == os.fsencode(ifname) + b"\0" and info.get(_IFLA_INFO_KIND) == _TUN
+    )
+
+
 def is_owners_alone(message: bytes, ifindex: int, owner: int) -> bool:
     """Whether a `link_message` is of a tun or tap device that nobody but its owner has touched.
 
     Of several queues, which belongs to this account and to no group, has one queue, and goes with
     it. Whatever the message leaves unsaid (Linux before 4.17 says nothing) is not so.
     """
-    start = HEADER.size + _LINK.size
-    if len(message) < start:
-        return False
-    length, kind, *_ = HEADER.unpack_from(message)
-    if kind != _RTM_NEWLINK or not start <= length <= len(message):
-        return False
-    if _LINK.unpack_from(message, HEADER.size)[2] != ifindex:
-        return False
-    info = attributes(attributes(message[start:length]).get(_IFLA_LINKINFO, b""))
+    info = attributes(_link_attributes(message, ifindex).get(_IFLA_LINKINFO, b""))
     said = attributes(info.get(_IFLA_INFO_DATA, b""))
     expected = {
         _IFLA_TUN_OWNER: _U32.pack(owner),
@@ -114,7 +130,7 @@ def is_owners_alone(message: bytes, ifindex: int, owner: int) -> bool:
         _IFLA_TUN_NUM_DISABLED_QUEUES: _U32.pack(0),
     }
     return (
-        info.get(_IFLA_INFO_KIND) == b"tun\0"
+        info.get(_IFLA_INFO_KIND) == _TUN
         and _IFLA_TUN_GROUP not in said
         and expected.items() <= said.items()
     )

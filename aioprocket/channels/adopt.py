@@ -135,9 +135,10 @@ def _device_channel(fd: int, read_packets: int) -> Channel:
     except OSError:
         return DeviceChannel(DevicePort(Descriptor(fd)), read_packets=read_packets)
     index = next((index for index, here in socket.if_nameindex() if here == name), 0)
-    link = TunLink(fd, name, index, here=index > 0, mtu=None)
+    link = TunLink(fd, name, index, mtu=None)
     if TunFlag.VNET_HDR in flags:
-        port: DevicePort = OffloadPort(Descriptor(fd), header=tun.header_size(fd))
+        size = tun.header_size(fd)
+        port: DevicePort = OffloadPort(Descriptor(fd), header=size, tags=mode == "tap")
     else:
-        port = DevicePort(Descriptor(fd), closes_slowly=True)
+        port = DevicePort(Descriptor(fd), closes_slowly=True, tags=mode == "tap")
     return TunChannel(port, name=name, mode=mode, link=link, read_packets=read_packets)

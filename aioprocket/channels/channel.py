@@ -115,6 +115,9 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             return describe(self._spec)
         return f"an adopted descriptor{f' on {self._link.name}' if self._link else ''}"
 
+    def _enter_loop(self) -> None:
+        """It was made by another thread, and is the running event loop's from here on."""
+
     # State
 
     @property
@@ -133,7 +136,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
     @property
     def hwaddr(self) -> bytes | None:
-        """The link-layer address of `interface`: six bytes."""
+        """The link-layer address of `interface`: six bytes; None where it is in another network."""
         return None if self._link is None else self._link.hwaddr
 
     @property
@@ -296,6 +299,10 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         with `receive_nowait`. All others wait in the descriptor. A receive that waits gets
         `ClosedError`.
 
+        A ring is taken off the descriptor, with what waits in it, which takes the kernel some
+        milliseconds. It cannot be while a process that was forked from this one has it mapped: a
+        RuntimeWarning says so, and the descriptor only sends.
+
         Raises:
             ClosedError: There is no descriptor any more.
         """
@@ -338,7 +345,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             if not channel._closed:
                 channel._end()
                 if channel._port.closes_slowly:
-                    slow.append(channel._port.detach())
+                    slow.append(channel._port.surrender())
                 else:
                     channel._port.close()
         if slow:

@@ -96,9 +96,16 @@ class Dispatch:
             What `Intake.attempt` raises.
         """
         if self._method == "packets_received":
-            if self._deliver_whole(intake):
-                self.call("passive")
-            return
+            self._deliver_whole(intake)
+        else:
+            self._deliver_singly(intake)
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        if self._machine.ended():
+            self.call("passive")
+
+    def _deliver_singly(self, intake: Intake) -> None:
         receive, delivery = getattr(self.protocol, self._method), self._machine.delivery
         try:
             intake.dispatch(receive, delivery.budget, self._method == "datagram_received")
@@ -106,8 +113,6 @@ class Dispatch:
             if not delivery.calling:
                 raise
             self._blame(self._method, error)
-        if self._machine.ended():
-            self.call("passive")
 
     def settle(self, intake: Intake, error: BaseException | None) -> None:
         """What is left to do after a turn that a `Wakeup` took, and that ended with ``error``.
@@ -123,17 +128,16 @@ class Dispatch:
             return
         elif error is not None:
             raise error
-        if self._machine.ended():
-            self.call("passive")
+        self._tell_end()
 
-    def _deliver_whole(self, intake: Intake) -> bool:
-        delivery, ended = self._machine.delivery, False
+    def _deliver_whole(self, intake: Intake) -> None:
+        delivery = self._machine.delivery
         began = now = time.monotonic()
-        while now - began < TURN_SECONDS and self.transport.is_reading():
+        while now - began < TURN_SECONDS and self._wants_batches():
             batch = intake.next_whole(delivery.budget)
             if batch is None:
                 break
-            ended |= self._machine.spend(len(batch))
+            self._machine.pay(len(batch))
             self.call("packets_received", batch)
             called, now = now, time.monotonic()
             # A batch cannot be broken off, so a protocol that is slow gets smaller ones.
@@ -144,7 +148,14 @@ class Dispatch:
             if not intake.timed:
                 break
             del batch  # before the next: a ring holds what somebody has
-        return ended
+
+    def _wants_batches(self) -> bool:
+        """What a callback may have changed: the mode, its count, the protocol."""
+        return (
+            self._method == "packets_received"
+            and not self._machine.over  # passive() comes before the next packet
+            and self.transport.is_reading()
+        )
 
 
 def _overrides(protocol: object, name: str) -> bool:

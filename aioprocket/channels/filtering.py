@@ -3,10 +3,12 @@
 import errno
 import socket
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from .. import arguments, bpf
 from .._system import options
 from ..errors import FilterError, NotPermittedError, SpecError, errno_text
+from ..spec import Instruction
 from .intake import Intake
 from .port import Port
 
@@ -45,10 +47,8 @@ class Filtering:
         sock = self._socket("set_filter")
         program = arguments.program(filter, sock.family, sock.type, sock.proto)
         try:
-            if program is not None:
-                # A program that the kernel refuses is refused here, where nothing has changed.
-                self._port.try_filter(program)
-            self._swap(sock, program)
+            before = options.attached_filter(sock)
+            self._replace(sock, program, before)
             if lock:
                 options.lock_filter(sock)
         except OSError as error:
@@ -56,6 +56,24 @@ class Filtering:
         self._intake.forget()
         self._settle(0)
         self._filter = program
+
+    def _replace(
+        self,
+        sock: socket.socket,
+        program: bpf.Program | None,
+        before: Sequence[Instruction] | None,
+    ) -> None:
+        try:
+            if program is not None:
+                # A program that the kernel refuses is refused here, where nothing has changed.
+                self._port.try_filter(program)
+            self._swap(sock, program)
+        except OSError:
+            self._put_back(sock, before)
+            raise
+
+    def _put_back(self, sock: socket.socket, before: Sequence[Instruction] | None) -> None:
+        options.put_back_filter(sock, before)
 
     def _swap(self, sock: socket.socket, program: bpf.Program | None) -> None:
         self._port.replace_filter(program)

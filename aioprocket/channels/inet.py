@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any, Final
 
 from .._system import interfaces, options
@@ -90,16 +91,20 @@ class IcmpChannel(InetChannel):
         super()._swap(sock, program)
         _set_types(sock, program)
 
+    def _put_back(self, sock: socket.socket, before: Sequence[Instruction] | None) -> None:
+        super()._put_back(sock, before)
+        _set_types(sock, self._filter)
+
 
 def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) -> InetChannel:
     """Make the channel of an inet socket that is bound, filtered and limited already."""
     with borrowed(opened.descriptor.fileno()) as sock:
+        if spec.offload:
+            prepare(sock, describe(spec))
         try:
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
             widen_buffer(sock, spec.latency, spec.receive_buffer)
-            if spec.offload:
-                prepare(sock, describe(spec))
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)

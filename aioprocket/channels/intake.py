@@ -228,7 +228,7 @@ class Intake:
 
     def count(self, length: int, *, truncated: bool = False) -> None:
         """One packet that did not come through the receiver, unless that counts all."""
-        if self._port.counts_all:
+        if self._port.counts_all or (self._port.stream and not length):  # b"": its end
             return
         self.extra_packets += 1
         self.extra_bytes += length
@@ -335,7 +335,7 @@ class Intake:
         """
         if self._link_is_down and self._link is not None and self._link.gone():
             # What came before is still to be delivered.
-            self._beware(gone=not self._port.queued())
+            self._beware(gone=not self.machine.backlog and not self._port.queued())
             if self._gone:
                 raise self._removed()
 

@@ -2,9 +2,9 @@
 
 The modes are Erlang's, as OTP 25 behaves: passive (False), active (True), ``"once"``, and a count
 of packets. Nothing is ever read beyond the credit, so what a passive reader should get is still in
-the kernel. There are three exceptions, a delivery that was broken off, a receive that read ahead,
-and datagrams that the kernel hands over in one: what is left is the backlog, and whoever reads next
-gets it first.
+the kernel. There are four exceptions: a delivery that was broken off, a receive that read ahead,
+datagrams that the kernel hands over in one, and a ring that nobody reads (`spill`). What is left is
+the backlog, and whoever reads next gets it first.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ class ReadMachine:
 
     def _change(self, credit: int, *, counting: bool = False) -> None:
         # A count that a callback used up ends with passive(), whatever it does then.
-        self._used_up = self._counting and not self.delivery.credit
+        self._used_up = self.over
         self._counting = counting
         self.delivery.credit = credit
         self.delivery.interrupt()
@@ -112,18 +112,25 @@ class ReadMachine:
         Returns:
             Whether the count is used up, of which ``passive()`` tells after the batch.
         """
-        if self.delivery.credit > 0:
-            self.delivery.credit = max(0, self.delivery.credit - count)
+        self.pay(count)
         return self.ended()
 
-    def ended(self) -> bool:
+    def pay(self, count: int) -> None:
+        """As `spend`; whoever delivers asks `ended` after the callback."""
+        if self.delivery.credit > 0:
+            self.delivery.credit = max(0, self.delivery.credit - count)
+
+    @property
+    def over(self) -> bool:
         """Whether a count is used up, of which ``passive()`` tells, and nobody was told yet."""
-        ended = self._used_up
+        return self._used_up or (self._counting and not self.delivery.credit)
+
+    def ended(self) -> bool:
+        """As `over`, and whoever asks tells of it: so it is true once for each count."""
+        over = self.over
         self._used_up = False
-        if self._counting and not self.delivery.credit:
-            self._counting = False
-            ended = True
-        return ended
+        self._counting = self._counting and self.delivery.credit != 0
+        return over
 
     def put_back(self, rest: Sequence[Packet]) -> None:
         """Keep what was taken and not delivered, before everything else."""

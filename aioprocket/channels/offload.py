@@ -24,12 +24,12 @@ _LINK_HEADERS: Final = 14 + 2 * 4  # Ethernet with two VLAN tags: linux/if_ether
 class OffloadPort(DevicePort):
     """A device made with IFF_VNET_HDR. ``header``: bytes of that header, with padding."""
 
-    def __init__(self, descriptor: Descriptor, *, header: int) -> None:
-        super().__init__(descriptor, closes_slowly=True)
+    def __init__(self, descriptor: Descriptor, *, header: int, tags: bool = False) -> None:
+        super().__init__(descriptor, closes_slowly=True, tags=tags)
         self.counters = Receiver(
             descriptor.fileno(), size=MAX_PACKET + _LINK_HEADERS, socket=False, header=header
         )
-        self.sender = Sender(descriptor.fileno(), socket=False, header=header)
+        self.sender = Sender(descriptor.fileno(), socket=False, header=header, tags=tags)
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write_headed

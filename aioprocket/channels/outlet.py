@@ -104,6 +104,8 @@ class Outlet:
             self.before_put()
         address = self.destination(data, address)
         port = self._port
+        if port.sender.tags and type(data) is Packet and data.vlan_tci is not None:
+            data = data.tagged()
         send = partial(port.send, data) if address is None else partial(port.sendto, data, address)
         return self._hand_over(send, (data,), address)
 

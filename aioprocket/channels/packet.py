@@ -27,6 +27,7 @@ from .link import Link
 from .moderation import widen_buffer
 from .port import MAX_PACKET, SocketPort
 from .ring import FramePort, RingPort, cut_by_filter
+from .spill import Spill
 
 __all__ = ("PacketChannel", "build_packet")
 
@@ -49,6 +50,18 @@ class PacketChannel(Channel):
         self._protocol: int = port.sock.getsockname()[1]
         self._geometry = geometry
         super().__init__(port, **facts)
+        self._spill: Spill | None = None
+        if isinstance(port, RingPort):
+            self._spill = port.spill(self._machine, self._readiness, self._reader)
+
+    def _enter_loop(self) -> None:
+        if self._spill is not None and not self._closed:
+            self._spill.start()
+
+    def _end(self) -> None:
+        if self._spill is not None:
+            self._spill.close()
+        super()._end()
 
     @property
     def ring_size(self) -> int:

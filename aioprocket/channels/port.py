@@ -96,6 +96,10 @@ class Port(ABC):
     def detach(self) -> int:
         """Give the descriptor to the caller."""
 
+    def surrender(self) -> int:
+        """As `detach`, to be closed by the caller: it may be good for nothing else."""
+        return self.detach()
+
     def take(self, count: int | None) -> Batch | None:
         """Up to so many packets in one piece, or as many as one call gives; None for none."""
         packets = self.receive(_BATCH if count is None else count)
@@ -181,7 +185,8 @@ class SocketPort(Port):
         sock.setblocking(False)
         self.sock = sock
         self.counters = Receiver(sock.fileno(), size=size, skip_ip_header=skip_ip_header)
-        self.sender = Sender(sock.fileno())
+        frames = (sock.family, sock.type) == (socket.AF_PACKET, socket.SOCK_RAW)
+        self.sender = Sender(sock.fileno(), tags=frames)
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.stream = sock.type == socket.SOCK_STREAM
@@ -304,9 +309,9 @@ class IcmpPort(SocketPort):
 
     def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
+        room = memoryview(buffer).cast("B")  # what is no room must not cost a packet
         data = self.sock.recv(MAX_PACKET)
         payload = memoryview(data)[_header_length(data) :]
-        room = memoryview(buffer).cast("B")
         held = min(len(room), len(payload))
         room[:held] = payload[:held]
         return held, len(payload)
@@ -326,14 +331,16 @@ class DevicePort(Port):
 
     drops: LinkDrops | None = None
 
-    def __init__(self, descriptor: Descriptor, *, closes_slowly: bool = False) -> None:
+    def __init__(
+        self, descriptor: Descriptor, *, closes_slowly: bool = False, tags: bool = False
+    ) -> None:
         os.set_blocking(descriptor.fileno(), False)
         self._descriptor = descriptor
         self.sock = None
         self.stream = False
         self.closes_slowly = closes_slowly
         self.counters = Receiver(descriptor.fileno(), socket=False)
-        self.sender = Sender(descriptor.fileno(), socket=False)
+        self.sender = Sender(descriptor.fileno(), socket=False, tags=tags)
         self.receive = self.counters.receive
         self.dispatch = self.counters.dispatch
         self.send = self._write

@@ -13,6 +13,7 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -212,15 +213,15 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             How many bytes of it are there; 0 also at the end of a stream.
 
         Raises:
-            TypeError: The memory cannot be written to.
+            TypeError: The memory cannot be written to, or is not in one piece; no packet was taken.
             And what `receive` raises, but for the end of a stream.
         """
-        if memoryview(buffer).readonly:
-            raise TypeError("recv_into needs memory that it can write to")
-        try:
-            return await self._read(lambda: self._into(buffer))
-        except anyio.EndOfStream:
-            return 0
+        view = memoryview(buffer)
+        if view.readonly or not view.c_contiguous:
+            raise TypeError("recv_into needs memory in one piece that it can write to")
+        with view, view.cast("B") as room, suppress(anyio.EndOfStream):
+            return await self._read(lambda: self._into(room))
+        return 0
 
     async def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Message:
         """Receive with ancillary data, as `socket.socket.recvmsg`. Sockets only.
@@ -361,7 +362,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     def _whole(self, count: int | None) -> Batch | None:
         backlog = self._machine.backlog
         if backlog:
-            return Batch(backlog.take(count or len(backlog)))
+            return Batch(backlog.take(count or _STRETCH))
         return self._intake.attempt_whole(count)
 
     def _stream(self, size: int) -> bytes | None:
@@ -375,13 +376,12 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._intake.count(len(data))
         return data
 
-    def _into(self, buffer: bytearray | memoryview) -> int | None:
+    def _into(self, room: memoryview) -> int | None:
         if not self._machine.backlog:
-            return self._intake.attempt_into(buffer)
+            return self._intake.attempt_into(room)
         packet = self._machine.backlog.popleft()
-        view = memoryview(buffer).cast("B")
-        length = min(len(view), len(packet))
-        view[:length] = packet.data[:length]
+        length = min(len(room), len(packet))
+        room[:length] = packet.data[:length]
         return length
 
     def _message(self, bufsize: int, ancbufsize: int, flags: int) -> Message | None:

@@ -5,20 +5,28 @@ Two rings, two ports: blocks, which wait for company, and frames, which do not.
 
 import os
 import socket
+import warnings
 from typing import Final
 
 from .._system import options
-from .._system._native import Batch, Receiver, Ring, settle
+from .._system._native import Batch, Reader, Receiver, Ring, settle
 from .._system.ring import FrameGeometry, Geometry, unmake_ring
 from ..bpf import Program
+from ..readiness import Readiness
 from ..spec import Instruction
+from .modes import ReadMachine
 from .packetwise import PacketwisePort
 from .serve import TURN_SECONDS
+from .spill import Spill
 
 __all__ = ("FramePort", "RingPort", "cut_by_filter")
 
 _RET_K: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
 _WHOLE: Final = 65535
+_MAPPED_ELSEWHERE: Final = (
+    "a process that was forked from this one has the ring mapped, so the descriptor keeps it and "
+    "recv(2) gets no packets: detach before the fork, or open the channel with ring=False"
+)
 
 
 def cut_by_filter(
@@ -64,8 +72,18 @@ class _MappedPort(PacketwisePort):
         """Without the ring: what waited in it is lost."""
         self.dropped()
         self._mapped.close()
-        if os.getpid() == self._pid:
-            unmake_ring(self.sock)
+        try:
+            if os.getpid() == self._pid and not unmake_ring(self.sock):
+                warnings.warn(_MAPPED_ELSEWHERE, RuntimeWarning, stacklevel=3)
+        except BaseException:  # also of the warning: nobody would have the descriptor
+            self.sock.close()
+            raise
+        return self.sock.detach()
+
+    def surrender(self) -> int:
+        """With the ring, for that takes the kernel as long as to close it all."""
+        self.dropped()
+        self._mapped.close()
         return self.sock.detach()
 
     def replace_filter(self, program: Program | None) -> None:
@@ -106,8 +124,13 @@ class RingPort(_MappedPort):
             blocks=geometry.blocks,
             snaplen=snaplen,
         )
+        self._geometry = geometry
         self._take = self._ring.take
         super().__init__(sock, self._ring, snaplen=snaplen)
+
+    def spill(self, machine: ReadMachine, readiness: Readiness, reader: Reader) -> Spill:
+        """What empties it in time while nobody reads."""
+        return Spill(self.fileno(), self._ring, self._geometry, machine, readiness, reader)
 
     def take(self, count: int | None) -> Batch | None:
         """What is left of one block, at most ``count`` packets."""

@@ -27,7 +27,8 @@ class Sending(UnreliableObjectSendStream[Packet]):
         """Send one packet to where the channel is bound or connected; wait while there is no room.
 
         A `Packet` that carries an address goes there, on a socket for datagrams that is not
-        connected; on an interface or a device its address means nothing.
+        connected; on an interface or a device its address means nothing. Of a frame the VLAN tag
+        is put back, which the kernel took out: it leaves as `Packet.tagged` has it.
 
         Raises:
             LinkDownError: The interface is down or gone.

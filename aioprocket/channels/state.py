@@ -77,13 +77,14 @@ class Stats(NamedTuple):
             Other sockets: SO_MEMINFO, which counts wrong checksums as well, and of UDP what a
             filter rejects; with offload, those that came in one as one. Tun and tap: tx_dropped of
             the interface, for all queues at the first one; 0 where the interface is in another
-            network namespace. Other devices: 0, they keep no count. UNIX sockets drop nothing:
-            their sender waits.
+            network namespace, or may be. Other devices: 0, they keep no count. UNIX sockets drop
+            nothing: their sender waits.
         rx_truncated: Packets that were longer than the room for them.
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
         rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
-            was broken off, for a receive that read ahead, or that came in one with others (after
-            the end: never), or in a block of a ring that somebody keeps a batch or a view of.
+            was broken off, for a receive that read ahead, that came in one with others, or of a
+            sparse ring that nobody read in time (after the end: never), or in a block of a ring
+            that somebody keeps a batch or a view of.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.
         tx_refused: Packets that the kernel had no room for at first, sent later or not.

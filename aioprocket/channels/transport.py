@@ -75,8 +75,9 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         channel._on_close = self._channel_closed
 
     def set_protocol(self, protocol: Any) -> None:
-        """Give the packets to another protocol from here on; it hears nothing of it."""
+        """Give the packets to another protocol from the next one on; it hears nothing of it."""
         self._dispatch.choose(protocol)
+        self._machine.delivery.interrupt()
 
     def get_protocol(self) -> Any:
         """The present protocol."""

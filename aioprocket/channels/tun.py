@@ -102,8 +102,7 @@ def _drops(link: Link) -> LinkDrops | None:
 
 def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:
     """Make the channel of a device that is complete already."""
-    here = spec.namespace is None
-    link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, here=here, mtu=spec.mtu)
+    link = TunLink(opened.descriptor.fileno(), opened.name, opened.ifindex, mtu=spec.mtu)
     facts |= {"link": link, "spec": spec}
     port = _port_of(opened.descriptor, spec)
     return TunChannel(port, name=opened.name, mode=spec.mode, **facts)
@@ -111,7 +110,7 @@ def build_tun(opened: Opened, *, spec: TunSpec, **facts: Any) -> TunChannel:
 
 def _port_of(descriptor: Descriptor, spec: TunSpec) -> DevicePort:
     """A device's port, and the device told which packets are wanted by it."""
-    fd = descriptor.fileno()
+    fd, tap = descriptor.fileno(), spec.mode == "tap"
     try:
         # Also where none are: a device that persists has it from who had it last.
         tun.set_offload(fd, everything=spec.offload)
@@ -120,5 +119,5 @@ def _port_of(descriptor: Descriptor, spec: TunSpec) -> DevicePort:
     except OSError as error:
         raise step_error("set up", "tun", spec, error) from error
     if spec.offload:
-        return OffloadPort(descriptor, header=tun.HEADER_SIZE)
-    return DevicePort(descriptor, closes_slowly=True)
+        return OffloadPort(descriptor, header=tun.HEADER_SIZE, tags=tap)
+    return DevicePort(descriptor, closes_slowly=True, tags=tap)

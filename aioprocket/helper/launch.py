@@ -42,6 +42,9 @@ _EXIT_KILLED: Final = 0.1
 _KILLED: Final = 0.5
 _COMPLAINT_BYTES: Final = 2000
 
+# sudo 1.9.17 crashes where there is not a single variable.
+_ENVIRONMENT_OF_A_WRAPPER: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
 _NOT_A_PROGRAM: Final = frozenset(
     {errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP, errno.EPERM}
 )
@@ -190,8 +193,8 @@ def launch(argv: Sequence[str], source: str = "") -> tuple[socket.socket, Proces
 
     The caller closes the socket, and then awaits `Process.end`. The program gets an empty
     environment, a process group of its own (a terminal's Ctrl-C is not for it), and stdin, stdout
-    (/dev/null) and stderr (kept for messages). One with arguments, which may be sudo, gets a
-    session of its own, and so no terminal at all.
+    (/dev/null) and stderr (kept for messages). One with arguments, which may be sudo, gets the
+    system's PATH, and a session of its own, and so no terminal at all.
 
     Raises:
         HelperNotFoundError: There is no such program, or it cannot be executed.
@@ -247,7 +250,7 @@ def _spawn(path: str, argv: Sequence[str], stdin: int, stderr: int) -> int:
         return os.posix_spawn(
             path,
             list(argv),
-            {},
+            _ENVIRONMENT_OF_A_WRAPPER if len(argv) > 1 else {},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, _above_standard(stdin, moved), _STDIN),
                 (os.POSIX_SPAWN_OPEN, _STDOUT, os.devnull, os.O_WRONLY, 0),

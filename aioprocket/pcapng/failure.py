@@ -35,6 +35,7 @@ _HINTS: Final = {
     errno.EEXIST: "say overwrite=True, or give another name",
     errno.ENOSPC: "what was written before can be read; free some room, or rotate a ring of files",
     errno.EDQUOT: "what was written before can be read; free some room, or rotate a ring of files",
+    errno.EFBIG: "ulimit -f says how large a file may become; rotate a ring of files",
     errno.EPIPE: "the program at the other end of the pipe has ended",
 }
 

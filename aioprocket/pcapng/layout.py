@@ -3,15 +3,16 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import SpecError
+from ..wire.block import BlockType
 from ..wire.options import ByteOrder
 from ..wire.pcap import HEADER_SIZE, PcapHeader
 from ..wire.pcapng import InterfaceDescription, SectionHeader
 from .compression import suffix_of
 
-__all__ = ("COOKED", "MICROSECONDS", "MODIFIED", "PCAP", "SWAPPED", "FileFormat", "Layout")
+__all__ = ("COOKED", "MICROSECONDS", "MODIFIED", "PCAP", "SWAPPED", "FileFormat", "Layout", "Whole")
 
 FileFormat: TypeAlias = Literal["pcapng", "pcap"]
 
@@ -21,6 +22,13 @@ SWAPPED: Final = 2
 MICROSECONDS: Final = 4
 MODIFIED: Final = 8
 COOKED: Final = 16
+
+
+class Whole(NamedTuple):
+    """What is whole of some bytes of a file."""
+
+    size: int
+    packets: int
 
 
 class Layout:
@@ -73,15 +81,15 @@ class Layout:
         )
         return header.emit()
 
-    def whole(self, data: memoryview, size: int, *, first: bool) -> int:
-        """How many of the first ``size`` bytes are whole blocks or records.
+    def whole(self, data: memoryview, size: int, *, first: bool) -> Whole:
+        """How many of the first ``size`` bytes are whole blocks or records, and their packets.
 
         Args:
             data: Blocks or records one after the other.
             size: At most as many as there are.
             first: Whether the file begins here.
         """
-        at = 0
+        at = packets = 0
         if first and not self.pcapng:
             at = HEADER_SIZE if size >= HEADER_SIZE else 0
             size = size if at else 0
@@ -89,7 +97,9 @@ class Layout:
             head, more = (4, 0) if self.pcapng else (8, 16)
             length = int.from_bytes(data[at + head : at + head + 4], self.order) + more
             if at + head + 4 > size or at + length > size:
-                return at
+                return Whole(at, packets)
+            kind = int.from_bytes(data[at : at + 4], self.order)
+            packets += not self.pcapng or kind == BlockType.ENHANCED_PACKET
             at += length
 
 

@@ -3,11 +3,12 @@
 import os
 import stat
 import sys
+from contextlib import suppress
 from typing import Final
 
 from .compression import Compressor, compressor
 from .failure import capture_error
-from .layout import Layout
+from .layout import Layout, Whole
 
 __all__ = ("Output",)
 
@@ -15,7 +16,13 @@ _STDOUT: Final = 1
 
 
 class Output:
-    """One open file. What fails is a `CaptureError`, and leaves whole blocks behind."""
+    """One open file. What fails is a `CaptureError`, and leaves whole blocks behind.
+
+    Attributes:
+        regular: Whether it is a file on a disk.
+        left: What a write that failed has left in the file, where that can be told: none of what
+            was compressed.
+    """
 
     def __init__(self, layout: Layout, overwrite: bool) -> None:
         self._layout = layout
@@ -25,6 +32,7 @@ class Output:
         self._size = 0
         self._compressor: Compressor | None = None
         self.regular = False
+        self.left = Whole(0, 0)
 
     def open(self, path: str) -> None:
         """Begin a file; ``-`` is the standard output.
@@ -88,19 +96,18 @@ class Output:
             while done < len(view):
                 done += os.write(self._fd, view[done:])
         except OSError as error:
-            if blocks and self.regular:
-                self._cut(view, done)
+            if blocks:
+                self.left = self._layout.whole(view, done, first=self._size == 0)
+                self._cut()
             raise capture_error(error, "write to", self._path) from error
         self._size += done
 
-    def _cut(self, view: memoryview, written: int) -> None:
+    def _cut(self) -> None:
         """Take away what is there of a block that is not all there."""
-        whole = self._layout.whole(view, written, first=self._size == 0)
-        try:
-            os.ftruncate(self._fd, self._size + whole)
-        except OSError:
-            return  # who reads it has to stop there
-        self._size += whole
+        self._size += self.left.size
+        if self.regular:
+            with suppress(OSError):  # who reads it has to stop there
+                os.ftruncate(self._fd, self._size)
 
 
 def _open(path: str, overwrite: bool) -> int:

@@ -51,7 +51,6 @@ class Spool:
     def __init__(self, output: Output, chunks: int, chunk_size: int, files: int | None) -> None:
         self.lock = threading.RLock()
         self.error: AioprocketError | None = None
-        self.lost = 0  # packets that did not get into the file after an error
         self.written = 0  # bytes, before compression
         self.files: tuple[str, ...] = ()  # that are there
         self._output = output
@@ -61,6 +60,8 @@ class Spool:
         self._free: list[Chunk] = []
         self._full: deque[Chunk] = deque()
         self._current: Chunk | None = None
+        self._writing: Chunk | None = None
+        self._lost = 0  # packets of the chunks that came back
         self._waits = False  # for anything at all
         self._handed = self._done = 0  # chunks that went to the thread, and came back
         self._finishing = False
@@ -79,8 +80,18 @@ class Spool:
     @property
     def queued(self) -> int:
         """Bytes that wait to be written."""
-        waiting = sum(chunk.at for chunk in self._full)
-        return waiting + (self._current.at if self._current is not None else 0)
+        return sum(chunk.at for chunk in self._waiting())
+
+    @property
+    def lost(self) -> int:
+        """Packets that were taken, and do not get into the file after an error."""
+        if self.error is None:
+            return 0
+        written = [self._writing] if self._writing is not None else []
+        return self._lost + sum(chunk.packets for chunk in [*self._waiting(), *written])
+
+    def _waiting(self) -> list[Chunk]:
+        return [*self._full, self._current] if self._current is not None else list(self._full)
 
     def chunk(self) -> Chunk | None:
         """The chunk that is being filled; None: all are full."""
@@ -164,9 +175,6 @@ class Spool:
         while (chunk := self._next()) is not None:
             if self.error is None:
                 self._note(partial(self._write, chunk))
-            if self.error is not None:
-                with self.lock:
-                    self.lost += chunk.packets
             self._give_back(chunk)
         self._note(self._output.close)
 
@@ -174,9 +182,17 @@ class Spool:
         try:
             action()
         except AioprocketError as error:
-            self.error = self.error or error
+            self._fail(error)
         except Exception as error:  # whoever waits for this thread has to hear of it
-            self.error = self.error or CaptureError(f"write {self.files[-1]!r}: {error!r}")
+            self._fail(CaptureError(f"write {self.files[-1]!r}: {error!r}"))
+
+    def _fail(self, error: AioprocketError) -> None:
+        with self.lock:
+            self.error = self.error or error
+            if self._writing is not None:
+                left = self._output.left
+                self.written += left.size
+                self._writing.packets -= left.packets
 
     def _next(self) -> Chunk | None:
         with self.lock:
@@ -189,16 +205,17 @@ class Spool:
                 self._waits = True
                 self._filled.wait()
                 self._waits = False
-            return self._full.popleft() if self._full else None
+            self._writing = self._full.popleft() if self._full else None
+            return self._writing
 
     def _write(self, chunk: Chunk) -> None:
         if chunk.opens is not None:
             self._turn(chunk.opens)
         with memoryview(chunk.room) as room:
             self._output.write(room[: chunk.at])
+        # Also where more waits: what is counted as written must not be the compressor's to lose.
+        self._output.settle()
         self.written += chunk.at
-        if not self._full:
-            self._output.settle()
 
     def _turn(self, path: str) -> None:
         self._output.close()
@@ -210,8 +227,11 @@ class Spool:
         self.files = (*self.files, path)
 
     def _give_back(self, chunk: Chunk) -> None:
-        chunk.at = chunk.packets = 0
         with self.lock:
+            if self.error is not None:
+                self._lost += chunk.packets
+            self._writing = None
+            chunk.at = chunk.packets = 0
             self._done += 1
             if not chunk.extra:
                 self._free.append(chunk)

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from ..bounds import whole
 from ..channels import Channel
-from ..errors import CaptureError, ClosedError, SpecError
+from ..errors import AioprocketError, CaptureError, ClosedError, SpecError
 from ..packet import Batch, Packet
 from ..wire.options import ByteOrder
 from ..wire.pcap import MAX_SNAPLEN
@@ -34,9 +34,13 @@ _STUCK: Final = 5.0  # seconds that a cancelled end waits for who reads a pipe
 class WriterStats(NamedTuple):
     """What became of the packets.
 
+    Packets and dropped ones are all that `write` and `send` were given, also by a call that raised
+    an earlier error.
+
     Attributes:
-        packets: In the file, or on their way into it.
-        dropped: That the queue had no room for, or that came after an error.
+        packets: In the file as a whole, or on their way into it. After an error a compressed file
+            may have some more.
+        dropped: That the queue had no room for, and those of `Writer.failed`.
         queued: Bytes that wait to be written.
         written: Bytes that were written, before compression.
         files: How many files there have been.
@@ -113,6 +117,7 @@ class Writer:
         self._snaplen = snaplen
         self._state = "new"
         self._told = False  # of an error
+        self._failed = 0  # packets that came after it
         for source in sources:
             self.add_interface(source)
 
@@ -236,7 +241,7 @@ class Writer:
             self._check_open()
             recorded = self._recording.interface(interface)
             taken = self._recording.take(items, 0, recorded, comment)
-            recorded.drop(len(items) - taken)
+            self._drop(len(items) - taken, recorded)
             return taken
 
     async def send(
@@ -261,7 +266,7 @@ class Writer:
                 recorded = self._recording.interface(interface)
                 taken = self._recording.take(items, taken, recorded, comment)
                 if self._spool.error is not None:
-                    recorded.drop(len(items) - taken)
+                    self._drop(len(items) - taken, recorded)
                     return
             if taken == len(items):
                 return
@@ -289,6 +294,17 @@ class Writer:
             )
 
     @property
+    def failed(self) -> int:
+        """Packets that `error` has kept out of the file, those that came after it among them."""
+        with self._spool.lock:
+            return self._failed + self._spool.lost
+
+    @property
+    def error(self) -> AioprocketError | None:
+        """Why nothing more gets into the file: the first error, also when it was raised already."""
+        return self._spool.error
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The names of the files that are there, oldest first."""
         return self._spool.files
@@ -297,7 +313,13 @@ class Writer:
         if self._state != "open":
             how = "it is closed" if self._state == "closed" else "it is not open yet"
             raise ClosedError(f"write to {self._path!r}: {how}")
-        self._tell()
+
+    def _drop(self, count: int, recorded: Recorded) -> None:
+        """Packets are not taken: for want of room, or after an error, which is raised once."""
+        recorded.drop(count)
+        if self._spool.error is not None:
+            self._failed += count
+            self._tell()
 
     def _tell(self) -> None:
         if self._spool.error is not None and not self._told:

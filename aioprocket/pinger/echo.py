@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 from .._system._native import Echo
 from ..spec import IpAddress
+from ..wire.echo_error import EchoError
 
 __all__ = ("Clock", "Echo", "EchoError", "PingResult", "deviation", "median")
 
@@ -18,28 +19,6 @@ __all__ = ("Clock", "Echo", "EchoError", "PingResult", "deviation", "median")
 Clock = Literal["kernel", "receive", "program"]
 
 
-class EchoError(NamedTuple):
-    """Why a probe got no reply, as the network or this machine said.
-
-    Attributes:
-        kind: ``"host-unreachable" "net-unreachable" "no-route" "ttl-exceeded" "frag-needed"
-            "prohibited"``, …; ``"not-sent"``: this machine refused it, and ``errno`` says why;
-            ``"own-address"``: by the link nobody is asked who is this machine.
-        router: Who said so; None: this machine.
-        type: Of the ICMP message; None: there was none.
-        code: Of the ICMP message.
-        mtu: With ``"frag-needed"``: bytes that the next hop takes, if it was said.
-        errno: Of the system call, or what the kernel made of the message; 0: neither.
-    """
-
-    kind: str
-    router: IpAddress | None = None
-    type: int | None = None
-    code: int | None = None
-    mtu: int | None = None
-    errno: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class PingResult:
     """All probes to one host. Times are in seconds, None where no reply came.
@@ -47,7 +26,8 @@ class PingResult:
     Attributes:
         host: As it was asked for.
         address: Which of its addresses was asked.
-        sent: Probes that left.
+        sent: Probes, each of which has its echo: as ping(8) counts, also those that this machine
+            refused to send.
         received: Replies, each probe's first alone.
         duplicates: Further ones.
         loss: The part of the probes without a reply, 0 to 1; 0 where none was sent.

@@ -14,8 +14,10 @@ from typing import Any, Final, Literal
 import anyio
 
 from .._system._native import EchoGroup, EchoTable, EchoWatch
+from .._system.interfaces import interface_index
 from .._system.numbers import IP_RECVERR
-from ..errors import ClosedError
+from .._system.options import bound_ifindex
+from ..errors import AioprocketError, ClosedError
 from ..readiness import Readiness
 from .reports import local_error, quoted_error, reported_error
 
@@ -54,6 +56,7 @@ class Lane:
         )
         self._sock = sock
         self._fd = sock.fileno()
+        self._reason: AioprocketError | None = None
         self._readiness = Readiness(self._fd)
         self._waiting: dict[EchoGroup, anyio.Event] = {}
         self._reading = False
@@ -62,6 +65,21 @@ class Lane:
         room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _TRUESIZE
         # Probes whose replies the receive buffer has room for.
         self.window = max(1, min(room, WINDOW))
+
+    def is_bound_to(self, interface: str) -> bool:
+        """Whether the interface of this name is still the one that the socket is bound to.
+
+        So it is as well where there is none of that name, until another has it.
+        """
+        try:
+            return interface_index(self._fd, interface) == bound_ifindex(self._sock)
+        except OSError:
+            return True
+
+    def retire(self, reason: AioprocketError) -> None:
+        """Close the socket; who uses it gets the reason."""
+        self._reason = reason
+        self.close()
 
     def close(self) -> None:
         """Close the socket; who waits gets `ClosedError`."""
@@ -72,9 +90,9 @@ class Lane:
             event.set()
 
     def check_open(self) -> None:
-        """Raise `ClosedError` after the end."""
+        """Raise `ClosedError` after the end, or the reason of it."""
         if self._fd < 0:
-            raise ClosedError("the pinger is closed")
+            raise self._reason or ClosedError("the pinger is closed")
 
     # Sending
 
@@ -189,6 +207,11 @@ class Lane:
             self.drain()
         now_ns = time.monotonic_ns()
         self.table.expire(group, min(now_ns, max(self._emptied_ns, now_ns - group.timeout_ns)))
+
+    def end(self, group: EchoGroup) -> None:
+        """All probes of a group that are on their way are lost, unless their replies are there."""
+        self.drain()
+        self.table.expire(group, time.monotonic_ns() + group.timeout_ns)
 
     def _read_reports(self) -> int:
         count = self.table.read_queue(self._fd)

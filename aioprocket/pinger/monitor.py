@@ -1,24 +1,23 @@
 """The same hosts all the time: a probe to each per interval, and what became of the last ones."""
 
-import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
-from typing import Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 import anyio
 
 from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
-from ..errors import ClosedError, SpecError
+from ..errors import AioprocketError, ClosedError, SpecError
 from ..readiness import checkpoint
 from ..spec import IpAddress
-from .echo import Echo
+from .echo import Echo, EchoError
+from .host_window import HostWindow, sum_up
 from .lane import Lane, wait_for_any
 from .reports import FOR_MANY
 from .source import Source
-from .targets import Target
+from .targets import UNRESOLVED, Host, Target, Unresolved, literal
 from .window import FIRST
 
 __all__ = ("HostWindow", "Monitor")
@@ -35,37 +34,10 @@ _REST: Final = 0.002
 # each would cost more than all else. Their times are the kernel's.
 _GATHER: Final = 0.01
 
-_Slice: TypeAlias = list[tuple[Lane, EchoGroup, list[EchoWatch]]]
+# Seconds between two looks whether an interface that is gone has a successor of its name.
+_LOOK: Final = 1.0
 
-
-class HostWindow(NamedTuple):
-    """What became of the last probes to one host, and how many there were. Times in seconds.
-
-    Attributes:
-        host: As it was asked for.
-        address: Where its probes go.
-        sent: All probes that have had their end.
-        received: Replies to them.
-        loss: The part without a reply, of the window: 0 to 1.
-        last: Of the last probe; None: no reply.
-        min: Of the window, and so the rest; None where it has no reply.
-        avg: The mean.
-        max: The longest.
-        stddev: Of the population.
-        jitter: The mean difference from one reply to the next.
-    """
-
-    host: str
-    address: IpAddress
-    sent: int
-    received: int
-    loss: float
-    last: float | None
-    min: float | None
-    avg: float | None
-    max: float | None
-    stddev: float | None
-    jitter: float | None
+_Slice: TypeAlias = list[tuple[int, list[EchoWatch]]]  # by version of IP
 
 
 def _ask(lane: Lane, group: EchoGroup, hosts: list[EchoWatch]) -> None:
@@ -76,30 +48,6 @@ def _ask(lane: Lane, group: EchoGroup, hosts: list[EchoWatch]) -> None:
         at = lane.send(group, hosts, at + 1, 0)
     # Without room it is the next turn's: the interval is a promise, each probe is not.
     hosts[:] = hosts[at:] + hosts[:at]  # who had none is first then
-
-
-def _sum_up(watch: EchoWatch) -> HostWindow:
-    target: Target = watch.target
-    ordered = watch.rtts()
-    rtts = [rtt for rtt in ordered if not math.isnan(rtt)]
-    avg = math.fsum(rtts) / len(rtts) if rtts else None
-    steps = [abs(after - before) for before, after in pairwise(rtts)]
-    last = ordered[-1] if ordered else math.nan
-    return HostWindow(
-        host=target.host or str(target.address),
-        address=target.address,
-        sent=watch.sent,
-        received=watch.received,
-        loss=1 - len(rtts) / len(ordered) if ordered else 0.0,
-        last=None if math.isnan(last) else last,
-        min=min(rtts, default=None),
-        avg=avg,
-        max=max(rtts, default=None),
-        stddev=None
-        if avg is None
-        else math.sqrt(math.fsum((rtt - avg) ** 2 for rtt in rtts) / len(rtts)),
-        jitter=None if not rtts else math.fsum(steps) / len(steps) if steps else 0.0,
-    )
 
 
 class Monitor:
@@ -125,28 +73,45 @@ class Monitor:
         self._interval = seconds("interval", interval)
         self._window = whole("window", window, 1)
         self._watched: dict[str, dict[bytes, EchoWatch]] = {}  # by name, by address
+        self._unresolved: dict[EchoWatch, None] = {}  # of these
+        self._errors: dict[tuple[str, bytes], EchoError] = {}  # by name and address
+        self._refused = False  # a probe, by this machine: the interface may be another one now
+        self._look_at = 0.0
         self._lanes: dict[int, tuple[Lane, EchoGroup]] = {}
         self._running: AsyncGenerator[Echo, None] | None = None
         self._waiting: anyio.CancelScope | None = None
         self._closed = False
 
-    def window(self, host: str, address: IpAddress | None = None) -> HostWindow:
-        """What is known of one host.
+    def window(self, host: Host, address: IpAddress | None = None) -> HostWindow:
+        """What is known of one host; an empty window before the first echo was asked for.
 
         Args:
-            host: As it was named.
+            host: As it was named, or an address as text.
             address: Which of its addresses; None: the first.
 
         Raises:
-            KeyError: It is none of those watched.
+            KeyError: It is none of those watched. Those of an asynchronous iterable are so from the
+                first echo on.
         """
-        watched = self._watched[host]
+        watched = self._watched.get(str(host))
+        if watched is None and self._source.names(host):
+            return sum_up(EchoWatch(literal(host) or Target(str(host), bytes(4)), 1))
+        if watched is None:
+            raise KeyError(str(host))
         one = next(iter(watched.values())) if address is None else watched[address.packed]
-        return _sum_up(one)
+        return self._sum_up(one)
 
     def windows(self) -> list[HostWindow]:
-        """What is known of each host, in the order in which they were named."""
-        return [_sum_up(watch) for watch in self._each()]
+        """What is known of each host, in the order in which they were named.
+
+        There are none before the first echo was asked for.
+        """
+        return [self._sum_up(watch) for watch in self._each()]
+
+    def _sum_up(self, watch: EchoWatch) -> HostWindow:
+        target: Target = watch.target
+        name = target.host or str(target.address)
+        return sum_up(watch, self._errors.get((name, target.packed)))
 
     def _each(self) -> list[EchoWatch]:
         return [one for watched in self._watched.values() for one in watched.values()]
@@ -155,7 +120,8 @@ class Monitor:
         """Watch until the iteration is left.
 
         Raises:
-            ResolutionError: A name has no address; nothing was sent.
+            ResolutionError: The only host has no address, or one is of the other version of IP;
+                nothing was sent.
             ClosedError: The pinger, or the monitor, is closed.
         """
         if self._running is not None:
@@ -195,18 +161,23 @@ class Monitor:
         try:
             hosts = await self._prepare()
             self._check_open()
+            watched = hosts or self._unresolved
             slices = [self._slice(hosts[at : at + _SLICE]) for at in range(0, len(hosts), _SLICE)]
             turns = [slices[at : at + _SLICES] for at in range(0, len(slices), _SLICES)]
             gap = self._interval / max(1, len(turns))
             due, at = time.monotonic(), 0
-            while turns:
+            while watched:
                 if time.monotonic() >= due:
-                    found = await self._send(turns[at])
-                    at = (at + 1) % len(turns)
+                    if at == 0:
+                        self._refuse_unresolved()
+                    found = await self._renew() if self._refused else []
+                    found += await self._send(turns[at] if turns else ())
+                    at = (at + 1) % max(1, len(turns))
                     # A loop that was held up for long does not make up for it.
                     due = max(due + gap, time.monotonic() - self._interval)
                 else:
                     found = self._collect()
+                self._note_errors(found)
                 for echo in found:
                     yield echo
                 if time.monotonic() < due:
@@ -219,34 +190,70 @@ class Monitor:
             self._running = None
 
     async def _prepare(self) -> list[EchoWatch]:
-        async for target in self._source.each():
+        async for item in self._source.each():
+            target = item.target if isinstance(item, Unresolved) else item
             watched = self._watched.setdefault(target.host or str(target.address), {})
-            watched.setdefault(target.packed, EchoWatch(target, self._window))
-        hosts = self._each()
-        for host in hosts:
+            watch = watched.setdefault(target.packed, EchoWatch(target, self._window))
+            if isinstance(item, Unresolved):
+                self._unresolved[watch] = None
+        for host in self._each():
             version = host.target.version
             if version not in self._lanes:
                 self._lanes[version] = await self._lane_of(version), self._new_group()
-        return hosts
+        return [host for host in self._each() if host not in self._unresolved]
 
     def _slice(self, hosts: Sequence[EchoWatch]) -> _Slice:
         alike = [
-            (*self._lanes[version], [host for host in hosts if host.target.version == version])
+            (version, [host for host in hosts if host.target.version == version])
             for version in self._lanes
         ]
-        return [each for each in alike if each[2]]
+        return [each for each in alike if each[1]]
 
     async def _send(self, slices: Sequence[_Slice]) -> list[Echo]:
         """A probe to each; what has had its end meanwhile."""
+        if not slices:
+            return self._collect()
         found: list[Echo] = []
         for number, alike in enumerate(slices, 1):
             before = self._in_flight()
-            for lane, group, hosts in alike:
-                _ask(lane, group, hosts)
+            for version, hosts in alike:
+                _ask(*self._lanes[version], hosts)
             found += self._collect()
             if number < len(slices) and self._in_flight() > before + _SPARE:
                 await anyio.sleep(_REST)
                 found += self._collect()
+        return found
+
+    def _refuse_unresolved(self) -> None:
+        for watch in self._unresolved:
+            lane, group = self._lanes[watch.target.version]
+            lane.table.refuse(group, watch, 0, UNRESOLVED)
+
+    def _note_errors(self, found: list[Echo]) -> None:
+        for echo in found:
+            error = echo.error
+            if error is not None:
+                self._errors[echo.host, echo.packed] = error
+                self._refused |= error.router is None
+
+    async def _renew(self) -> list[Echo]:
+        """Go by the interface that has the name of one that is gone; what ends by that."""
+        found: list[Echo] = []
+        self._refused = False
+        if time.monotonic() < self._look_at:
+            return found
+        self._look_at = time.monotonic() + _LOOK
+        for version, (lane, group) in self._lanes.items():
+            try:
+                fresh = await self._lane_of(lane.version)
+            except ClosedError:
+                raise
+            except AioprocketError:  # it may be gone again, or not be permitted any more
+                continue
+            if fresh is not lane:
+                lane.table.expire(group, time.monotonic_ns() + group.timeout_ns)
+                found += group.take()
+                self._lanes[version] = fresh, self._new_group()
         return found
 
     def _in_flight(self) -> int:

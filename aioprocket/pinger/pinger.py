@@ -1,6 +1,7 @@
 """Ping one host, or any number of them, by one socket for each version of IP."""
 
-from collections.abc import AsyncGenerator
+import errno
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
 from operator import attrgetter
@@ -11,7 +12,7 @@ import anyio
 
 from .._system._native import EchoGroup
 from ..bounds import seconds
-from ..errors import ClosedError
+from ..errors import ClosedError, LinkDownError
 from ..helper import HelperLike
 from ..spec import IpAddress
 from .echo import Echo, PingResult
@@ -24,7 +25,7 @@ from .single import Plan, probe_one
 from .source import Source
 from .stats import PingerStats
 from .sweep import Course, Pace
-from .targets import Host, Hosts, Target, addresses_of, one_target
+from .targets import Host, Hosts, Network, Target, addresses_of, one_target
 
 __all__ = ("Pinger", "PingerStats")
 
@@ -52,7 +53,9 @@ class Pinger:
             way there. ``"all"``: each is a host of its own, of the same name, to `sweep` and
             `monitor`.
         source: The address that probes come from.
-        interface: Send and receive by this interface only.
+        interface: Send and receive by this interface only. Where another gets its name, as with
+            ppp, a VPN or USB, `monitor` goes on by that within seconds, and so do new calls; what
+            else is under way then ends with `LinkDownError`.
         namespace: Network namespace, as `aioprocket.open`.
         mark: SO_MARK, for routing and firewalls.
         ttl: Time to live (hop limit) of the probes, 1 to 255.
@@ -110,6 +113,7 @@ class Pinger:
         self._probes = Probes(size=size, pattern=pattern or b"")
         self._open_timeout = seconds("open_timeout", open_timeout)
         self._lanes: dict[int, Lane] = {}
+        self._past = PingerStats.of(())  # of those that were replaced
         self._by_link = LinkLanes(self._settings, self._open_timeout)
         self._lock: anyio.Lock | None = None
         self._closed = False
@@ -133,10 +137,7 @@ class Pinger:
         await self.aclose()
 
     def close(self) -> None:
-        """Close the sockets; whoever waits gets `ClosedError`. Idempotent.
-
-        A socket of ``path="link"`` takes the kernel some 20 ms.
-        """
+        """Close the sockets (by the link: 20 ms); whoever waits gets `ClosedError`. Idempotent."""
         self._closed = True
         for lane in self._lanes.values():
             lane.close()
@@ -151,7 +152,8 @@ class Pinger:
 
     def stats(self) -> PingerStats:
         """What came so far; it stays readable after the end."""
-        return PingerStats.of(lane.table for lane in (*self._lanes.values(), *self._by_link))
+        present = (*self._lanes.values(), *self._by_link)
+        return self._past.plus(PingerStats.of(lane.table for lane in present))
 
     async def resolve(self, host: Host) -> tuple[IpAddress, ...]:
         """The addresses of a host that are asked, as ``addresses=`` says: one, or all of a name's.
@@ -185,7 +187,8 @@ class Pinger:
             size: As of the pinger, and so the pattern.
             pattern: See there.
             jitter: The part of the interval, 0 to 1, by which it is longer or shorter at random.
-            deadline: Seconds after which it returns, with what there is.
+            deadline: Seconds after which it returns, with what there is: a probe that is still on
+                its way then is lost, as ping's ``-w`` has it.
 
         Raises:
             SpecError: The arguments cannot be, or it would be all addresses of a name.
@@ -257,7 +260,8 @@ class Pinger:
         What is kept is in proportion to the probes on their way, never to the hosts.
 
         Args:
-            hosts: Names, addresses, networks, also mixed; a network; or an asynchronous iterable.
+            hosts: Names, addresses, networks (objects, or text such as ``"192.0.2.0/24"``), also
+                mixed; a network; or an asynchronous iterable.
                 All addresses of a network are asked, its own and its broadcast address included.
                 It may be endless.
             rate: Probes per second at most; None: as fast as the replies come.
@@ -279,8 +283,10 @@ class Pinger:
         Raises:
             SpecError: The arguments cannot be. By the link, too, when its turn has come: a way
                 leads by an interface without Ethernet frames.
-            ResolutionError: A name has no address, or is one of the other version of IP: before
-                anything is sent for a list, tuple or network, else when its turn has come.
+            ResolutionError: An address is of the other version of IP: before anything is sent for
+                a list, tuple or network, else when its turn has come. The name has no address, and
+                is the only host of a list or tuple; among others it has one echo, with the error
+                ``"unresolved"`` and the address 0.0.0.0 (``::``), and gets no probe.
             ClosedError: The pinger is closed.
         """
         probes = self._probes_like(size, pattern, timeout)
@@ -313,7 +319,8 @@ class Pinger:
         are the kernel's.
 
         Args:
-            hosts: As `sweep`, but not endless.
+            hosts: As `sweep`, but not endless. A name without an address has an echo with the error
+                ``"unresolved"`` each time, if there are others; it is looked up once.
             interval: Seconds between two probes to one host.
             timeout: Seconds that each has.
             window: Probes to a host that its statistics are about.
@@ -327,6 +334,8 @@ class Pinger:
             SpecError: The arguments cannot be.
         """
         probes = self._probes_like(size, pattern, timeout)
+        if isinstance(hosts, Iterable) and not isinstance(hosts, Host | Network | bytes):
+            hosts = list(hosts)
         return Monitor(
             Source(hosts, self._settings),
             self._lane,
@@ -358,15 +367,34 @@ class Pinger:
     async def _lane(self, version: Literal[4, 6]) -> Lane:
         if self._closed:
             raise ClosedError("the pinger is closed")
-        if version in self._lanes:
+        if version in self._lanes and self._is_present(self._lanes[version]):
             return self._lanes[version]
         if self._lock is None:
             self._lock = anyio.Lock()
         async with self._lock:
-            if version not in self._lanes:
+            before = self._lanes.get(version)
+            if before is None or not self._is_present(before):
                 sock, identifier = await open_socket(version, self._settings, self._open_timeout)
                 if self._closed:
                     sock.close()
                     raise ClosedError("the pinger was closed while it was opened")
                 self._lanes[version] = Lane(sock, version, identifier)
+                if before is not None:
+                    self._retire(before)
             return self._lanes[version]
+
+    def _is_present(self, lane: Lane) -> bool:
+        interface = self._settings.interface
+        return interface is None or lane.is_bound_to(interface)
+
+    def _retire(self, lane: Lane) -> None:
+        interface = self._settings.interface or ""
+        lane.retire(
+            LinkDownError(
+                f"{interface} was removed, and another interface has its name now",
+                interface=interface,
+                errno=errno.ENODEV,
+                hint="begin again: what is begun now goes by the new one",
+            )
+        )
+        self._past = self._past.plus(PingerStats.of([lane.table])._replace(in_flight=0))

@@ -30,7 +30,7 @@ class Plan:
         count: How many; None: without end.
         interval: Seconds from one to the next; 0: as soon as the one before is done.
         jitter: The part of the interval, 0 to 1, by which it is longer or shorter at random.
-        deadline: Seconds after which it ends, whatever is still on its way.
+        deadline: Seconds after which it ends; what is still on its way then is lost.
     """
 
     count: int | None = 4
@@ -66,7 +66,12 @@ async def probe_one(
             yield echo
         now = time.monotonic()
         more = plan.count is None or sent < plan.count
-        if (end is not None and now >= end) or not (more or group.in_flight):
+        if end is not None and now >= end:
+            lane.end(group)
+            for echo in group.take():
+                yield echo
+            return
+        if not (more or group.in_flight):
             return
         if more and not plan.interval and not group.in_flight:
             limit = _BURST if plan.count is None else min(_BURST, plan.count - sent)

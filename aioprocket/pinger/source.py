@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import anyio
 
-from ..errors import AioprocketError, SpecError
+from ..errors import AioprocketError, ResolutionError, SpecError
 from .settings import Settings
-from .targets import Hosts, Network, Target, check_version, targets_of
+from .targets import Hosts, Network, Target, Unresolved, check_version, literal, targets_of
 
 __all__ = ("Source",)
 
@@ -27,7 +27,7 @@ class Source:
         settings: What the targets have to fit.
 
     Raises:
-        SpecError: ``hosts`` is one host.
+        SpecError: ``hosts`` is one host, or one of them has a slash and is no network.
         ResolutionError: It is a network of the other version of IP.
     """
 
@@ -35,11 +35,14 @@ class Source:
         self._settings = settings
         self._slow: AsyncIterator[Any] | None = None
         self._sequence: Sequence[Any] | None = None
+        self._single = False
+        self._named: Sequence[Any] = ()  # as far as it is known without asking an iterator
         # The last is asked first.
         self._iterators: list[Iterator[Any]] = []
         if isinstance(hosts, AsyncIterable):
             self._slow = aiter(hosts)
         elif isinstance(hosts, _NETWORKS):
+            self._named = (hosts,)
             self.push_network(hosts)
         elif isinstance(hosts, str | bytes | _ADDRESSES[0] | _ADDRESSES[1]):
             raise SpecError(
@@ -47,18 +50,32 @@ class Source:
                 hint="say [host], or use ping()",
             )
         elif isinstance(hosts, list | tuple):
-            self._sequence = hosts
+            if _have_networks(hosts):
+                hosts = [_network_of(host) or host for host in hosts]
+            self._sequence = self._named = hosts
+            self._single = len(hosts) == 1
         elif isinstance(hosts, Iterable):
             self._iterators.append(iter(hosts))
         else:
             raise SpecError(f"hosts {hosts!r} is no iterable")
 
+    def names(self, host: Any) -> bool:
+        """Whether it is one of a list or tuple, by itself or as part of a network."""
+        text = str(host)
+        if any(str(each) == text for each in self._named):
+            return True
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        return any(isinstance(each, _NETWORKS) and address in each for each in self._named)
+
     async def batch(self, count: int) -> list[Any]:
         """The next items, ``count`` at most; none: there are no more.
 
         Raises:
-            ResolutionError: A name of a list or tuple is not known, or an address is of the other
-                version of IP; this is the first call then.
+            ResolutionError: The only name of a list or tuple is not known, or an address is of the
+                other version of IP; this is the first call then.
             SpecError: One of them is an address of many hosts.
         """
         if self._sequence is not None:
@@ -92,23 +109,33 @@ class Source:
     async def targets(self, items: list[Any]) -> list[Any] | None:
         """The items from the first on that a table does not take, with targets in its place.
 
+        In place of a name that is one of several hosts, and not known, is an `Unresolved`.
+
         Returns:
             None: it was a network, and all of it is what comes next.
 
         Raises:
-            ResolutionError: A name is not known, or has no address of the version.
+            ResolutionError: It is an address of the other version, or the only host.
             SpecError: It is no host.
         """
-        first = items[0]
+        first = _network_of(items[0]) or items[0]
         if isinstance(first, _NETWORKS):
             self.push(items[1:])
             self.push_network(first)
             return None
         if not isinstance(first, (str, *_ADDRESSES)):
             raise SpecError(f"{first!r} is no host")
-        return [*await targets_of(first, self._settings), *map(_simple, items[1:])]
+        return [*await self._targets_of(first), *map(_simple, items[1:])]
 
-    async def each(self) -> AsyncIterator[Target]:
+    async def _targets_of(self, host: Any) -> Sequence[Target | Unresolved]:
+        try:
+            return await targets_of(host, self._settings)
+        except ResolutionError:
+            if self._single or literal(host) is not None:
+                raise
+            return [Unresolved(host, self._settings.version or 4)]
+
+    async def each(self) -> AsyncIterator[Target | Unresolved]:
         """Every host as a target.
 
         Raises:
@@ -116,7 +143,7 @@ class Source:
         """
         while items := await self.batch(1):
             item = items[0]
-            if isinstance(item, Target):
+            if isinstance(item, Target | Unresolved):
                 yield item
             elif isinstance(item, bytes):
                 yield Target("", item)
@@ -125,7 +152,7 @@ class Source:
                     yield target
 
     async def _with_addresses(self, hosts: Sequence[Any]) -> Sequence[Any]:
-        """The same, with the names looked up: nothing is sent before it is known that all can."""
+        """The same, with the names looked up: nothing is sent before it is known what can be."""
         names = []
         for at, host in enumerate(hosts[:1] if _are_literals(hosts) else hosts):
             version = _version_of(host)
@@ -135,7 +162,7 @@ class Source:
                 names.append(at)
         if not names:
             return hosts
-        found: dict[int, list[Target]] = {}
+        found: dict[int, Sequence[Target | Unresolved]] = {}
         failures: list[AioprocketError] = []
         limit = anyio.CapacityLimiter(_LOOKUPS)
         async with anyio.create_task_group() as group:
@@ -147,7 +174,7 @@ class Source:
 
     async def _look_up(
         self,
-        found: dict[int, list[Target]],
+        found: dict[int, Sequence[Target | Unresolved]],
         at: int,
         host: str,
         limit: anyio.CapacityLimiter,
@@ -157,7 +184,7 @@ class Source:
             if failures:
                 return
             try:
-                found[at] = await targets_of(host, self._settings)
+                found[at] = await self._targets_of(host)
             except AioprocketError as error:
                 failures.append(error)
 
@@ -167,6 +194,30 @@ async def _first(hosts: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield await anext(hosts)
     except StopAsyncIteration:
         return
+
+
+def _network_of(host: Any) -> Network | None:
+    """The network that a text with a slash is; None: something else.
+
+    Raises:
+        SpecError: It has a slash, and is no network.
+    """
+    if not isinstance(host, str) or "/" not in host:
+        return None
+    try:
+        return ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        raise SpecError(
+            f"{host!r} is no network", hint="one is like 192.0.2.0/24 or 2001:db8::/120"
+        ) from None
+
+
+def _have_networks(hosts: Sequence[Any]) -> bool:
+    """Whether there is a slash in any text: a look at all of them at once."""
+    try:
+        return "/" in "".join(hosts)
+    except TypeError:
+        return any(isinstance(host, str) and "/" in host for host in hosts)
 
 
 def _are_literals(hosts: Sequence[Any]) -> bool:

@@ -33,3 +33,7 @@ class PingerStats(NamedTuple):
         """The sums of several tables."""
         several = list(tables)
         return cls(*(sum(getattr(table, name) for table in several) for name in cls._fields))
+
+    def plus(self, other: Self) -> Self:
+        """The sums of both."""
+        return type(self)(*map(sum, zip(self, other, strict=True)))

@@ -16,7 +16,7 @@ from .reports import FOR_MANY
 from .settings import Settings
 from .single import PAUSES
 from .source import Source
-from .targets import Target, check_version
+from .targets import Target, Unresolved, check_version
 from .window import Window
 
 __all__ = ("Course", "Pace")
@@ -101,6 +101,7 @@ class Course:
         self._items: list[Any] = []  # what is to be sent next, from _at on
         self._at = 0
         self._again: list[Any] = []  # echoes of hosts that get another probe
+        self._unresolved: list[Echo] = []  # of names, among others, that get none
         self._exhausted = False
         self._gathering = Gathering()
 
@@ -118,7 +119,7 @@ class Course:
                     time.sleep(_PAUSE)  # noqa: ASYNC251
                 else:
                     sent = await self._send()
-                if not sent and not found:
+                if not sent and not found and not self._unresolved:
                     if self._done():
                         return
                     await self._wait()
@@ -147,6 +148,9 @@ class Course:
         if self._pace.count > 1:
             last = self._pace.count - 1
             self._again += [echo for echo in found if echo.sequence < last]
+        if self._unresolved:
+            found += self._unresolved
+            self._unresolved = []
         return found
 
     def _in_flight(self) -> int:
@@ -200,6 +204,10 @@ class Course:
                     lane, group = self._lanes[version]
                     lane.table.refuse(group, item, 0, FOR_MANY)
                     self._at += 1
+            case Unresolved():
+                self._unresolved.append(item.echo())
+                self._at += 1
+                return
             case _:
                 items = await self._source.targets(self._items[self._at :])
                 self._items, self._at = items or [], 0

@@ -3,19 +3,22 @@
 import ipaddress
 import socket
 from collections.abc import AsyncIterable, Iterable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import ResolutionError, SpecError
 from ..resolve import check_host, check_link, resolve_host
 from ..spec import IpAddress
+from .echo import Echo, EchoError
 from .routes import first_with_route
 from .settings import Settings
 
 __all__ = (
+    "UNRESOLVED",
     "Host",
     "Hosts",
     "Network",
     "Target",
+    "Unresolved",
     "addresses_of",
     "check",
     "check_version",
@@ -25,6 +28,8 @@ __all__ = (
     "targets_of",
 )
 
+# What a name is told by that is one of several hosts, and has no address.
+UNRESOLVED: Final = EchoError(kind="unresolved")
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Host: TypeAlias = str | IpAddress
 Hosts: TypeAlias = Network | Iterable[Host | Network] | AsyncIterable[Host]
@@ -52,6 +57,22 @@ class Target(NamedTuple):
     def address(self) -> IpAddress:
         """As an object."""
         return ipaddress.ip_address(self.packed)
+
+
+class Unresolved:
+    """A name without an address, among other hosts: it has an echo, and gets no probe.
+
+    Args:
+        host: The name.
+        version: Of IP, of the address that it does not have.
+    """
+
+    def __init__(self, host: str, version: Literal[4, 6]) -> None:
+        self.target = Target(host, bytes(4 if version == 4 else 16))
+
+    def echo(self) -> Echo:
+        """Its end, which is there at once."""
+        return Echo(self.target.host, self.target.packed, 0, error=UNRESOLVED)
 
 
 def literal(host: Host) -> Target | None:

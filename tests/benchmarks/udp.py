@@ -38,8 +38,8 @@ SERVERS: dict[str, tuple[str, ...]] = {
     "datagram_received and sendto, asyncio": ("transport", "asyncio"),
     "batches and send_batch, uvloop": ("batches", "uvloop"),
     "batches and send_batch, asyncio": ("batches", "asyncio"),
-    "the first with offload=True, uvloop": ("transport-offload", "uvloop"),
-    "the first with offload=True, asyncio": ("transport-offload", "asyncio"),
+    "datagram_received with offload=True, uvloop": ("transport-offload", "uvloop"),
+    "datagram_received with offload=True, asyncio": ("transport-offload", "asyncio"),
     "batches with offload=True, uvloop": ("batches-offload", "uvloop"),
     "batches with offload=True, asyncio": ("batches-offload", "asyncio"),
 }

@@ -23,6 +23,7 @@ __all__ = (
     "ETH_P_LOCAL_NUMBER",
     "Cable",
     "CableLine",
+    "bound",
     "cable",
     "drained",
     "frame",
@@ -93,7 +94,7 @@ class CableLine:
 
 def _settle(veth: tuple[str, str]) -> None:
     """Wait until frames pass both ways: a new link drops them until its queue is attached."""
-    with _bound(veth[0]) as left, _bound(veth[1]) as right:
+    with bound(veth[0]) as left, bound(veth[1]) as right:
         for near, far in ((left, right), (right, left)):
             while True:
                 near.send(frame(0))
@@ -105,7 +106,8 @@ def _settle(veth: tuple[str, str]) -> None:
                     break
 
 
-def _bound(ifname: str) -> socket.socket:
+def bound(ifname: str) -> socket.socket:
+    """A socket that sends frames by an interface, and receives those of `frame`."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     sock.bind((ifname, ETH_P_LOCAL_NUMBER))
     return sock
@@ -115,7 +117,7 @@ def _bound(ifname: str) -> socket.socket:
 def cable(veth: tuple[str, str], **options: Any) -> Iterator[Cable]:
     """A channel on ``veth[1]``, and a sender on ``veth[0]``."""
     _settle(veth)
-    with _bound(veth[0]) as far:
+    with bound(veth[0]) as far:
         channel = open_packet(veth[1], **options)
         try:
             yield Cable(channel, far, veth[1])
@@ -135,7 +137,7 @@ def tap() -> Iterator[Cable]:
     links.disable_ipv6(name)
     links.set_up(name)
     index = socket.if_nametoindex(name)
-    with _bound(name) as far:
+    with bound(name) as far:
         while True:  # as in _settle
             far.send(frame(0))
             try:

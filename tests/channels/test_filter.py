@@ -1,11 +1,13 @@
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from aioprocket import ClosedError, FilterError, NotPermittedError, SpecError
+from aioprocket import Channel, ClosedError, FilterError, NotPermittedError, SpecError
+from aioprocket._system import options
 from aioprocket.bpf import Program
 from channels.rig import cable, frame, number, pair, tap
 
@@ -124,3 +126,58 @@ async def test_the_filter_it_was_opened_with_is_known(veth: tuple[str, str]) -> 
     with cable(veth, filter=tuple(EVEN)) as wire:
         assert wire.channel.filter == tuple(EVEN)
         assert frame(0)
+
+
+def shut_by_its_peer() -> socket.socket:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with far:
+        for data in (b"one", b"", b"two"):
+            far.send(data)
+    return near
+
+
+def shut_for_reading() -> socket.socket:
+    near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    near.bind(("127.0.0.1", 0))
+    near.connect(near.getsockname())
+    for data in (b"", b"", b"one", b"", b"two"):
+        near.send(data)
+    near.shutdown(socket.SHUT_RD)
+    return near
+
+
+@pytest.mark.parametrize("shut", [shut_by_its_peer, shut_for_reading])
+async def test_a_socket_that_gives_nothing_but_its_end_gets_a_filter(
+    shut: Callable[[], socket.socket],
+) -> None:
+    async with Channel.from_fd(shut()) as channel:
+        channel.set_filter(NOTHING)
+
+        assert channel.stats().rx_queued == 0
+        assert channel.filter == tuple(NOTHING)
+
+
+async def test_empty_packets_are_thrown_away_with_the_others() -> None:
+    with pair(socket.SOCK_SEQPACKET) as (channel, far):
+        for data in (b"", b"", b"one", b""):
+            far.send(data)
+
+        channel.set_filter(NOTHING)
+
+        with pytest.raises(BlockingIOError):
+            channel.receive_nowait()
+
+
+@pytest.mark.parametrize("before", [None, tuple(EVEN)])
+async def test_where_the_queue_cannot_be_emptied_the_filter_stays(
+    before: tuple[tuple[int, int, int, int], ...] | None,
+) -> None:
+    sock = socket.socket()  # of TCP, and not connected: it cannot be read
+    if before is not None:
+        options.attach_filter(sock, before)
+    async with Channel.from_fd(sock.detach()) as channel:
+        with pytest.raises(FilterError):
+            channel.set_filter(NOTHING)
+
+        sock = channel.extra(anyio.abc.SocketAttribute.raw_socket)
+        assert options.attached_filter(sock) == before

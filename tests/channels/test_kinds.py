@@ -233,6 +233,15 @@ async def test_icmp_messages_start_with_their_header_in_a_buffer(raw_icmp: IcmpC
     assert raw_icmp.stats().rx_packets == 1
 
 
+async def test_memory_in_pieces_costs_no_icmp_message(raw_icmp: IcmpChannel) -> None:
+    with anyio.fail_after(5):
+        await raw_icmp.sendto(checksummed(ECHO_REQUEST), ("127.0.0.1", 0))
+        with pytest.raises(TypeError):
+            await raw_icmp.recv_into(memoryview(bytearray(200))[::2])
+
+        assert (await raw_icmp.receive()).data == checksummed(ECHO_REQUEST)
+
+
 @pytest.mark.usefixtures("ping_sockets")
 async def test_a_ping_socket_knows_its_identifier() -> None:
     opened = opened_socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)

@@ -1,12 +1,13 @@
 import errno
 import time
+from typing import Any
 
 import anyio
 import pytest
 
 from aioprocket import LinkDownError, create_endpoint
 from aioprocket.readiness import checkpoint
-from channels.rig import Cable, cable, number, tap
+from channels.rig import Cable, cable, frame, number, tap
 from contract import Recorder, until
 from sandbox import links
 
@@ -159,3 +160,72 @@ async def test_a_transport_ends_with_its_interface(veth: tuple[str, str], down_f
 
         assert isinstance(protocol.lost[0], LinkDownError)
         assert transport.is_closing()
+
+
+def make_anew(veth: tuple[str, str], mtu: int) -> None:
+    """Other interfaces under the names of the fixture's."""
+    links.delete_link(veth[0])
+    links.add_veth(*veth)
+    for ifname in veth:
+        links.disable_ipv6(ifname)
+        links.set_mtu(ifname, mtu)
+        links.set_up(ifname)
+
+
+KINDS = pytest.mark.parametrize(
+    "options",
+    [{}, {"ring": True}, {"ring": True, "latency": "low"}],
+    ids=["queue", "ring", "frames"],
+)
+
+
+@KINDS
+@pytest.mark.anyio
+async def test_another_interface_of_the_same_name_is_not_believed(
+    veth: tuple[str, str], options: dict[str, Any]
+) -> None:
+    with cable(veth, **options) as wire, anyio.fail_after(20):
+        channel = wire.channel
+        before = (channel.interface, channel.ifindex, channel.mtu, channel.hwaddr)
+        wire.send(*range(3))
+        make_anew(veth, 9000)
+
+        assert (channel.interface, channel.ifindex, channel.mtu, channel.hwaddr) == before
+        assert [number(await channel.receive()) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(LinkDownError, match="removed"):
+            await channel.receive()
+
+
+@KINDS
+@pytest.mark.asyncio
+async def test_a_transport_ends_with_its_interface_whoever_has_the_name(
+    veth: tuple[str, str], options: dict[str, Any]
+) -> None:
+    with cable(veth, **options) as wire:
+        transport, protocol = await create_endpoint(Recorder, wire.channel, active=False)
+        wire.send(*range(3))
+        make_anew(veth, 1400)
+        transport.set_active(True)
+
+        await until(lambda: protocol.lost)
+
+        assert [number(packet) for packet in protocol.packets] == [0, 1, 2]
+        assert isinstance(protocol.lost[0], LinkDownError)
+
+
+@pytest.mark.anyio
+async def test_an_interface_that_was_renamed_is_the_same(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire, anyio.fail_after(20):
+        links.set_down(wire.ifname)
+        links.rename(wire.ifname, "other0")
+        links.set_mtu("other0", 1300)
+
+        assert (wire.channel.interface, wire.channel.mtu) == ("other0", 1300)
+        with pytest.raises(LinkDownError) as raised:
+            await wire.channel.send(frame(0))
+        assert raised.value.interface == "other0"
+        links.set_up("other0")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(delivered, wire, (veth[0], "other0"), 7)
+            assert number(await wire.channel.receive()) == 7
+        await until(lambda: not wire.channel._intake.link_is_down)

@@ -397,3 +397,39 @@ async def test_anyio_sees_an_unreliable_object_stream(veth: tuple[str, str]) -> 
 
         assert number(packet) == 1
         assert number(wire.far.recv(2000)) == 1
+
+
+NO_ROOM: dict[str, Any] = {
+    "read-only": b"never written to",
+    "in pieces": memoryview(bytearray(200))[::2],
+    "no memory": 5,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", NO_ROOM)
+@pytest.mark.parametrize("ahead", [0, 9], ids=["queued", "read ahead"])
+async def test_what_cannot_be_written_to_costs_no_packet(
+    veth: tuple[str, str], what: str, ahead: int
+) -> None:
+    with cable(veth) as wire, anyio.fail_after(20):
+        wire.send(*range(30))
+        for each in range(ahead):
+            assert number(await wire.channel.receive()) == each
+
+        with pytest.raises(TypeError):
+            await wire.channel.recv_into(NO_ROOM[what])
+
+        assert bool(wire.channel.stats().rx_held) == bool(ahead)
+        assert number(await wire.channel.receive()) == ahead
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_stream_is_no_packet() -> None:
+    with pair(socket.SOCK_STREAM) as (channel, far), anyio.fail_after(20):
+        far.send(b"one")
+        far.close()
+
+        assert [await channel.recv(), await channel.recv()] == [b"one", b""]
+        assert await channel.recvfrom() == (b"", None)
+        assert channel.stats()[:2] == (1, 3)

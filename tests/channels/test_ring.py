@@ -302,3 +302,4 @@ def test_vlan_tags_reach_packets_and_columns(veth: tuple[str, str]) -> None:
         packet = wire.channel.receive_nowait()
 
         assert (packet.vlan_tci, packet.vlan_tpid, packet.data) == (0x6007, 0x88A8, frame(0))
+        assert packet.tagged() == tagged

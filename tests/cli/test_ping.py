@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lab.commands import aioprocket, at_terminal, interrupted
+from sandbox import links
 
 pytestmark = pytest.mark.netns
 
@@ -25,8 +26,8 @@ def test_each_reply_is_a_line_and_the_sums_follow() -> None:
     done = aioprocket("ping", "-c", "2", "-i", "0.01", *PATIENT, HERE)
 
     first, second, blank, title, counts, times = done.stdout.splitlines()
-    assert re.fullmatch(REPLY.replace("NUMBER", "1"), first)
-    assert re.fullmatch(REPLY.replace("NUMBER", "2"), second)
+    assert re.fullmatch(REPLY.replace("NUMBER", "0"), first)
+    assert re.fullmatch(REPLY.replace("NUMBER", "1"), second)
     assert (blank, title) == ("", f"--- {HERE} ---")
     assert counts == "2 sent, 2 received, 0.0% lost"
     assert re.fullmatch(r"rtt min/avg/median/max/stddev/jitter = (\d+\.\d{3}/?){6} ms", times)
@@ -46,6 +47,16 @@ def test_addresses_are_shown_as_they_are() -> None:
     assert f"'{address}/65/3' is no address" in swept.stderr
 
 
+def test_ctrl_c_counts_what_is_on_its_way(veth: tuple[str, str]) -> None:
+    links.add_address(veth[0], "198.51.100.1/24")
+
+    done = interrupted("ping", "-i", "0.05", "-W", "0.5", "198.51.100.2", after="no reply")
+
+    counted = re.search(r"(\d+) sent, 0 received, 100.0% lost", done.stdout)
+    assert counted is not None
+    assert int(counted[1]) > done.stdout.count("no reply")
+
+
 @pytest.mark.parametrize("form", [(), ("--json",), ("-C", "1")])
 def test_an_error_before_the_first_probe_is_all_that_is_said(form: tuple[str, ...]) -> None:
     done = aioprocket("ping", *form, "-I", "nothere0", HERE)
@@ -58,7 +69,7 @@ def test_a_host_that_does_not_answer_makes_the_status_1() -> None:
     done = aioprocket("ping", "-c", "1", *PATIENT, HERE, NOBODY)
 
     assert done.returncode == 1
-    assert f"{NOBODY}: from this machine: seq=1 net unreachable" in done.stdout
+    assert f"{NOBODY}: from this machine: seq=0 net unreachable" in done.stdout
     assert "1 sent, 0 received, 100.0% lost, 1 net-unreachable" in done.stdout
     assert "1 sent, 1 received, 0.0% lost" in done.stdout
 
@@ -91,6 +102,15 @@ def test_what_cannot_be_is_said_with_status_2_and_nothing_is_sent(
     # Wide words can be broken by the frame that usage errors have.
     assert words in re.sub(r"[\s│]+", " ", done.stderr)
     assert "bytes from" not in done.stdout
+
+
+def test_name_without_an_address_is_said_and_the_others_are_asked() -> None:
+    done = aioprocket("ping", "-q", "-c", "1", "-W", "20", "127.0.0.1", "no such", "127.0.0.2")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("aioprocket: 'no such': ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.count("1 sent, 1 received") == 2
 
 
 def test_ctrl_c_ends_with_the_sums() -> None:

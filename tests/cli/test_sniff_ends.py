@@ -2,12 +2,14 @@
 
 import os
 import re
+import resource
 import select
 import signal
 from pathlib import Path
 
 import pytest
 
+from aioprocket.pcapng import Reader
 from lab import traffic
 from lab.sniffing import send_datagrams, sniffing, wait_until
 
@@ -87,6 +89,40 @@ def test_no_room_for_the_output_is_said() -> None:
 
     assert sniffer.process.returncode == 2
     assert "standard output: No space left on device (ENOSPC)" in sniffer.err.splitlines()[-1]
+
+
+def test_full_disk_is_the_reason_and_every_packet_is_accounted_for(tmp_path: Path) -> None:
+    path = tmp_path / "full.pcapng"
+
+    def limit() -> None:  # as of a small disk, for what this process writes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    with sniffing("-i", "lo", "-w", str(path), preexec_fn=limit) as sniffer:
+        wait_until(lambda: send_datagrams(50, size=800) and sniffer.process.poll(), "its end")
+    packets = number_of(r"^([\d,]+) packets,", sniffer.err)
+    written = number_of(r"^([\d,]+) packets written to", sniffer.err)
+    failed = number_of(r"; ([\d,]+) not written: File too large \(EFBIG\)", sniffer.err)
+    slow = number_of(r"; ([\d,]+) not written: what takes them", sniffer.err)
+
+    assert sniffer.process.returncode == 2
+    with Reader(path) as reader:
+        assert written == len(reader.read(10_000)) > 40
+        assert not reader.truncated
+    assert packets == written + failed + slow
+    assert sniffer.err.splitlines()[-1].startswith("ulimit -f ")
+
+
+def test_disk_without_any_room_is_the_reason() -> None:
+    with sniffing("-i", "lo", "-w", "/dev/full") as sniffer:
+        wait_until(lambda: send_datagrams(1) and sniffer.process.poll(), "its end")
+
+    assert sniffer.process.returncode == 2
+    assert re.search(
+        r"^0 packets written to /dev/full; [\d,]+ not written: No space left on device \(ENOSPC\)$",
+        sniffer.err,
+        re.M,
+    )
+    assert sniffer.err.splitlines()[-1].startswith("what was written before can be read; ")
 
 
 def test_nobody_sniffs_by_the_helper(is_root: bool, unprivileged_helper: Path) -> None:

@@ -70,10 +70,10 @@ def test_sums_say_why_this_machine_did_not_ask() -> None:
     why = "own address (by the link nobody is asked for it; --path ip asks)"
     assert own.stderr.endswith(f"2 {why}\n")
     assert sorted(own.stdout.splitlines()) == [
-        f"{host}: from this machine: seq=1 {why}" for host in HOSTS[:2]
+        f"{host}: from this machine: seq=0 {why}" for host in HOSTS[:2]
     ]
     assert "1 reply (50.0%), 1 error\n" in nowhere.stderr
-    assert nowhere.stderr.endswith("1 net unreachable (Network is unreachable)\n")
+    assert nowhere.stderr.endswith("1 net unreachable: Network is unreachable (ENETUNREACH)\n")
 
 
 def test_nothing_at_all_is_no_host() -> None:
@@ -118,3 +118,15 @@ def test_terminal_shows_how_far_it_is() -> None:
     assert "probes" in said
     assert "/64" in said
     assert "64 probes in " in said
+
+
+def test_name_without_an_address_is_said_and_the_others_are_asked() -> None:
+    hosts = ("127.0.0.1", "no_such.invalid", "127.0.0.2")
+    done = aioprocket("sweep", "-q", "--all", "-W", "20", *hosts)
+
+    assert done.returncode == 1
+    assert done.stderr == "aioprocket: no_such.invalid: the name has no address\n"
+    assert sorted(line.partition(":")[0] for line in done.stdout.splitlines()) == [
+        "127.0.0.1", "127.0.0.2", "no_such.invalid",
+    ]  # fmt: skip
+    assert aioprocket("sweep", "no_such.invalid").returncode == 2

@@ -41,7 +41,13 @@ async def test_stdin_is_the_session_and_names_us_as_its_maker() -> None:
         assert sock.family == socket.AF_UNIX
 
 
-async def test_program_gets_no_environment_and_none_of_our_descriptors() -> None:
+async def test_a_program_gets_no_environment() -> None:
+    async with launched("/bin/cat") as (_, process):
+        with open(f"/proc/{process.pid}/environ", "rb") as environment:  # noqa: ASYNC230
+            assert environment.read() == b""
+
+
+async def test_a_program_with_arguments_gets_one_path_and_none_of_our_descriptors() -> None:
     ours = os.open(__file__, os.O_RDONLY | os.O_CLOEXEC)
     text = "cat /proc/$$/environ >&0; ls -l /proc/$$/fd >&0"
     async with launched(*script(text)) as (sock, process):
@@ -51,7 +57,9 @@ async def test_program_gets_no_environment_and_none_of_our_descriptors() -> None
             said += data
     os.close(ours)
 
-    assert said.startswith(b"total")
+    environment, _, files = said.partition(b"\0")
+    assert environment == b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+    assert files.startswith(b"total")
     assert __file__.encode() not in said
     assert b"/dev/null" in said
 

@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from helper_client import Kind, Mode, Session, Stage, hello, open_request, run_helper
+from helper_client import (
+    Kind,
+    Mode,
+    Session,
+    Stage,
+    hello,
+    least_environment,
+    open_request,
+    run_helper,
+)
 from hostile.ways import (
     CAPABILITIES,
     ENDED_BY_CLIENT,
@@ -164,7 +173,7 @@ def test_arguments_are_refused(way: Way, helper_binary: Path, arguments: list[st
                 stdin=pair[1],
                 preexec_fn=prepare,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env=least_environment([*command, *arguments]),
             )
             == NOT_STARTED
         )

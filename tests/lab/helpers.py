@@ -8,6 +8,8 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox import kernel
@@ -20,7 +22,7 @@ __all__ = (
     "find_helper",
     "install_caps",
     "install_setuid",
-    "install_sudo",
+    "installed_for_sudo",
     "sudo_command",
 )
 
@@ -80,7 +82,8 @@ def install_caps(helper: Path, folder: Path) -> Path:
     return installed
 
 
-def install_sudo(helper: Path, folder: Path) -> Path:
+@contextmanager
+def installed_for_sudo(helper: Path, folder: Path) -> Iterator[Path]:
     """A copy without privilege, and a rule by which nobody may run it through sudo."""
     require("sudo")
     installed = folder / "sudo" / "aioprocket-helper"
@@ -92,7 +95,10 @@ def install_sudo(helper: Path, folder: Path) -> Path:
     rules.chmod(0o440)
     # Over the machine's own rules, in this run's mount namespace alone.
     kernel.mount(str(rules), "/etc/sudoers", None, kernel.MS_BIND)
-    return installed
+    try:
+        yield installed
+    finally:
+        kernel.unmount("/etc/sudoers")
 
 
 def sudo_command(helper: Path) -> list[str]:

@@ -2,16 +2,20 @@
 
 import gc
 import mmap
+import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from aioprocket._system._native import Batch, Packet, Ring, read_block
 from aioprocket._system.ring import Geometry
+from channels.rig import in_child
 from native.blocks import Frame, block
 from native.test_memory import SLACK, growth
-from native.test_ring import PER_BLOCK, Line, line
+from native.test_ring import PER_BLOCK, Line, line, number
 
 BLOCK = block([Frame(bytes([index]) * 60, vlan_tci=index) for index in range(250)])
 ROUNDS = 2000
@@ -138,3 +142,45 @@ def test_memory_that_is_short_is_an_error_and_no_leak() -> None:
 
     assert failures > 3
     assert len(read_block(BLOCK)) == 250
+
+
+@pytest.mark.netns
+def test_a_view_outlives_a_ring_that_ends_without_memory(veth: tuple[str, str]) -> None:
+    # Blocks for which the allocator asks the kernel: what the limit forbids.
+    large = Geometry(4 << 20, 4, 1)
+
+    def end() -> None:
+        with line(veth, large) as wire:
+            kept = []
+            for _ in range(3):
+                wire.send(2)
+                batch = wire.take()
+                kept.append((memoryview(batch[0]), batch[-1], batch))
+            held = [(number(view), number(packet), len(whole)) for view, packet, whole in kept]
+            with no_more_memory():
+                wire.ring.close()
+            assert held == [
+                (number(view), number(packet), len(whole)) for view, packet, whole in kept
+            ]
+            assert [number(whole[0]) for *_, whole in kept] == [first for first, *_ in held]
+            before = mapped()
+            del batch, kept
+            assert before - mapped() >= 3 * large.block_size
+        gc.collect()
+
+    in_child(end)
+
+
+def mapped() -> int:
+    """Bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+
+
+@contextmanager
+def no_more_memory() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped() + (1 << 20), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

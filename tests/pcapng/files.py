@@ -1,7 +1,11 @@
 """Packets and files for the tests of capture files."""
 
+import os
+import resource
+import signal
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aioprocket import Packet
@@ -15,6 +19,7 @@ from aioprocket.wire.pcapng import (
     parse_block,
 )
 
+SMALL = 1500  # a snaplen, so that a queue of two packets is small
 START = 1_700_000_000_123_456_789  # nanoseconds: the last digits are lost in microseconds
 
 # An ARP request, 42 bytes: short, and understood by every tool.
@@ -64,3 +69,37 @@ def raw_block(kind: int, body: bytes, order: ByteOrder = "little") -> bytes:
     """A block with any body at all."""
     size = struct.pack("<I" if order == "little" else ">I", len(body) + 12)
     return kind.to_bytes(4, order) + size + body + size
+
+
+@contextmanager
+def stuck_pipe(folder: Path) -> Iterator[tuple[Path, int]]:
+    """A pipe with a name, and its end for reading, from which nobody reads yet."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
+    try:
+        yield path, fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes (setrlimit(2))."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def drain(fd: int) -> bytes:
+    """All that comes out of a pipe until its other end is closed."""
+    parts = []
+    while data := os.read(fd, 1 << 16):
+        parts.append(data)
+    return b"".join(parts)

@@ -6,8 +6,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -16,48 +14,9 @@ import pytest
 from aioprocket import Batch, CaptureError, ClosedError, Packet, SpecError
 from aioprocket.pcapng import Interface, InterfaceStatistics, Reader, Writer
 from aioprocket.wire.pcapng import EnhancedPacket, InterfaceDescription, SectionHeader
-from pcapng.files import ARP, START, blocks, number_of, numbers, packet
+from pcapng.files import ARP, SMALL, START, blocks, drain, numbers, packet, stuck_pipe
 
 pytestmark = pytest.mark.anyio
-
-SMALL = 1500  # a snaplen, so that a queue of two packets is small
-
-
-@contextmanager
-def stuck_pipe(folder: Path) -> Iterator[tuple[Path, int]]:
-    """A pipe with a name, and its end for reading, from which nobody reads yet."""
-    path = folder / "pipe"
-    os.mkfifo(path)
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    os.set_blocking(fd, True)
-    try:
-        yield path, fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes (setrlimit(2))."""
-    import resource
-    import signal
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def drain(fd: int) -> bytes:
-    """All that comes out of a pipe until its other end is closed."""
-    parts = []
-    while data := os.read(fd, 1 << 16):
-        parts.append(data)
-    return b"".join(parts)
 
 
 @pytest.mark.parametrize("name", ["a.pcapng", "a.pcap", "a.pcapng.gz", "a.pcap.gz", "a"])
@@ -397,80 +356,6 @@ async def test_writer_and_reader_agree_on_zstd(tmp_path: Path) -> None:
         while reader.read():
             pass
         assert reader.truncated
-
-
-# What goes wrong
-
-
-async def test_full_disk_is_told_once_and_leaves_whole_blocks(tmp_path: Path) -> None:
-    path = tmp_path / "a.pcapng"
-    with full_disk(10_000):
-        async with Writer(path) as writer:
-            assert writer.write([packet(number) for number in range(500)]) == 500
-            with pytest.raises(CaptureError, match=r"a\.pcapng'") as caught:
-                await writer.flush()
-            assert caught.value.errno == errno.EFBIG
-            assert writer.write(packet(1)) == 0
-            await writer.send(packet(2))
-            assert writer.stats()[:2] == (0, 502)
-
-    with Reader(path) as reader:
-        read = reader.read(1000)
-        assert not reader.read()
-        assert not reader.truncated
-    assert [number_of(each) for each in read] == list(range(len(read)))
-    assert 10_000 - 128 < path.stat().st_size <= 10_000
-
-
-async def test_full_disk_that_nobody_asked_about_is_told_at_the_end(tmp_path: Path) -> None:
-    with full_disk(1000), pytest.raises(CaptureError):
-        async with Writer(tmp_path / "a.pcap") as writer:
-            writer.write([packet(number) for number in range(100)])
-    assert numbers(tmp_path / "a.pcap") == list(range(12))
-
-
-async def test_reader_of_the_pipe_that_ends_is_a_broken_pipe(tmp_path: Path) -> None:
-    with stuck_pipe(tmp_path) as (path, fd):
-        writer = await Writer(path)
-        os.close(os.dup(fd))
-        writer.write(packet(1))
-        await writer.flush()
-    writer.write(packet(2))
-    with pytest.raises(BrokenPipeError, match="Broken pipe"):
-        await writer.flush()
-    await writer.aclose()
-
-
-async def test_writer_waits_for_who_reads_a_pipe_with_a_name(tmp_path: Path) -> None:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    with anyio.move_on_after(0.2) as scope:
-        await Writer(path)
-    assert scope.cancelled_caught
-
-    async with anyio.create_task_group() as tasks:
-
-        async def write() -> None:
-            async with Writer(path) as writer:
-                writer.write(packet(3))
-
-        tasks.start_soon(write)
-        async with Reader(path) as reader:
-            assert [number_of(each) async for each in reader] == [3]
-
-
-async def test_cancelled_end_gives_up_a_pipe_that_nobody_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aioprocket.pcapng.writer._STUCK", 0.1)
-    with stuck_pipe(tmp_path) as (path, _):
-        with anyio.move_on_after(0.1) as scope:
-            async with Writer(path) as writer:
-                writer.write([packet(number, 1500) for number in range(100)])
-        assert scope.cancelled_caught
-    for thread in threading.enumerate():  # it ends with the pipe
-        if thread.name == "aioprocket capture":
-            await anyio.to_thread.run_sync(thread.join)
 
 
 async def test_statistics_are_written_while_packets_come(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from aioprocket import ClosedError, Echo, Pinger
+from aioprocket import ClosedError, Echo, Pinger, ResolutionError
 from aioprocket.pinger.monitor import Monitor
 from aioprocket.readiness import checkpoint
 
@@ -283,3 +283,54 @@ async def test_closing_a_monitor_ends_the_wait_of_another_task() -> None:
 async def test_monitor_that_nobody_has_begun_can_be_closed() -> None:
     async with Pinger(type="raw") as pinger, aclosing(pinger.monitor(["127.0.0.1"])) as monitor:
         assert monitor.windows() == []
+
+
+@pytest.mark.parametrize("good", [["127.0.0.1", "127.0.0.2"], []])
+async def test_name_without_an_address_is_watched_beside_the_others(good: list[str]) -> None:
+    names = ["no such host", "nor this"]
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor([names[0], *good, names[1]], interval=0.02, timeout=PATIENT)
+        told = await until_each(monitor, 3)
+
+    assert {name for name in told if all(echo.ok for echo in told[name])} == set(good)
+    for name in names:
+        window = monitor.window(name)
+        assert (str(window.last_error), window.received, window.loss) == ("unresolved", 0, 1.0)
+        assert [echo.sequence for echo in told[name]] == [0, 1, 2]
+    assert all(monitor.window(name).last_error is None for name in good)
+
+
+async def test_only_name_without_an_address_is_an_exception() -> None:
+    async with Pinger(type="raw") as pinger:
+        with pytest.raises(ResolutionError, match="no such host"):
+            await anext(aiter(pinger.monitor(["no such host"])))
+
+
+@pytest.mark.parametrize(
+    "hosts", [[ip_address("127.0.0.1")], ["127.0.0.1"], ip_network("127.0.0.1/32"), {"127.0.0.1"}]
+)
+async def test_window_can_be_asked_for_at_any_time_by_object_or_text(hosts: Any) -> None:
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts, timeout=PATIENT)
+        for host in ("127.0.0.1", ip_address("127.0.0.1")):
+            window = monitor.window(host)
+            assert (str(window.address), window.sent, window.last) == ("127.0.0.1", 0, None)
+        with pytest.raises(KeyError):
+            monitor.window("127.0.0.2")
+        async with aclosing(aiter(monitor)) as echoes:
+            await anext(echoes)
+        for host in ("127.0.0.1", ip_address("127.0.0.1")):
+            assert monitor.window(host).received == 1
+
+
+async def test_last_error_is_kept_beside_the_numbers(veth: tuple[str, str]) -> None:
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(["127.0.0.1", "192.0.2.77"], interval=0.02, timeout=PATIENT)
+        await until_each(monitor, 2)
+
+    assert monitor.window("127.0.0.1").last_error is None
+    window = monitor.window("192.0.2.77")
+    assert window.last_error is not None
+    assert str(window.last_error) == "net unreachable: Network is unreachable (ENETUNREACH)"
+    assert window.sent >= 2  # as ping(8) counts what it could not send
+    assert window.loss == 1.0

@@ -87,6 +87,16 @@ async def test_deadline_ends_it() -> None:
     assert result.sent == 1
 
 
+async def test_what_is_on_its_way_at_the_deadline_is_lost(
+    veth: tuple[str, str], address_without_host: str
+) -> None:
+    result = await aioprocket.ping(
+        address_without_host, count=3, interval=0.01, timeout=60, deadline=1
+    )
+
+    assert (result.sent, result.received, result.loss) == (3, 0, 1.0)
+
+
 async def test_probe_larger_than_the_link_takes_says_what_it_takes(
     veth: tuple[str, str], address_without_host: str
 ) -> None:

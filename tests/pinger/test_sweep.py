@@ -3,6 +3,7 @@
 import ipaddress
 import itertools
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -108,11 +109,28 @@ async def test_rate_is_kept() -> None:
 
 async def test_name_in_a_list_is_looked_up_before_anything_is_sent() -> None:
     async with Pinger(type="raw") as pinger:
-        sweep = pinger.sweep(["127.0.0.1", "no such host"])
+        sweep = pinger.sweep(["no such host"])
         with pytest.raises(ResolutionError, match="no such host"):
             await anext(sweep)
 
         assert pinger.stats() == (0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_name_without_an_address_does_not_keep_the_others_from_being_asked(
+    kind: Any, count: int
+) -> None:
+    hosts = ["127.0.0.1", "no such host", "127.0.0.2", "nor this"]
+    async with Pinger(type="raw") as pinger:
+        echoes = [echo async for echo in pinger.sweep(kind(hosts), count=count, timeout=PATIENT)]
+
+    refused = [echo for echo in echoes if echo.error is not None]
+    assert sorted(echo.host for echo in refused) == ["no such host", "nor this"]
+    for echo in refused:
+        assert (str(echo.error), str(echo.address), echo.sent_ns) == ("unresolved", "0.0.0.0", 0)
+    asked = Counter(echo.host for echo in echoes if echo.ok)
+    assert asked == {"127.0.0.1": count, "127.0.0.2": count}
 
 
 def requests_sent() -> int:
@@ -219,7 +237,7 @@ async def test_addresses_of_many_hosts_in_a_network_are_told_of() -> None:
         network = ipaddress.ip_network("224.0.0.0/30")
         echoes = [echo async for echo in pinger.sweep(network)]
 
-    assert [echo.error.kind for echo in echoes] == ["broadcast"] * 4
+    assert [echo.error and echo.error.kind for echo in echoes] == ["broadcast"] * 4
 
 
 async def test_sweep_of_nothing_is_over_at_once() -> None:
@@ -233,3 +251,16 @@ async def test_sweep_of_a_closed_pinger_says_so() -> None:
 
     with pytest.raises(ClosedError):
         await anext(pinger.sweep(["127.0.0.1"]))
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_network_may_be_text_as_for_the_command(kind: Any) -> None:
+    async with Pinger(type="raw") as pinger:
+        hosts = kind(["127.0.0.1", "127.1.0.9/30", "127.0.0.2"])
+        found = await answered(pinger, hosts)
+
+    assert sorted(found) == [
+        "127.0.0.1", "127.0.0.2", "127.1.0.10", "127.1.0.11", "127.1.0.8", "127.1.0.9",
+    ]  # fmt: skip
+    with pytest.raises(SpecError, match=r"'127\.0\.0\.1/33' is no network"):
+        pinger.sweep(["127.0.0.1/33"])

@@ -1,5 +1,7 @@
 """From options to probes, and to ping's exit status."""
 
+import ipaddress
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -57,10 +59,12 @@ class _Run:
         self._tallies: list[Tally] = []
         self._view: View | None = None
         self._failures: list[Exception] = []
+        self._unresolved = False  # one of several hosts
+        self._pinger: aioprocket.Pinger | None = None
 
     async def run(self) -> int:
         wanted, tallies = self._wanted, self._tallies
-        await until_signalled(self._ping)
+        await until_signalled(self._ping, self._count_unended)
         if self._view is not None:
             # An error that kept all from being sent speaks for itself: no sums of nothing.
             self._view.end([each for each in tallies if each.sent or not self._failures])
@@ -68,17 +72,48 @@ class _Run:
             wanted.figure.draw(tallies)
         if self._failures:
             raise self._failures[0]
-        return 0 if tallies and all(tally.received for tally in tallies) else 1
+        well = tallies and not self._unresolved and all(tally.received for tally in tallies)
+        return 0 if well else 1
 
     async def _ping(self) -> None:
         wanted = self._wanted
         addresses: Literal["happy", "all"] = "all" if wanted.every else "happy"
         async with aioprocket.Pinger(**wanted.settings, addresses=addresses) as pinger:
-            self._tallies += await _tallies(wanted, pinger)
+            self._pinger = pinger
+            await self._resolve(pinger)
             self._view = wanted.view(self._tallies)
             async with anyio.create_task_group() as group:
                 for tally in self._tallies:
                     group.start_soon(self._watch, pinger, tally, self._view, group.cancel_scope)
+
+    def _count_unended(self) -> None:
+        """What is on its way counts as sent, as with ping: of one host, for it is a sum of all."""
+        if self._pinger is not None and len(self._tallies) == 1:
+            self._tallies[0].sent += self._pinger.stats().in_flight
+
+    async def _resolve(self, pinger: aioprocket.Pinger) -> None:
+        """A tally for each address to ask: all names are looked up before anything is sent.
+
+        One that has no address does not keep the others from being asked.
+        """
+        failed: list[aioprocket.ResolutionError] = []
+        for host in self._wanted.hosts:
+            try:
+                addresses = await pinger.resolve(host)
+            except aioprocket.ResolutionError as error:
+                if len(self._wanted.hosts) == 1 or _is_address(host):
+                    raise
+                failed.append(error)
+                continue
+            for address in addresses:
+                plain = not self._wanted.every or host == str(address)
+                name = host if plain else f"{host} ({address})"
+                self._tallies.append(Tally(name, address))
+        if failed and not self._tallies:
+            raise failed[0]
+        for failure in failed:
+            sys.stderr.write(f"aioprocket: {failure}\n")
+        self._unresolved = bool(failed)
 
     async def _watch(
         self, pinger: aioprocket.Pinger, tally: Tally, view: View, scope: anyio.CancelScope
@@ -96,14 +131,12 @@ class _Run:
             scope.cancel()
 
 
-async def _tallies(wanted: Wanted, pinger: aioprocket.Pinger) -> list[Tally]:
-    """One for each address to ask: all names are looked up before anything is sent."""
-    found: list[Tally] = []
-    for host in wanted.hosts:
-        for address in await pinger.resolve(host):
-            name = host if not wanted.every or host == str(address) else f"{host} ({address})"
-            found.append(Tally(name, address))
-    return found
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def guarded(main: Callable[[], int]) -> int:

@@ -1,6 +1,5 @@
 """Echoes as lines for people, as ping(8) and fping(8) have them."""
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -32,27 +31,20 @@ def outcome(echo: aioprocket.Echo) -> str:
         twice = f" ({echo.duplicates} more)" if echo.duplicates else ""
         size = echo.size + 8  # with its ICMP header, as ping(8) counts
         return (
-            f"{size} bytes from {echo.address}: seq={echo.sequence + 1}{ttl} "
+            f"{size} bytes from {echo.address}: seq={echo.sequence}{ttl} "
             f"time={milliseconds(echo.rtt)} ms{twice}"
         )
     error = echo.error
     if error is None:
-        return f"no reply from {echo.address}: seq={echo.sequence + 1}"
+        return f"no reply from {echo.address}: seq={echo.sequence}"
     who = "this machine" if error.router is None else str(error.router)
-    return f"from {who}: seq={echo.sequence + 1} {reason(error)}"
+    return f"from {who}: seq={echo.sequence} {reason(error)}"
 
 
 def reason(error: aioprocket.EchoError) -> str:
-    """Why a probe was refused: ``net unreachable (Network is unreachable)``."""
-    words = error.kind.replace("-", " ")
-    if error.mtu:
-        words += f", mtu {error.mtu}"
-    if error.router is not None:
-        return words
-    more = [os.strerror(error.errno)] if error.errno else []
-    if error.kind in _HINTS:
-        more.append(_HINTS[error.kind])
-    return f"{words} ({'; '.join(more)})" if more else words
+    """Why a probe was refused: ``net unreachable: Network is unreachable (ENETUNREACH)``."""
+    hint = _HINTS.get(error.kind) if error.router is None else None
+    return f"{error.reason} ({hint})" if hint else error.reason
 
 
 def summary_lines(summary: Summary) -> list[str]:

@@ -6,6 +6,7 @@ from itertools import groupby
 import aioprocket
 
 from ... import pcapng
+from ...errors import errno_text
 from .source import LiveSource, Source
 
 __all__ = ("Recording",)
@@ -66,7 +67,7 @@ class Recording:
         return self._numbers[key]
 
     def dropped(self) -> int:
-        """Packets that the disk was too slow for."""
+        """Packets that do not get into the file: it is full, or what takes them is too slow."""
         return self._writer.stats().dropped
 
     def written(self) -> str:
@@ -75,6 +76,15 @@ class Recording:
         words = f"{stats.packets:,} packets written to {', '.join(files[-3:]) or 'standard output'}"
         if stats.files > 3:
             words += f", the last of {stats.files:,} files"
-        if stats.dropped:
-            words += f"; {stats.dropped:,} not written: what takes them is too slow"
+        failed = self._writer.failed
+        if slow := stats.dropped - failed:
+            words += f"; {slow:,} not written: what takes them is too slow"
+        if failed:
+            words += f"; {failed:,} not written: {_reason(self._writer.error)}"
         return words
+
+
+def _reason(error: aioprocket.AioprocketError | None) -> str:
+    """Why no more was written, without what was tried: the whole error is told as well."""
+    number = error.errno if isinstance(error, OSError) else None
+    return errno_text(number) if number else str(error)

@@ -119,9 +119,11 @@ class Session:
         if len(batch):
             self._tally.add(batch)
             self._showing += 1
-            if self._recorder is not None:
-                await self._recorder.keep(source, batch)
-            await self._view.show(source, batch)
+            try:
+                if self._recorder is not None:
+                    await self._recorder.keep(source, batch)
+            finally:
+                await self._view.show(source, batch)  # what cannot be kept has come all the same
             self._showing -= 1
         if self._tally.packets >= self._limit and not self._showing:
             self._enough.set()

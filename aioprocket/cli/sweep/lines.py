@@ -52,6 +52,8 @@ def _silent(echo: aioprocket.Echo) -> str:
 
 
 def _all(echo: aioprocket.Echo) -> str:
+    if echo.error is not None and echo.error.kind == "unresolved":
+        return f"{echo.host}: {echo.error}\n"
     return f"{_name(echo)}: {outcome(echo)}\n"
 
 

@@ -53,6 +53,7 @@ class Run:
         self._header, self._render = renderer(wanted.shown)
         self._texts: list[str] = []
         self._lively = sys.stdout.isatty()
+        self._unresolved = 0
 
     async def run(self) -> int:
         """The exit status.
@@ -75,7 +76,8 @@ class Run:
         elif not wanted.quiet:
             for line in sums.words():
                 self._err.print(line, markup=False)
-        return 0 if sums.probes and sums.replies == sums.probes else 1
+        well = sums.probes and sums.replies == sums.probes and not self._unresolved
+        return 0 if well else 1
 
     async def _sweep(self, sums: Sums) -> None:
         wanted = self._wanted
@@ -87,7 +89,13 @@ class Run:
             aclosing(pinger.sweep(hosts, **wanted.plan)) as echoes,
         ):
             async for echo in echoes:
-                sums.add(echo)
+                if echo.error is not None and echo.error.kind == "unresolved":
+                    self._unresolved += 1
+                    self._err.print(
+                        f"aioprocket: {echo.host}: the name has no address", markup=False
+                    )
+                else:
+                    sums.add(echo)
                 if not wanted.metrics:
                     self._texts.append(self._render(echo))
                 if sums.is_due() or (self._lively and len(self._texts) > _BUFFER):

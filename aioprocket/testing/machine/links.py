@@ -17,6 +17,7 @@ __all__ = (
     "delete_address",
     "delete_link",
     "disable_ipv6",
+    "rename",
     "set_address",
     "set_down",
     "set_mtu",
@@ -88,6 +89,11 @@ def set_down(ifname: str) -> None:
 def set_mtu(ifname: str, mtu: int) -> None:
     """Set the largest packet, in bytes without the link's header."""
     _change(ifname, "mtu", attributes=attribute(_IFLA_MTU, struct.pack("=I", mtu)))
+
+
+def rename(ifname: str, name: str) -> None:
+    """Call an interface by another name; before Linux 6.2 it has to be down."""
+    _change(ifname, "name", attributes=_name(name))
 
 
 def set_address(ifname: str, hwaddr: str) -> None:
