@@ -90,18 +90,18 @@ def read_packets(count: int) -> int:
 
 
 def networks(addresses: Iterable[str | IpInterface]) -> tuple[IpInterface, ...]:
-    """Addresses with the length of their prefix: ``["10.9.0.1/24"]``.
+    """Addresses with the length of their prefix: ``["198.18.0.1/24"]``.
 
     Raises:
         SpecError: One of them is none, or they are no list.
     """
     if isinstance(addresses, str | bytes) or not isinstance(addresses, Iterable):
-        raise SpecError(f"addresses is a list, like ['10.9.0.1/24'], not {addresses!r}")
+        raise SpecError(f"addresses is a list, like ['198.18.0.1/24'], not {addresses!r}")
     return tuple(_network(address) for address in addresses)
 
 
 def _network(address: str | IpInterface) -> IpInterface:
-    hint = "like '10.9.0.1/24'"
+    hint = "like '198.18.0.1/24'"
     if isinstance(address, ipaddress.IPv4Interface | ipaddress.IPv6Interface):
         found: IpInterface = address
     elif not isinstance(address, str) or "/" not in address:

@@ -159,7 +159,8 @@ def open_packet(
     """Open a packet(7) socket: every frame of one interface, or of all.
 
     Args:
-        interface: Name, or None for all interfaces of the namespace.
+        interface: Name, or None for all interfaces of the namespace. Where the helper's policy
+            grants one alone, it is that one, and ``channel.interface`` says so.
         type: ``"raw"``: frames with their link header; ``"dgram"``: without.
         protocol: Ethernet protocol, by name or in host order. The kernel shows what this machine
             sends to ``"all"`` only; with another one it is received frames alone. 0: nothing is
@@ -187,7 +188,7 @@ def open_packet(
             shares them out by their flows.
         snaplen: Bytes kept of each packet. With a ring a smaller one leaves room for more packets.
         receive_buffer: Bytes of the ring; without one, as `open`. ``channel.ring_size`` says what
-            became of it.
+            became of it: it is rounded to blocks, of which there are at least a few.
         qdisc_bypass: What is sent goes to the driver past the interface's queue, and past ``tc``,
             shaping and other packet sockets with it. Where the driver has no room, a send fails
             with ``ENOBUFS``, and the frame may be counted as dropped there.
@@ -311,7 +312,9 @@ def open_tun(
             and each must be read, for the kernel spreads flows over them.
         mtu: In bytes. Below 1280 the device has no IPv6, and the helper makes such devices for root
             and in namespaces of the caller's own only.
-        addresses: Up to four, with prefix length: ``"10.9.0.1/24"``.
+        addresses: Up to four, with prefix length: ``"198.18.0.1/24"``. The helper's built-in
+            policy grants those that no real network has, 198.18.0.0/15 and 2001:db8::/32 among
+            them; others take a rule (``tun addr=10.9.0.0/24``) or a namespace of the caller's own.
         up: Bring the link up.
         persist: The device outlives its channel.
         offload: Packets of up to 64 KiB, which the kernel has not cut to the MTU yet (TSO, USO,

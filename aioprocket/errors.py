@@ -203,6 +203,9 @@ class WireError(AioprocketError, ValueError):
 class ChannelError(_SystemError):
     """The kernel refused what was asked of an open channel; ``errno`` is its reason.
 
+    What else a send or receive raises is no `ChannelError`: `LinkDownError`, `ClosedError`,
+    `BusyError`. ``except OSError`` has all of them, ``except AioprocketError`` any of the package.
+
     Where the errno has a builtin of its own, such as ``BrokenPipeError``, it is that as well.
     """
 

@@ -1,9 +1,10 @@
 """How a door opens: nothing before it is awaited, nothing left behind when that is cancelled."""
 
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 import anyio.to_thread
 
@@ -19,6 +20,9 @@ _C = TypeVar("_C", bound=Channel)
 _C_co = TypeVar("_C_co", bound=Channel, covariant=True)
 
 
+_HOW: Final = "channel = await door, or async with door as channel, opens it"
+
+
 class Door(Generic[_C_co]):
     """What an ``open…()`` returns: ``channel = await door`` or ``async with door as channel``.
 
@@ -28,16 +32,39 @@ class Door(Generic[_C_co]):
 
     def __init__(self, opener: Callable[[], Coroutine[Any, Any, _C_co]]) -> None:
         self._opener = opener
-        self._inside = False
+        self._inside = self._used = False
         self._entered: Channel | None = None
 
+    def __del__(self) -> None:
+        # As of a coroutine: who forgets the await hears of it.
+        if not self._used:
+            words = f"a door was never awaited: {_HOW}"
+            warnings.warn(words, RuntimeWarning, stacklevel=2)
+
+    if not TYPE_CHECKING:  # who checks types is told already
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"a door has no {name!r}: {_HOW}", name=name, obj=self)
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"a door is not entered by with: {_HOW}")
+
+        def __exit__(self, *_: object) -> None:
+            """What `with` looks for before it enters."""
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"a door has no packets, its channel has: {_HOW}")
+
+        __aiter__ = __iter__
+
     def __await__(self) -> Generator[Any, None, _C_co]:
+        self._used = True
         return self._opener().__await__()
 
     async def __aenter__(self) -> _C_co:
         if self._inside:
             raise BusyError("this door is entered already", hint="make another, or await it")
-        self._inside = True
+        self._inside = self._used = True
         try:
             channel = await self._opener()
         except BaseException:

@@ -27,6 +27,9 @@ async def main() -> None:
     options.add_argument("--helper")
     arguments = options.parse_args()
 
+    if not all(place.rpartition(":")[0] for place in arguments.place):
+        options.error("a place is NAMESPACE:INTERFACE")
+
     sniffers = []
     for place in arguments.place:
         namespace, _, interface = place.rpartition(":")

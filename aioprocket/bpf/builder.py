@@ -111,7 +111,11 @@ def tcp_port(number: int, direction: Direction = "any") -> Match:
 
 
 def udp_port(number: int, direction: Direction = "any") -> Match:
-    """UDP from (``"src"``) or to (``"dst"``) this port, or both."""
+    """UDP from (``"src"``) or to (``"dst"``) this port, or both.
+
+    Also inside a VLAN tag that is still in the frame, as in a capture file, where the expression
+    ``udp port 67`` of pcap-filter(7) matches untagged frames alone.
+    """
     return Port(UDP, _number("port", number, 0xFFFF), _direction(direction))
 
 

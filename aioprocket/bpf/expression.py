@@ -26,7 +26,7 @@ _REJECTS_ALL: Final = "expression rejects all packets"
 _FAMILY_HEADERS: Final = (LINKTYPES["null"], LINKTYPES["loop"])
 _FAMILY_LENGTH: Final = 4
 _LINK_HEADERS: Final = frozenset({"link", "ether", "ppp", "slip", "fddi", "tr", "wlan"})
-_INSTALL: Final = "pip install 'aioprocket[filter]'"
+_INSTALL: Final = "pip install cypcap"
 
 # What can follow where an expression breaks off: one of them fits wherever something does.
 _ENDINGS: Final = (

@@ -122,7 +122,11 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
     @property
     def interface(self) -> str | None:
-        """The interface that the channel is bound to; None: none, or all of them."""
+        """The interface that the channel is bound to; None: none, or all of them.
+
+        Where the helper's policy grants packets of one interface alone, a channel that was to be of
+        all is bound to that one.
+        """
         return None if self._link is None else self._link.name
 
     @property

@@ -131,7 +131,7 @@ def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> 
         widen_buffer(sock, spec.latency, spec.receive_buffer)
         return SocketPort(sock, size=spec.snaplen)
     try:
-        if spec.snaplen < MAX_PACKET and not spec.lock_filter:
+        if spec.snaplen < MAX_PACKET and not options.filter_is_locked(sock):
             cut = cut_by_filter(spec.filter, spec.snaplen)
             options.attach_filter(sock, cut or ())
         if isinstance(geometry, FrameGeometry):
@@ -172,20 +172,23 @@ def _join(port: SocketPort, spec: PacketSpec, fanout: Fanout) -> None:
         # Until then it received what is the others' as well.
         if isinstance(port, RingPort | FramePort):
             port.begin_anew()
-        elif not spec.lock_filter:
+        elif not options.filter_is_locked(port.sock):
             options.replace_filter(port.sock, spec.filter)
     except OSError as error:
         raise step_error(f"join fanout group {fanout.group} with", "fanout", spec, error) from error
 
 
 def _link(sock: socket.socket, opened: Opened, spec: PacketSpec) -> Link | None:
-    if spec.interface is None:
+    name, index = spec.interface, opened.ifindex
+    if name is None and not index:
         return None
     try:
-        index = opened.ifindex or interfaces.interface_index(sock.fileno(), spec.interface)
+        if name is None:  # the policy grants this one alone, and its filter lets no other in
+            name = interfaces.interface_name(sock.fileno(), index)
+        index = index or interfaces.interface_index(sock.fileno(), name)
     except OSError as error:
         raise step_error("find the interface of", "interface", spec, error) from error
-    return Link(sock.fileno(), spec.interface, index)
+    return Link(sock.fileno(), name, index)
 
 
 def _set_up(sock: socket.socket, spec: PacketSpec, link: Link | None) -> None:

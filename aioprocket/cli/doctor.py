@@ -63,7 +63,10 @@ def _print(found: tuple[Examined, ...], used: Examined | None) -> None:
         words, style = _WORDS[each.state]
         table.add_row(Text(each.way), Text(words, style=style), Text(each.reason))
     out.print(table)
-    if used is not None:
+    if used is not None and used.grants:
+        grants = ", ".join(used.grants)
+        verdict = f"Programs open here, by {used.way}, what its policy grants: {grants}."
+    elif used is not None:
         verdict = f"Programs open raw sockets here, by {used.way}: they need no other way."
     else:
         ways = ", ".join(_counted(found))

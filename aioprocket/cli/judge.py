@@ -55,7 +55,7 @@ def about_request(
     reason = found.reason
     if not report["valid"] and asking.uid != 0:
         reason = Reason.POLICY
-    if reason is None and text is None and helper is not None and _is_closed_to(asking, helper):
+    if reason is None and helper is not None and _is_closed_to(asking, helper):
         return _closed(asking, helper)
     return {
         "uid": asking.uid,
@@ -92,7 +92,7 @@ def _has_acl(path: str) -> bool:
 
 
 def _closed(asking: Person, helper: str) -> Report:
-    """What is built in is for others: the account does not even reach the helper's decision."""
+    """What is granted is out of reach: the account does not even reach the helper's decision."""
     return {
         "uid": asking.uid,
         "granted": False,
@@ -101,7 +101,7 @@ def _closed(asking: Person, helper: str) -> Report:
         "rule": "",
         "imposed": [],
         "ask": (
-            f"{helper} is not executable by uid {asking.uid}, and what is built in is only for "
+            f"{helper} is not executable by uid {asking.uid}, and nothing is granted but to "
             f"whoever may execute it (ls -l {helper}), or has a rule of sudo's for it"
         ),
         "unknown": _unknown(asking, helper),

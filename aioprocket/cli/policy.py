@@ -1,8 +1,10 @@
 """``aioprocket policy``: who may open what through the helper."""
 
 import os
-import shlex
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import NotPermittedError, SpecError
+from ..errors import HelperError, NotPermittedError, SpecError
 from ..helper.locate import installed_helper
 from ..policy import (
     BUILT_IN,
@@ -22,10 +24,12 @@ from ..policy import (
     find_fault,
     parse_request,
     read_policy,
+    sole_writer,
     write_policy,
 )
 from . import judge
 from .accounts import comment_of, name_of, resolve
+from .elevate import run_as_root
 
 __all__ = ("add", "app", "check", "remove", "show")
 
@@ -60,6 +64,7 @@ def add(who: _Who, what: _What) -> None:
     """Grant something to an account or a group.
 
     The name becomes a number now: the helper looks no name up. Live sessions keep what they had.
+    Who is not root is shown the system's commands that write the file, which are run through sudo.
     """
     account = resolve(who)
 
@@ -69,7 +74,7 @@ def add(who: _Who, what: _What) -> None:
     ends = _ENDS if _read_or_none() is None else ""
     _change(change, ends)
     _out.print(f"granted: allow {account} {' '.join(what)}", markup=False)
-    if ends:
+    if ends and os.geteuid() == 0:  # who is not has read it before
         _out.print(ends, markup=False)
 
 
@@ -138,7 +143,7 @@ def check(
 
     Decides with the helper's own code. Status 0: valid, or granted; 1: not; 2: an error.
 
-    Without a file, who cannot execute the installed helper is denied what is built in.
+    Who cannot execute the installed helper, and has no broker, is denied everything.
     """
     text = _readable(file)
     report = judge.about_file(file, text)
@@ -199,28 +204,54 @@ def _change(change: "judge.Change", ends: str = "") -> None:
             "; ".join(f"{reason.path}: {reason.words}" for reason in reasons),
             hint="read it before you make it root's: aioprocket policy check",
         )
-    old = _readable(POLICY_PATH) or b""
-    new = change(old.decode("ascii"))
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="aioprocket-policy-", delete=False, encoding="ascii"
-    ) as draft:
+    if ends:
+        _out.print(ends, markup=False)
+    change(_text())  # what cannot be is said before anybody is asked for a password
+    with _as_root():
+        _write_as_root(change)
+
+
+def _text() -> str:
+    return (_readable(POLICY_PATH) or b"").decode("ascii")
+
+
+@contextmanager
+def _as_root() -> Iterator[None]:
+    """What is left to do is never a copy of the file, which may change until that is done."""
+    try:
+        yield
+    except HelperError as error:
+        raise HelperError(
+            f"the policy is as it was: {error}", hint="run this command as root"
+        ) from error
+
+
+def _write_as_root(change: "judge.Change") -> None:
+    """By the system's programs: no Python is run as root. The last of them is atomic."""
+    folder = POLICY_PATH.parent
+    if not folder.exists():
+        make = ("install", "-d", "-o", "root", "-g", "root", "-m", "0755", str(folder))
+        run_as_root((make,), _out)
+    with (
+        sole_writer(folder),
+        tempfile.NamedTemporaryFile("w", prefix="aioprocket-policy-", encoding="ascii") as draft,
+    ):
+        old = _text()
+        new = change(old)
+        if new == old:
+            return
         draft.write(new)
-    raise NotPermittedError(
-        f"only root writes {POLICY_PATH}; the new text is in {draft.name}",
-        hint="\n".join(
-            [
-                *([ends] if ends else []),
-                "put it in its place:",
-                *(f"  {command}" for command in _commands(draft.name)),
-            ]
-        ),
-    )
+        draft.flush()
+        group, mode = _group_and_mode()
+        beside = f"{POLICY_PATH}.new"
+        place = ("-o", "root", "-g", str(group), "-m", f"{mode:04o}", draft.name, beside)
+        run_as_root((("install", *place), ("mv", "-f", beside, str(POLICY_PATH))), _out)
 
 
-def _commands(draft: str) -> list[str]:
-    """No Python as root: two system programs, of which the second is atomic."""
-    place = shlex.quote(str(POLICY_PATH))
-    return [
-        f"sudo install -D -o root -g root -m 0644 {shlex.quote(draft)} {place}.new",
-        f"sudo mv -f {place}.new {place}",
-    ]
+def _group_and_mode() -> tuple[int, int]:
+    """Of the file that is there: the new one keeps them."""
+    try:
+        status = POLICY_PATH.stat()
+    except FileNotFoundError:
+        return 0, 0o644
+    return status.st_gid, stat.S_IMODE(status.st_mode)

@@ -39,7 +39,8 @@ def try_way(examine: _Examine, gid: int) -> Examined:
     os.waitpid(pid, 0)
     if not answer:
         return Examined("trial", "no", f"none was possible as uid {_NOBODY}")
-    return Examined(**json.loads(answer))
+    found = json.loads(answer)
+    return Examined(**found | {"grants": tuple(found["grants"])})
 
 
 def _answer(examine: _Examine, gid: int, writing: int) -> int:

@@ -1,5 +1,6 @@
 """`Helper`: one session with a helper, for many descriptors."""
 
+import os
 import warnings
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from .diagnose import Diagnosis, why_partial, why_unprivileged
 from .direct import opened_namespace
 from .explain import is_ping_socket
 from .install import how_to_install, how_to_permit_sudo
+from .locate import INSTALLED
 from .policy import policy_refusal
 from .session import Facts, Session
 from .way import Command, Way, check_timeout, check_way, default_way, named_way, sudo_way
@@ -245,8 +247,7 @@ def _explained_death(error: HelperDiedError, way: Way) -> HelperDiedError | NotP
     """A sudo that ends before the helper answered has refused."""
     if way.origin != "sudo":
         return error
-    return NotPermittedError(
-        f"sudo did not start the helper: {error}",
-        step="reach",
-        hint=how_to_permit_sudo(way.program),
-    )
+    hint = f'{way.program} is no helper by its name: helper="sudo" takes the installed one'
+    if os.path.basename(way.program) == os.path.basename(INSTALLED[0]):
+        hint = how_to_permit_sudo(way.program)  # a rule for any other program would be a hole
+    return NotPermittedError(f"sudo did not start the helper: {error}", step="reach", hint=hint)

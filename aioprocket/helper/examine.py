@@ -18,6 +18,7 @@ from ..errors import (
     HelperTimeoutError,
     NotPermittedError,
 )
+from ..policy import PolicyText, distrust, find_fault, read_policy
 from ..spec import SocketSpec
 from .diagnose import (
     Diagnosis,
@@ -52,14 +53,16 @@ _SYSTEM_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
 class Examined:
     """One way, whether it works here, and if not, why and what mends it.
 
-    ``denied``: it works, but its policy grants this caller no raw ICMP socket. ``unsafe``: it
-    works, and somebody else than root can replace it.
+    ``denied``: it works, but its policy grants this caller nothing, or it is not known what.
+    ``unsafe``: it works, and somebody else than root can replace it. ``grants``: what the policy's
+    rules grant the caller, where that is no raw socket for ICMP.
     """
 
     way: str
     state: State
     reason: str = ""
     remedy: str = ""
+    grants: tuple[str, ...] = ()
 
 
 async def examine() -> tuple[Examined, ...]:
@@ -184,11 +187,29 @@ def _why_foreign(path: str) -> Diagnosis | None:
     return None
 
 
+def _grants() -> tuple[str, ...]:
+    """What the policy's file grants this process, by its rules, if it can be read."""
+    try:
+        text = read_policy()
+    except OSError:
+        return ()
+    if text is None or distrust() or find_fault(text) is not None:
+        return ()
+    groups = {os.getegid(), *os.getgroups()}
+    ours = {"all", f"uid={os.getuid()}", *(f"gid={gid}" for gid in groups)}
+    rules = PolicyText(text.decode("ascii")).rules()
+    return tuple(" ".join(rule.what) for rule in rules if ours & set(rule.who.split()))
+
+
 async def _tried(way: str, helper: HelperLike) -> tuple[Examined, AioprocketError | None]:
     try:
         opened = await obtain(_RAW, helper=helper, timeout=_TIMEOUT)
     except AioprocketError as error:
         by_policy = isinstance(error, NotPermittedError) and error.step == "policy"
+        grants = _grants() if by_policy else ()
+        if grants:
+            reason = f"its policy grants you {', '.join(grants)}; no raw socket for ICMP"
+            return Examined(way, "works", reason, grants=grants), error
         return Examined(way, "denied" if by_policy else "no", str(error), error.hint), error
     opened.descriptor.close()
     return Examined(way, "works"), None

@@ -55,7 +55,7 @@ def vendor(hwaddr: str) -> str | None:
         raise MissingLibraryError(
             f"whose {hwaddr} is: the library netaddr is not installed",
             name="netaddr",
-            hint="pip install 'aioprocket[vendors]'",
+            hint="pip install netaddr",
         ) from error
     if packed[0] & _LOCAL:
         return None

@@ -44,7 +44,7 @@ def scan(
     Args:
         interface: Where; None: where the way to the network leads, or the default route.
         network: Whose addresses to ask for, 65,536 at most; None: the interface's own IPv4
-            networks, and all hosts with IPv6.
+            networks, and all hosts with IPv6. This machine's own addresses are not listed.
         family: 4 or 6: only these hosts; None: both.
         rate: Questions for each second.
         timeout: Seconds to wait for an answer.

@@ -225,5 +225,5 @@ def _zstd() -> tuple[Any, bool]:
         except ImportError:
             continue
     raise SpecError(
-        "there is no zstd in this Python", hint="pip install 'aioprocket[zstd]', or use gzip: .gz"
+        "there is no zstd in this Python", hint="pip install zstandard, or use gzip: .gz"
     )

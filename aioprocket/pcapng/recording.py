@@ -22,6 +22,10 @@ def items_of(packets: Packet | Batch | Sequence[Packet]) -> Batch | list[Packet]
     """As `capture_write` takes them."""
     if isinstance(packets, Packet):
         return [packets]
+    if isinstance(packets, bytes | bytearray | memoryview):
+        raise TypeError(
+            "what is written are packets, not bytes: aioprocket.Packet(data) makes one of them"
+        )
     return packets if isinstance(packets, (Batch, list)) else list(packets)
 
 

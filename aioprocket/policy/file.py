@@ -16,7 +16,14 @@ from typing import Final, NamedTuple
 
 from ..errors import NotPermittedError
 
-__all__ = ("POLICY_PATH", "Distrust", "distrust", "read_policy", "write_policy")
+__all__ = (
+    "POLICY_PATH",
+    "Distrust",
+    "distrust",
+    "read_policy",
+    "sole_writer",
+    "write_policy",
+)
 
 POLICY_PATH: Final = Path("/etc/aioprocket/policy")
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -102,7 +109,7 @@ def write_policy(change: Callable[[str], str], path: Path = POLICY_PATH) -> None
     with suppress(FileExistsError):
         _refuse(distrust(path))
         path.parent.mkdir(mode=0o755)
-    with _locked(path.parent) as folder:
+    with sole_writer(path.parent) as folder:
         # Once more, now that nobody else changes it by this way.
         _refuse(distrust(path))
         old = read_policy(path)
@@ -122,7 +129,8 @@ def _refuse(reasons: list[Distrust]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int]:
+def sole_writer(folder: Path) -> Iterator[int]:
+    """While entered, nobody else who asks so changes a file in the folder; gives its descriptor."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -131,4 +131,7 @@ def _command(holder: int, namespace: str, words: Iterable[str]) -> list[str]:
 
 
 def _bare(program: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-IS", "-c", program, str(Path(__file__).parent), *arguments]
+    # A helper starts without an environment, in which some interpreters do not find their library.
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    env = ["/usr/bin/env", f"LD_LIBRARY_PATH={libraries}"] if libraries else []
+    return [*env, sys.executable, "-IS", "-c", program, str(Path(__file__).parent), *arguments]

@@ -187,7 +187,7 @@ def test_without_cypcap_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(FilterError, match="cypcap") as caught:
         bpf.compile("ip")
 
-    assert caught.value.hint == "pip install 'aioprocket[filter]'"
+    assert caught.value.hint == "pip install cypcap"
     assert bpf.compile(bpf.arp())
 
 

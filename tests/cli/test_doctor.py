@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
 MS_NOSUID = 2  # linux/mount.h
 BROKER_SOCKET = Path("/run/aioprocket/broker.sock")
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 @pytest.fixture
@@ -370,3 +370,19 @@ def test_no_remedy_gives_more_than_it_must(machine: Machine) -> None:
 
     assert "usermod -aG root" not in said
     assert not re.search(r"(chmod|chown|setcap|NOPASSWD).*site-packages", said)
+
+
+def test_what_a_policy_grants_beside_raw_sockets_works(helped: Machine) -> None:
+    helped.root(
+        "install -d -m 0755 /etc/aioprocket; "
+        f"printf 'version 1\\nallow uid=0 icmp\\nallow uid={pwd.getpwnam(ALICE).pw_uid} "
+        "tcp port=80,443\\n' >/etc/aioprocket/policy; chmod 0644 /etc/aioprocket/policy"
+    )
+    row = examined(helped)["installed helper"]
+    assert (row["state"], row["grants"]) == ("works", ["tcp port=80,443"])
+    done = helped.aioprocket("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "by installed helper, what its policy grants: tcp port=80,443." in done.stdout
+    done = helped.aioprocket("helper", "status")
+    assert done.returncode == 0, done.stdout
+    assert "works: its policy grants you tcp port=80,443" in done.stdout

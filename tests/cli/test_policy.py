@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,9 +19,9 @@ import pytest
 
 from aioprocket.cli import main
 from aioprocket.helper.locate import BROKER_SOCKET
-from aioprocket.policy import find_fault
+from aioprocket.policy import POLICY_PATH, find_fault
 from lab.machine import ALICE, INSTALLED, Machine
-from lab.policies import run_as
+from lab.must import require
 
 pytestmark = [pytest.mark.netns, pytest.mark.realroot]
 
@@ -209,30 +210,67 @@ def test_many_at_once_lose_nothing(policy_file: Path) -> None:
     assert text.count("version 1") == 1
 
 
-def test_an_ordinary_user_is_told_the_commands_and_they_do_it(policy_file: Path) -> None:
-    good("add", "daemon", "icmp")
+@pytest.fixture
+def alice(machine: Machine) -> Machine:
+    """Alice may run two of the system's programs as root; there is no folder for a policy yet."""
+    require("sudo")
+    assert not POLICY_PATH.parent.exists()
+    machine.permit(f"{ALICE} ALL=(root) NOPASSWD: /usr/bin/install, /usr/bin/mv")
+    return machine
 
-    done = run_as(lambda: aioprocket("add", "daemon", "packet"), 61001, 61001)
 
-    assert done.returncode == 2
-    commands = re.findall(r"^  sudo (.*)$", done.stderr, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["install", "mv"]
-    assert "packet" not in policy_file.read_text()
-    draft = next(word for word in commands[0].split() if "aioprocket-policy-" in word)
-    for command in commands:
-        subprocess.run(command, shell=True, check=True)
-    Path(draft).unlink()
-    assert policy_file.read_text().endswith("icmp  # daemon\nallow uid=1 packet  # daemon\n")
+def drafts() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob("aioprocket-policy-*"))
+
+
+def test_an_ordinary_user_adds_by_sudo_and_loses_no_rule(alice: Machine) -> None:
+    before = drafts()
+    for what in (("tcp", "port=80,443"), ("icmp",), ("packet", "if=eth0")):
+        done = alice.aioprocket("policy", "add", "daemon", *what)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert POLICY_PATH.read_text().splitlines()[-3:] == [
+        "allow uid=1 tcp port=80,443  # daemon",
+        "allow uid=1 icmp  # daemon",
+        "allow uid=1 packet if=eth0  # daemon",
+    ]
+    status = POLICY_PATH.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, 0o644)
+    assert os.listdir(POLICY_PATH.parent) == ["policy"]
+    assert POLICY_PATH.parent.stat().st_mode & 0o7777 == 0o755
+    assert drafts() == before
     assert report()[0] == 0
 
 
-def test_an_ordinary_user_learns_before_the_first_rule_what_it_ends(policy_file: Path) -> None:
-    done = run_as(lambda: aioprocket("add", "daemon", "packet"), 61001, 61001)
+def test_an_ordinary_user_removes_by_sudo_and_keeps_the_mode(alice: Machine) -> None:
+    good("add", "daemon", "icmp")
+    good("add", "all", "icmp6")
+    POLICY_PATH.chmod(0o604)
+    done = alice.aioprocket("policy", "remove", "daemon")
 
-    said, commands = done.stderr.split("put it in its place:")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert POLICY_PATH.read_text().endswith("version 1\nallow all icmp6\n")
+    assert POLICY_PATH.stat().st_mode & 0o7777 == 0o604
+
+
+def test_without_sudo_nothing_is_changed_and_nothing_left(machine: Machine) -> None:
+    good("add", "daemon", "icmp")
+    before, text = drafts(), POLICY_PATH.read_text()
+    done = machine.aioprocket("policy", "add", "daemon", "packet")
+
+    assert done.returncode == 2
+    assert "the policy is as it was" in done.stderr
+    assert "run this command as root" in done.stderr
+    assert POLICY_PATH.read_text() == text
+    assert drafts() == before
+
+
+def test_an_ordinary_user_learns_before_the_first_rule_what_it_ends(machine: Machine) -> None:
+    done = machine.aioprocket("policy", "add", "daemon", "packet")
+
+    said = done.stdout.partition("$ ")[0]
     assert "This is the first rule" in said
-    Path(next(word for word in commands.split() if "aioprocket-policy-" in word)).unlink()
-    assert not policy_file.exists()
+    assert not POLICY_PATH.exists()
 
 
 def test_check_without_a_file_says_what_holds(policy_file: Path) -> None:
@@ -304,9 +342,13 @@ def test_check_says_that_it_has_not_looked_at_sudo(installed: Path) -> None:
     assert report("--as", "root", "packet")[1]["unknown"] == ""
 
 
-def test_check_by_a_file_says_what_the_file_says(installed: Path) -> None:
+def test_check_by_a_file_denies_who_cannot_execute_the_helper(installed: Path) -> None:
     good("add", ALICE, "packet")
-    assert report("--as", ALICE, "packet")[0] == 0
+    status, found = report("--as", ALICE, "packet")
+    assert (status, found["reason"]) == (1, "execute")
+    assert "is not executable by uid" in found["ask"]
+    good("add", "nobody", "packet")
+    assert report("--as", "nobody", "packet")[0] == 0
 
 
 def test_check_tells_where_a_text_is_wrong(policy_file: Path) -> None:

@@ -53,6 +53,7 @@ def test_interface_that_is_taken_for_an_expression_is_told_where_it_goes(run: Ru
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["-i", "eth0,lo"], "-i takes one name: -i eth0 -i lo"),
         (["--top", "--json"], "--top shows no single packets"),
         (["--dissect", "--json"], "--dissect is text"),
         (["-c", "0"], "Input should be greater than or equal to 1"),
@@ -109,3 +110,10 @@ def test_dissect_without_scapy_is_refused_with_what_to_do(
     assert status == 2
     assert "--dissect is done by scapy" in said
     assert "pip install scapy" in said
+
+
+@pytest.mark.parametrize("flag", ["-n", "-nn"])
+def test_names_that_are_not_looked_up_may_be_declined(run: Run, flag: str) -> None:
+    status, said = run(flag, "-i", "nowhere9")
+
+    assert (status, "No such device" in said) == (2, True)

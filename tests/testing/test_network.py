@@ -255,3 +255,13 @@ async def test_traces_go_there(method: Any) -> None:
         addresses = [str(hop.address) async for hop in found]
 
     assert (addresses, found.type) == ([far.address], "raw")
+
+
+def test_an_interpreter_finds_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nonexistent/libraries")
+    with testing.network() as (near, far):
+        ask = "import os; print(os.environ['LD_LIBRARY_PATH'])"
+        command = near.command(sys.executable, "-c", ask)
+        said = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+        assert said == "/nonexistent/libraries\n"
+        assert asyncio.run(one_ping(near, far)).received == 1

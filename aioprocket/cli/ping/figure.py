@@ -38,7 +38,7 @@ class Figure:
         except ImportError as error:
             raise AioprocketError(
                 "--plot needs matplotlib, which is not installed",
-                hint="pip install 'aioprocket[plot]'",
+                hint="pip install matplotlib",
             ) from error
 
     def draw(self, tallies: Sequence[Tally]) -> None:

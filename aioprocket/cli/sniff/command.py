@@ -171,6 +171,12 @@ def sniff(
             help="bytes kept of each packet; else all",
         ),
     ] = None,
+    _numeric: Annotated[
+        int,
+        typer.Option(
+            "-n", count=True, help="as of tcpdump, also -nn: addresses are numbers in any case"
+        ),
+    ] = 0,
     helper: Annotated[
         str | None,
         typer.Option(

@@ -51,8 +51,10 @@ class Wanted:
 
     def _sources(self) -> tuple[tuple[object, str], ...]:
         names = self.interfaces
+        listed = next((name for name in names if "," in name), "")
         live = (names, self.namespace, self.promiscuous, self.snaplen, self.helper, self.duration)
         return (
+            (listed, f"-i takes one name: {' '.join(f'-i {each}' for each in listed.split(','))}"),
             (len(set(names)) != len(names), "an interface is named twice"),
             ("any" in names and len(names) > 1, "any has all interfaces in it: name no other"),
             (self.promiscuous and not self.named, "--promiscuous is for interfaces that are named"),

@@ -106,6 +106,8 @@ class _Run:
     async def _capture(self, detail: Detail | None) -> None:
         self._began = True
         names = ", ".join(source.name for source in self._sources)
+        if not self._wanted.read and not self._wanted.named and names != "any":
+            names += ", the only interface that the policy grants"
         self._say(f"{'reading' if self._wanted.read else 'listening on'} {names}")
         with ExitStack() as stack:
             view = self._view(detail, stack)

@@ -52,6 +52,9 @@ def trace(
     type: SocketType = "auto",
     helper: HelperCommand = None,
     json: Json = False,
+    _numeric: Annotated[
+        bool, typer.Option("-n", help="as of traceroute: addresses are numbers in any case")
+    ] = False,
 ) -> None:
     """Show the routers on the way to a host, each as soon as it is known.
 
