@@ -1,6 +1,7 @@
 """``aioprocket filter``: the command as it is typed."""
 
 import io
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,12 +19,14 @@ Completed = subprocess.CompletedProcess[str]
 
 def aioprocket(*words: str) -> Completed:
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    handler = signal.getsignal(signal.SIGINT)
     sys.argv = ["aioprocket", "filter", *words]
     try:
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
     finally:
         sys.argv = before
+        signal.signal(signal.SIGINT, handler)
     status = ended.value.code
     return Completed(words, int(status or 0), out.getvalue(), err.getvalue())
 

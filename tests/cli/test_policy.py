@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -33,12 +34,14 @@ def aioprocket(*words: str) -> Completed:
     """In this process: another Python for each would take most of the time."""
     command = ["aioprocket", "policy", *words]
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    handler = signal.getsignal(signal.SIGINT)
     sys.argv = command
     try:
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
     finally:
         sys.argv = before
+        signal.signal(signal.SIGINT, handler)
     return Completed(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
