@@ -118,6 +118,10 @@ def test_sudo_that_refuses_is_not_permitted_and_shows_the_rule(
 
     assert f'NOPASSWD:NOSETENV: {setuid_helper} ""' in caught.value.hint
 
+    with pytest.raises(NotPermittedError, match="sudo") as caught:
+        as_nobody(lambda: close_one(PACKET, "sudo -n /bin/false"))
+    assert "NOPASSWD" not in caught.value.hint
+
 
 @pytest.mark.netns
 def test_every_rung_that_refused_is_named(as_nobody: AsNobody[tuple[str, int | None]]) -> None:

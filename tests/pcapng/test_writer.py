@@ -59,6 +59,8 @@ async def test_section_is_written_in_the_byte_order_asked_for(tmp_path: Path) ->
     path = tmp_path / "a.pcapng"
     async with Writer(path, order="big") as writer:
         writer.write([packet(1), packet(2)])
+        with pytest.raises(TypeError, match="packets, not bytes"):
+            writer.write(b"bytes")  # type: ignore[arg-type]
 
     assert path.read_bytes()[8:12].hex() == "1a2b3c4d"
     assert numbers(path) == [1, 2]
