@@ -82,6 +82,18 @@ pop(struct backlog *self)
 	return packet;
 }
 
+/* Before all others. */
+int
+backlog_prepend(struct backlog *self, PyObject *packet)
+{
+	int failed;
+
+	BEGIN(self);
+	failed = prepend(self, packet);
+	END();
+	return failed;
+}
+
 /* The oldest, which is the caller's then; NULL, without an exception: none. */
 PyObject *
 backlog_pop(struct backlog *self)

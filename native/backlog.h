@@ -15,6 +15,7 @@ struct backlog {
 };
 
 int backlog_append(struct backlog *self, PyObject *packet);
+int backlog_prepend(struct backlog *self, PyObject *packet);
 PyObject *backlog_pop(struct backlog *self);
 
 extern PyType_Spec backlog_spec;

@@ -14,15 +14,18 @@
 #include "receiver.h"
 #include "ring.h"
 
-/* Takes the first of packets and keeps the others. */
+/*
+ * Takes the first of packets and keeps the others, before what came behind them
+ * in one with the last (coalesced.c).
+ */
 static PyObject *
 keep_others(struct reader *self, PyObject *packets)
 {
 	Py_ssize_t count = PyList_Size(packets);
 
-	for (Py_ssize_t i = 1; i < count; i++) {
-		if (backlog_append(self->delivery->backlog,
-				   PyList_GetItem(packets, i)) < 0)
+	for (Py_ssize_t i = count - 1; i > 0; i--) {
+		if (backlog_prepend(self->delivery->backlog,
+				    PyList_GetItem(packets, i)) < 0)
 			return NULL;
 	}
 	return Py_NewRef(PyList_GetItem(packets, 0));

@@ -33,10 +33,10 @@ class InetChannel(Channel):
     turn, go together where they follow each other, have the same length, but for the last, which
     may be shorter, and the same address. What comes together is taken apart: each datagram is a
     `Packet`, but they share the time of the first, and ``stats().rx_dropped`` may count them as
-    one. More may be read than was asked for, which `Stats.rx_held` says; `detach` loses it. While
-    there is a filter, each datagram comes alone, for the kernel would ask it about the first one
-    only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet that is sent for its timestamp goes
-    alone.
+    one. More may be read than was asked for, which `Stats.rx_held` says; `detach` loses it and
+    what waits in the kernel. While there is a filter, each datagram comes alone, for the kernel
+    would ask it about the first one only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet
+    that is sent for its timestamp goes alone.
     """
 
     _kind = "inet"
@@ -54,11 +54,11 @@ class InetChannel(Channel):
         """Whether datagrams go through the kernel several at once."""
         return self._offload
 
-    def to_socket(self) -> socket.socket:
+    def detach(self) -> int:
         """As that of any channel. With offload, what waits is thrown away: it may be coalesced."""
         if isinstance(self._port, UdpOffloadPort) and not self._closed:
             self._port.become_plain()
-        return super().to_socket()
+        return super().detach()
 
 
 class IcmpChannel(InetChannel):
@@ -100,7 +100,7 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
     """Make the channel of an inet socket that is bound, filtered and limited already."""
     with borrowed(opened.descriptor.fileno()) as sock:
         if spec.offload:
-            prepare(sock, describe(spec))
+            prepare(sock, describe(spec), filtered=spec.filter is not None)
         try:
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)

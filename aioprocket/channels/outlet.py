@@ -89,6 +89,12 @@ class Outlet:
             return carried
         return address
 
+    def frame(self, data: Data) -> Data:
+        """What is sent for a packet: of an Ethernet frame, with its VLAN tag."""
+        if self._port.sender.tags and type(data) is Packet and data.vlan_tci is not None:
+            return data.tagged()
+        return data
+
     def put(self, data: Data, address: Address | None = None) -> int:
         """Try once: how many bytes the kernel took. All of them, but for a stream.
 
@@ -103,9 +109,7 @@ class Outlet:
         if self.before_put is not None:
             self.before_put()
         address = self.destination(data, address)
-        port = self._port
-        if port.sender.tags and type(data) is Packet and data.vlan_tci is not None:
-            data = data.tagged()
+        port, data = self._port, self.frame(data)
         send = partial(port.send, data) if address is None else partial(port.sendto, data, address)
         return self._hand_over(send, (data,), address)
 

@@ -9,7 +9,8 @@ dense ring is left alone, for there the ring is the buffer; and no more is kept 
 Nothing is done for each packet, nor while a task waits or a transport is subscribed, which is most
 of the time: `Readiness` says when the loop called and nobody waited. From then on a timer looks a
 few times in the time that fills the ring, until somebody waits again, or nothing is left; then the
-next packet starts it anew. On trio a system task does both.
+next packet starts it anew. On trio a system task does both. A channel that is carried into another
+loop is seen to there from the first time that somebody waits for it.
 """
 
 import asyncio

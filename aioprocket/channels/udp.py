@@ -82,15 +82,17 @@ class UdpOffloadPort(PacketwisePort):
                 continue
 
 
-def prepare(sock: socket.socket, what: str) -> None:
+def prepare(sock: socket.socket, what: str, *, filtered: bool = False) -> None:
     """See that the kernel gives a UDP socket datagrams in one, and takes them so.
+
+    Not even for a moment where it is ``filtered``: what came then would stay as it is.
 
     Raises:
         OpenError: The kernel is too old for it.
     """
     try:
         options.ask_for_segmentation(sock)
-        options.coalesce(sock, True)
+        options.coalesce(sock, not filtered)
     except OSError as error:
         number = error.errno or errno.EIO
         raise OpenError(

@@ -234,10 +234,25 @@ async def test_what_a_detach_loses_is_still_counted() -> None:
 
 
 @pytest.mark.anyio
-async def test_whoever_gets_the_socket_gets_single_datagrams() -> None:
+@pytest.mark.parametrize("latency", ["low", "balanced"])
+async def test_what_is_read_ahead_stays_in_order(latency: Any) -> None:
+    # The last of the messages that one call reads has more in it than the call was to give.
+    with offloaded(latency=latency) as (channel, far):
+        for first in (*range(12), *range(12, 252, 60)):
+            send_in_one(far, numbered(first, 1 if first < 12 else 60))
+        with anyio.fail_after(20):
+            assert [(await channel.receive()).data for _ in range(252)] == numbered(0, 252)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("hand_over", ["to_socket", "detach"])
+async def test_whoever_gets_the_socket_gets_single_datagrams(
+    hand_over: str,
+) -> None:
     with offloaded() as (channel, far):
         send_in_one(far, numbered(0, 10))
-        with settled(channel.to_socket()) as sock:
+        given = getattr(channel, hand_over)()
+        with settled(given if hand_over == "to_socket" else socket.socket(fileno=given)) as sock:
             send_in_one(far, numbered(10, 3))
 
             assert [sock.recv(100) for _ in range(3)] == numbered(10, 3)

@@ -53,6 +53,11 @@ async def by_transport(channel: Channel, packets: list[Packet]) -> None:
     transport.send_batch(packets[2:])
 
 
+async def stamped(channel: Channel, packets: list[Packet]) -> None:
+    for packet in packets:
+        await channel.send_stamped(packet)
+
+
 SENDS: dict[str, Callable[[Channel, list[Packet]], Awaitable[Any]]] = {
     "send": one_by_one,
     "send_nowait": at_once,
@@ -60,6 +65,8 @@ SENDS: dict[str, Callable[[Channel, list[Packet]], Awaitable[Any]]] = {
     "send_batch": lambda channel, packets: channel.send_batch(packets),
     "a batch of packets": lambda channel, packets: channel.send_batch(Batch(packets)),
     "a transport": by_transport,
+    "send_stamped": stamped,
+    "send_batch_stamped": lambda channel, packets: channel.send_batch_stamped(packets),
 }
 
 
