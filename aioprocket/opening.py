@@ -1,7 +1,6 @@
 """How a door opens: nothing before it is awaited, nothing left behind when that is cancelled."""
 
 import threading
-import warnings
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
@@ -32,14 +31,8 @@ class Door(Generic[_C_co]):
 
     def __init__(self, opener: Callable[[], Coroutine[Any, Any, _C_co]]) -> None:
         self._opener = opener
-        self._inside = self._used = False
+        self._inside = False
         self._entered: Channel | None = None
-
-    def __del__(self) -> None:
-        # As of a coroutine: who forgets the await hears of it.
-        if not self._used:
-            words = f"a door was never awaited: {_HOW}"
-            warnings.warn(words, RuntimeWarning, stacklevel=2)
 
     if not TYPE_CHECKING:  # who checks types is told already
 
@@ -58,13 +51,12 @@ class Door(Generic[_C_co]):
         __aiter__ = __iter__
 
     def __await__(self) -> Generator[Any, None, _C_co]:
-        self._used = True
         return self._opener().__await__()
 
     async def __aenter__(self) -> _C_co:
         if self._inside:
             raise BusyError("this door is entered already", hint="make another, or await it")
-        self._inside = self._used = True
+        self._inside = True
         try:
             channel = await self._opener()
         except BaseException:

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,11 +263,6 @@ def entered(channel: Any) -> None:
         pass
 
 
-def dropped() -> None:
-    aioprocket.open_icmp()
-    gc.collect()
-
-
 def test_a_door_that_is_taken_for_its_channel_says_how_to_open_it() -> None:
     door: Any = aioprocket.open_packet(helper="/nonexistent/helper")
     with pytest.raises(AttributeError, match="no 'receive': channel = await door"):
@@ -279,19 +272,3 @@ def test_a_door_that_is_taken_for_its_channel_says_how_to_open_it() -> None:
             misuse(door)
     with pytest.raises(aioprocket.HelperNotFoundError):
         asyncio.run(opened(door))
-
-
-def test_a_door_that_is_dropped_warns_as_a_coroutine_does() -> None:
-    with pytest.warns(RuntimeWarning, match="a door was never awaited"):
-        dropped()
-
-
-def test_a_door_that_failed_is_not_called_forgotten() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for _ in range(2):
-            with pytest.raises(aioprocket.HelperNotFoundError):
-                asyncio.run(opened(aioprocket.open_packet(helper="/nonexistent/helper")))
-        with pytest.raises(aioprocket.SpecError):
-            aioprocket.open_packet(timeout=0)
-        gc.collect()

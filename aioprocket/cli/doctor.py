@@ -6,12 +6,12 @@ from typing import Annotated, Final
 
 import anyio
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..helper.examine import Examined, State, examine
 from ..helper.locate import DEFAULT_VARIABLE
+from .report import Report
 
 __all__ = ("doctor",)
 
@@ -37,7 +37,8 @@ def doctor(
     found = anyio.run(examine)
     used = _used(found)
     if json:
-        typer.echo(json_module.dumps([asdict(each) for each in found], indent=2))
+        words = json_module.dumps([asdict(each) for each in found], indent=2)
+        Report(highlight=False, emoji=False).print(words, markup=False, soft_wrap=True)
     else:
         _print(found, used)
     unsafe = any(each.state == "unsafe" for each in found)
@@ -56,7 +57,7 @@ def _counted(found: tuple[Examined, ...]) -> tuple[str, ...]:
 
 
 def _print(found: tuple[Examined, ...], used: Examined | None) -> None:
-    out = Console(highlight=False, emoji=False)
+    out = Report(highlight=False, emoji=False)
     table = Table("way", "", "why", box=None, pad_edge=False)
     table.columns[2].overflow = "fold"  # nothing of it is cut off
     for each in found:

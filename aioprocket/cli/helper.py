@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..errors import HelperNotFoundError
 from ..helper.examine import Examined, examine_broker, examine_helper
@@ -23,6 +22,7 @@ from ..helper.installation import (
 from ..helper.locate import BROKER_SOCKET, INSTALLED, has_broker, helper_path
 from ..helper.units import limits
 from .elevate import in_words, run_as_root
+from .report import Report
 from .trial import try_way
 
 __all__ = ("app", "install", "status", "uninstall")
@@ -31,7 +31,7 @@ app = typer.Typer(help="The privileged helper: install, look at, remove.", no_ar
 
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="show the commands, run none")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
-_out = Console(highlight=False, emoji=False, soft_wrap=True)
+_out = Report(highlight=False, emoji=False, soft_wrap=True)
 
 
 @app.command()
@@ -80,7 +80,7 @@ def status(json: _Json = False) -> None:
     found = [each for each in map(installed_at, INSTALLED) if each is not None]
     if not found:
         if json:
-            typer.echo(json_module.dumps({"installed": [], "state": "no"}))
+            _out.print(json_module.dumps({"installed": [], "state": "no"}), markup=False)
         else:
             _out.print(f"no helper at {' or '.join(INSTALLED)}: aioprocket helper install")
         raise typer.Exit(1)
@@ -90,7 +90,7 @@ def status(json: _Json = False) -> None:
     if json:
         report = {"installed": [_as_dict(each) for each in found], "state": trials[0].state}
         ways = [asdict(each) for each in trials]
-        typer.echo(json_module.dumps(report | {"ways": ways}, indent=2))
+        _out.print(json_module.dumps(report | {"ways": ways}, indent=2), markup=False)
     else:
         for each in found:
             _out.print(_in_words(each), markup=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -30,6 +29,7 @@ from ..policy import (
 from . import judge
 from .accounts import comment_of, name_of, resolve
 from .elevate import run_as_root
+from .report import Report
 
 __all__ = ("add", "app", "check", "remove", "show")
 
@@ -46,7 +46,7 @@ _What = Annotated[
 _File = Annotated[Path, typer.Option("--file", help="another file than the helper's")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
 
-_out = Console(highlight=False, emoji=False, soft_wrap=True)
+_out = Report(highlight=False, emoji=False, soft_wrap=True)
 _ENDS = (
     "This is the first rule: from now on the file alone decides. What is built in (ICMP, packet\n"
     "sockets, ports below 1024 and tun devices for whoever may execute the helper) is over for\n"
@@ -153,7 +153,7 @@ def check(
             report, text, wanted, namespace, person or str(os.getuid()), installed_helper()
         )
     if json:
-        typer.echo(judge.dumps(report))
+        _out.print(judge.dumps(report), markup=False)
     else:
         for line in judge.in_words(report):
             _out.print(line, markup=False)
@@ -194,6 +194,27 @@ def _checked(text: str) -> str:
     return text
 
 
+@contextmanager
+def _changing() -> Iterator[None]:
+    """What keeps the file from being changed, in words."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{POLICY_PATH} is no policy: {error.object[error.start]:#04x} is no ASCII",
+            hint="which line it is: aioprocket policy check",
+        ) from error
+    except NotPermittedError:
+        raise
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{error.filename}: {error.strerror}",
+            errno=error.errno,
+            hint="run this command as root",
+        ) from error
+
+
+@_changing()
 def _change(change: "judge.Change", ends: str = "") -> None:
     if os.geteuid() == 0:
         write_policy(change)

@@ -17,7 +17,7 @@ from .._system._native import EchoGroup, EchoTable, EchoWatch
 from .._system.interfaces import interface_index
 from .._system.numbers import IP_RECVERR
 from .._system.options import bound_ifindex
-from ..errors import AioprocketError, ClosedError
+from ..errors import AioprocketError, ClosedError, LinkDownError
 from ..readiness import Readiness
 from .reports import local_error, quoted_error, reported_error
 
@@ -76,10 +76,20 @@ class Lane:
         except OSError:
             return True
 
-    def retire(self, reason: AioprocketError) -> None:
-        """Close the socket; who uses it gets the reason."""
-        self._reason = reason
+    def retire(self, interface: str) -> None:
+        """Close the socket: its interface has a successor; who uses it gets `LinkDownError`."""
+        self._reason = LinkDownError(
+            f"{interface} was removed, and another interface has its name now",
+            interface=interface,
+            errno=errno.ENODEV,
+            hint="begin again: what is begun now goes by the new one",
+        )
         self.close()
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether its interface has a successor, by which another lane goes."""
+        return self._reason is not None
 
     def close(self) -> None:
         """Close the socket; who waits gets `ClosedError`."""

@@ -9,7 +9,7 @@ import anyio
 
 from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
-from ..errors import AioprocketError, ClosedError, SpecError
+from ..errors import AioprocketError, ClosedError, LinkDownError, SpecError
 from ..readiness import checkpoint
 from ..spec import IpAddress
 from .echo import Echo, EchoError
@@ -34,6 +34,8 @@ _REST: Final = 0.002
 # each would cost more than all else. Their times are the kernel's.
 _GATHER: Final = 0.01
 
+# Hosts that are looked at before others have a turn of the loop.
+_AT_ONCE: Final = 1024
 # Seconds between two looks whether an interface that is gone has a successor of its name.
 _LOOK: Final = 1.0
 
@@ -41,6 +43,8 @@ _Slice: TypeAlias = list[tuple[int, list[EchoWatch]]]  # by version of IP
 
 
 def _ask(lane: Lane, group: EchoGroup, hosts: list[EchoWatch]) -> None:
+    if lane.is_retired:
+        return
     at = lane.send(group, hosts, 0, 0)
     while at < len(hosts) and not lane.blocked:
         # A network has addresses of many hosts as well.
@@ -167,16 +171,17 @@ class Monitor:
             gap = self._interval / max(1, len(turns))
             due, at = time.monotonic(), 0
             while watched:
+                found = await self._follow()
                 if time.monotonic() >= due:
                     if at == 0:
                         self._refuse_unresolved()
-                    found = await self._renew() if self._refused else []
+                    found += await self._renew() if self._refused else []
                     found += await self._send(turns[at] if turns else ())
                     at = (at + 1) % max(1, len(turns))
                     # A loop that was held up for long does not make up for it.
                     due = max(due + gap, time.monotonic() - self._interval)
                 else:
-                    found = self._collect()
+                    found += self._collect()
                 self._note_errors(found)
                 for echo in found:
                     yield echo
@@ -190,7 +195,11 @@ class Monitor:
             self._running = None
 
     async def _prepare(self) -> list[EchoWatch]:
+        count = 0
         async for item in self._source.each():
+            count += 1
+            if count % _AT_ONCE == 0:  # a network may be large, and who cancels is to be heard
+                await checkpoint()
             target = item.target if isinstance(item, Unresolved) else item
             watched = self._watched.setdefault(target.host or str(target.address), {})
             watch = watched.setdefault(target.packed, EchoWatch(target, self._window))
@@ -236,6 +245,13 @@ class Monitor:
                 self._errors[echo.host, echo.packed] = error
                 self._refused |= error.router is None
 
+    async def _follow(self) -> list[Echo]:
+        """Go by the interface by which another call goes already; what ends by that."""
+        if not any(lane.is_retired for lane, _ in self._lanes.values()):
+            return []
+        self._look_at = 0.0
+        return await self._renew()
+
     async def _renew(self) -> list[Echo]:
         """Go by the interface that has the name of one that is gone; what ends by that."""
         found: list[Echo] = []
@@ -262,6 +278,8 @@ class Monitor:
     def _collect(self) -> list[Echo]:
         found: list[Echo] = []
         for lane, group in self._lanes.values():
+            if lane.is_retired:
+                continue
             lane.check_open()
             lane.drain()
             lane.expire(group)
@@ -270,7 +288,10 @@ class Monitor:
 
     async def _wait(self, due: float, *, gather: bool) -> None:
         with anyio.CancelScope() as self._waiting:
-            await wait_for_any(list(self._lanes.values()), due)
+            try:
+                await wait_for_any(list(self._lanes.values()), due)
+            except LinkDownError:  # another call has begun to go by the new one
+                await anyio.sleep(_REST)
             if gather and (left := min(due - time.monotonic(), _GATHER)) > 0:
                 await anyio.sleep(left)
         self._waiting = None

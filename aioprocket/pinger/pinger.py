@@ -1,6 +1,5 @@
 """Ping one host, or any number of them, by one socket for each version of IP."""
 
-import errno
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
@@ -12,7 +11,7 @@ import anyio
 
 from .._system._native import EchoGroup
 from ..bounds import seconds
-from ..errors import ClosedError, LinkDownError
+from ..errors import ClosedError
 from ..helper import HelperLike
 from ..spec import IpAddress
 from .echo import Echo, PingResult
@@ -153,7 +152,8 @@ class Pinger:
     def stats(self) -> PingerStats:
         """What came so far; it stays readable after the end."""
         present = (*self._lanes.values(), *self._by_link)
-        return self._past.plus(PingerStats.of(lane.table for lane in present))
+        past = self._past.plus(self._by_link.past)
+        return past.plus(PingerStats.of(lane.table for lane in present))
 
     async def resolve(self, host: Host) -> tuple[IpAddress, ...]:
         """The addresses of a host that are asked, as ``addresses=`` says: one, or all of a name's.
@@ -388,13 +388,5 @@ class Pinger:
         return interface is None or lane.is_bound_to(interface)
 
     def _retire(self, lane: Lane) -> None:
-        interface = self._settings.interface or ""
-        lane.retire(
-            LinkDownError(
-                f"{interface} was removed, and another interface has its name now",
-                interface=interface,
-                errno=errno.ENODEV,
-                hint="begin again: what is begun now goes by the new one",
-            )
-        )
+        lane.retire(self._settings.interface or "")
         self._past = self._past.plus(PingerStats.of([lane.table])._replace(in_flight=0))

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from ..._system._native import EchoFrames, EchoGroup
 from ..._system.fib import Fib
+from ..._system.interfaces import interface_index
 from ..._system.ring import FrameGeometry
 from ..echo import EchoError
 from ..lane import READ, Lane
@@ -65,6 +66,14 @@ class LinkLane(Lane):
         self._unsent: list[tuple[Hop, int]] = []  # their next hop is known, and there was no room
         self._blocked = False
         self.window = max(1, min(geometry.frames // 2, _WINDOW))
+
+    def is_bound_to(self, interface: str) -> bool:
+        """As of `Lane`; of one that is gone a packet socket has no name."""
+        try:
+            interface_index(self._fd, interface)
+        except OSError:
+            return True
+        return bool(self._sock.getsockname()[0] == interface)
 
     def close(self) -> None:
         """As `Lane.close`; the kernel takes some 20 ms for a socket's last close."""

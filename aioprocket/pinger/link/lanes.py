@@ -10,6 +10,7 @@ from ...channels.ending import close_elsewhere
 from ...errors import ClosedError, SpecError
 from ..lane import Lane
 from ..settings import Settings
+from ..stats import PingerStats
 from .lane import LinkLane
 from .opening import frame_size, open_link
 
@@ -25,6 +26,7 @@ class LinkLanes:
     """
 
     def __init__(self, settings: Settings, timeout: float) -> None:
+        self.past = PingerStats.of(())  # of those that were replaced
         self._settings = settings
         self._timeout = timeout
         self._lanes: dict[tuple[int, int], LinkLane] = {}
@@ -62,10 +64,14 @@ class LinkLanes:
             self._lock = anyio.Lock()
         async with self._lock:
             self._check_open()
-            lane = self._lanes.get((version, frame))
-            if lane is None:
+            lane = before = self._lanes.get((version, frame))
+            interface = self._settings.interface
+            if lane is None or (interface is not None and not lane.is_bound_to(interface)):
                 lane = await open_link(version, self._settings, frame, self._timeout)
                 self._lanes[version, frame] = lane
+                if before is not None:
+                    before.retire(interface or "")
+                    self.past = self.past.plus(PingerStats.of([before.table])._replace(in_flight=0))
                 if self._closed:
                     lane.close()
             self._check_open()
