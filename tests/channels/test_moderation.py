@@ -367,6 +367,24 @@ async def test_errors_are_seen_during_a_rest() -> None:
             tasks.cancel_scope.cancel()
 
 
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("long_rest")
+async def test_errors_are_seen_behind_a_rest_that_is_over() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind((HOST, 0))
+        place = nobody.getsockname()
+    with line() as line_:
+        options.enable_receive_errors(line_.channel._port.sock, socket.AF_INET)  # type: ignore[arg-type]
+        transport, _ = await create_endpoint(lambda: Packets(line_), line_.channel)
+        await rested(line_)
+        transport.pause_reading()
+        await asyncio.sleep(1.2)  # longer than the rest
+        await line_.channel.sendto(b"anybody?", place)
+
+        assert line_.channel._readiness.events() & select.EPOLLERR
+        transport.abort()
+
+
 @pytest.mark.anyio
 @pytest.mark.usefixtures("long_rest")
 async def test_the_end_of_a_connection_wakes_during_a_rest() -> None:
