@@ -1,16 +1,15 @@
 """What became of probes: one echo each, and the sum of those to one host."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal, Self
 
 from .._system._native import Echo
 from ..spec import IpAddress
 from ..wire.echo_error import EchoError
+from .sums import deviation, jitter, mean, median
 
-__all__ = ("Clock", "Echo", "EchoError", "PingResult", "deviation", "median")
+__all__ = ("Clock", "Echo", "EchoError", "PingResult")
 
 # Which clocks an RTT was measured by. "kernel": when the request was given to its interface and
 # when the reply came, by the kernel's timestamps of both; "receive": its end by that, its beginning
@@ -68,8 +67,6 @@ class PingResult:
         """
         rtts = [echo.rtt for echo in echoes if echo.rtt is not None]
         sent, received = len(echoes), len(rtts)
-        avg = math.fsum(rtts) / received if rtts else None
-        steps = [abs(after - before) for before, after in pairwise(rtts)]
         return cls(
             host=host,
             address=address,
@@ -78,26 +75,10 @@ class PingResult:
             duplicates=sum(echo.duplicates for echo in echoes),
             loss=1 - received / sent if sent else 0.0,
             min=min(rtts, default=None),
-            avg=avg,
-            median=median(rtts) if rtts else None,
+            avg=mean(rtts),
+            median=median(rtts),
             max=max(rtts, default=None),
-            stddev=deviation(rtts) if rtts else None,
-            jitter=None if not rtts else math.fsum(steps) / len(steps) if steps else 0.0,
+            stddev=deviation(rtts),
+            jitter=jitter(rtts),
             echoes=tuple(echoes),
         )
-
-
-# Not those of `statistics`: it takes 4 ms to load, which the first ping would wait for.
-
-
-def median(values: Sequence[float]) -> float:
-    """Of some values: the one in the middle, or the mean of both there."""
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def deviation(values: Sequence[float]) -> float:
-    """The standard deviation of some values, of the population."""
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))

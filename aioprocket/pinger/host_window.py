@@ -1,12 +1,12 @@
 """What became of the last probes to a host that is watched."""
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 from .._system._native import EchoWatch
 from ..spec import IpAddress
 from .echo import EchoError
+from .sums import deviation, jitter, mean
 from .targets import Target
 
 __all__ = ("HostWindow", "sum_up")
@@ -52,8 +52,6 @@ def sum_up(watch: EchoWatch, error: EchoError | None = None) -> HostWindow:
     target: Target = watch.target
     ordered = watch.rtts()
     rtts = [rtt for rtt in ordered if not math.isnan(rtt)]
-    avg = math.fsum(rtts) / len(rtts) if rtts else None
-    steps = [abs(after - before) for before, after in pairwise(rtts)]
     last = ordered[-1] if ordered else math.nan
     return HostWindow(
         host=target.host or str(target.address),
@@ -63,11 +61,9 @@ def sum_up(watch: EchoWatch, error: EchoError | None = None) -> HostWindow:
         loss=1 - len(rtts) / len(ordered) if ordered else 0.0,
         last=None if math.isnan(last) else last,
         min=min(rtts, default=None),
-        avg=avg,
+        avg=mean(rtts),
         max=max(rtts, default=None),
-        stddev=None
-        if avg is None
-        else math.sqrt(math.fsum((rtt - avg) ** 2 for rtt in rtts) / len(rtts)),
-        jitter=None if not rtts else math.fsum(steps) / len(steps) if steps else 0.0,
+        stddev=deviation(rtts),
+        jitter=jitter(rtts),
         last_error=error,
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioprocket.pinger.echo import deviation, median
+from aioprocket.pinger.sums import deviation, median
 
 values = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 

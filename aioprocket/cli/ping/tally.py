@@ -1,14 +1,12 @@
 """What became of the probes to one host so far, in memory of eight bytes for each."""
 
-import math
 from array import array
 from collections import Counter, deque
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import aioprocket
 
+from ...pinger.sums import deviation, jitter, mean, median
 from ...spec import IpAddress
 
 __all__ = ("Summary", "Tally")
@@ -74,9 +72,6 @@ class Tally:
     def summary(self) -> Summary:
         """All sums."""
         rtts = self.rtts
-        steps = [abs(after - before) for before, after in pairwise(rtts)]
-        some = bool(rtts)
-        avg = math.fsum(rtts) / len(rtts) if some else 0.0
         return Summary(
             host=self.host,
             address=str(self.address),
@@ -86,18 +81,9 @@ class Tally:
             errors=dict(self.errors),
             loss=1 - len(rtts) / self.sent if self.sent else 0.0,
             min=min(rtts, default=None),
-            avg=avg if some else None,
-            median=_median(rtts) if some else None,
+            avg=mean(rtts),
+            median=median(rtts),
             max=max(rtts, default=None),
-            stddev=math.sqrt(math.fsum((rtt - avg) ** 2 for rtt in rtts) / len(rtts))
-            if some
-            else None,
-            jitter=(math.fsum(steps) / len(steps) if steps else 0.0) if some else None,
+            stddev=deviation(rtts),
+            jitter=jitter(rtts),
         )
-
-
-# The module statistics takes longer to load than all else that this needs.
-def _median(times: Sequence[float]) -> float:
-    ordered = sorted(times)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
