@@ -104,6 +104,13 @@ def long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moderation, "Moderation", dense)
 
 
+def left_place() -> Any:
+    """Where nobody is any more, and an ICMP error comes from."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind((HOST, 0))
+        return nobody.getsockname()
+
+
 async def rested(line: Line) -> None:
     """The first packets have come, and now nobody is woken for a while."""
     while not line.resting:
@@ -345,9 +352,7 @@ async def test_a_task_that_does_other_things_between_gets_all() -> None:
 @pytest.mark.anyio
 @pytest.mark.usefixtures("long_rest")
 async def test_errors_are_seen_during_a_rest() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.bind((HOST, 0))
-        place = nobody.getsockname()
+    place = left_place()
     with line() as line_, anyio.fail_after(30):
         options.enable_receive_errors(line_.channel._port.sock, socket.AF_INET)  # type: ignore[arg-type]
 
@@ -370,9 +375,7 @@ async def test_errors_are_seen_during_a_rest() -> None:
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("long_rest")
 async def test_errors_are_seen_behind_a_rest_that_is_over() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.bind((HOST, 0))
-        place = nobody.getsockname()
+    place = left_place()
     with line() as line_:
         options.enable_receive_errors(line_.channel._port.sock, socket.AF_INET)  # type: ignore[arg-type]
         transport, _ = await create_endpoint(lambda: Packets(line_), line_.channel)

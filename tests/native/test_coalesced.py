@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioprocket._system._native import Backlog, Delivery, Gatherer, Packet, Receiver, Sender
+from lab.must import unavailable
 from lab.udp import UDP_GRO, UDP_SEGMENT, numbered, receive_in_one, send_in_one, settled
 
 UDP_LITE = 136  # linux/in.h
@@ -297,7 +298,7 @@ def test_a_socket_whose_kernel_refuses_them_in_one_gets_them_one_by_one_for_good
     try:
         near, far = udp_pair(protocol=UDP_LITE)
     except OSError:
-        pytest.skip("this kernel has no UDP-Lite")
+        unavailable("udplite", "this kernel has no UDP-Lite")
     with near, far:
         with pytest.raises(OSError, match="Input/output error"):
             send_in_one(far, numbered(0, 2))
