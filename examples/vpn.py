@@ -221,7 +221,7 @@ async def main() -> None:
     ip = arguments.ip or ipaddress.ip_address("::" if peer and peer.version == 6 else "0.0.0.0")
     home = socket.getaddrinfo(str(peer), port, type=socket.SOCK_DGRAM)[0][4] if peer else None
     mtu = arguments.link_mtu - AROUND[ip.version]
-    # With offload datagrams pass the kernel several at once, a sixth more in all.
+    # With offload datagrams pass the kernel several at once: some 15 % more in all.
     udp_door = aioprocket.open(
         port, protocol="udp", ip=ip, offload=True, receive_buffer=4 << 20, helper=arguments.helper
     )

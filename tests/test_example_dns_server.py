@@ -16,12 +16,13 @@ import dns.query
 import dns.rcode
 import dns.zone
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS
 
 import golden
-from lab.hosts import NEAR
+from lab.chain import wait_for_answers
+from lab.hosts import FAR, NEAR
 from lab.programs import PROJECT, Program, Runner, run_program
 from sandbox.namespaces import Namespace
 
@@ -70,6 +71,7 @@ Ask = Callable[..., dns.message.Message]
 @pytest.fixture
 def ask(example: Runner, zone_file: Path, far: Namespace) -> Iterator[Ask]:
     """Ask the server from the other host, as clients do: by UDP."""
+    wait_for_answers(FAR)
     with serving(example, zone_file):
 
         def question(name: str, kind: str = "A", *, tcp: bool = False, **options: Any) -> Any:
@@ -153,6 +155,7 @@ def test_answer_that_is_too_long_is_cut_by_udp_and_whole_by_tcp(ask: Ask) -> Non
 
 def test_captured_query_is_answered(example: Runner, zone_file: Path, far: Namespace) -> None:
     query = golden.load("dissect", "dns-query").data[14 + 20 + 8 :]  # id 4660, AAAA
+    wait_for_answers(FAR)
     with (
         serving(example, zone_file),
         far.entered(),
@@ -222,9 +225,15 @@ def _program() -> dict[str, Any]:
     return runpy.run_path(str(PROJECT / "examples/dns_server.py"))
 
 
+@cache
+def _zone() -> dns.zone.Zone:
+    return dns.zone.from_text(ZONE, "example.org", relativize=False)
+
+
 QUERY = dns.message.make_query("www.example.org", "TXT", id=1, use_edns=0).to_wire()
 
 
+@settings(deadline=None)  # the first run of it reads the program
 @given(
     st.binary(max_size=80)
     | st.lists(st.tuples(st.integers(2, len(QUERY) - 1), st.integers(0, 255)), max_size=6).map(
@@ -233,8 +242,7 @@ QUERY = dns.message.make_query("www.example.org", "TXT", id=1, use_edns=0).to_wi
     st.booleans(),
 )
 def test_no_bytes_harm_the_server(wire: bytes, by_udp: bool) -> None:
-    zone = dns.zone.from_text(ZONE, "example.org", relativize=False)
-    answer = _program()["answer"](zone, wire, by_udp=by_udp)
+    answer = _program()["answer"](_zone(), wire, by_udp=by_udp)
 
     if answer is not None:
         assert answer[:2] == wire[:2]

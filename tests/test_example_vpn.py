@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aioprocket
@@ -361,6 +361,8 @@ def test_vpn_without_a_helper_says_why_and_no_more(
     assert len(said) == 2, said
 
 
+# The first run of it reads the program.
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3000) | st.integers(0, 2**64 - 1), max_size=60))
 def test_window_admits_each_number_once(numbers: list[int]) -> None:
     window, seen, newest = _window_class()(), set[int](), -1
