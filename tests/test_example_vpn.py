@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -313,6 +313,27 @@ def test_peer_may_move(example: Runner, far: Namespace, key: Path) -> None:
         wait_until(lambda: pings(timeout=2).received, "an answer from the new address")
 
         assert not arrived()
+
+
+def test_tunnel_outlives_a_link_that_is_down_and_ends_with_its_device(
+    example: Runner, far: Namespace, key: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with connected(example, far, key) as (here, there):
+        device = there.lines[0].partition(":")[0]
+        for where, ifname in ((far, device), (None, "near")):
+            with where.entered() if where else nullcontext():
+                links.set_down(ifname)
+            assert pings(timeout=0.2).received == 0
+            with where.entered() if where else nullcontext():
+                links.set_up(ifname)
+            wait_until(lambda: pings(timeout=2).received, "an answer by a link that is up again")
+
+        with far.entered():
+            links.delete_link(device)
+        assert there.finish() == 1
+        assert stopped(here)["unsent"] >= 1
+
+    assert f"receive on {device}: the device was removed" in capfd.readouterr().err
 
 
 def test_another_key_is_told_of_on_both_sides(
