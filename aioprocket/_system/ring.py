@@ -18,6 +18,7 @@ import mmap
 import os
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -59,6 +60,10 @@ _SMALLEST_FRAME: Final = 256
 _LARGEST_FRAME: Final = 2048  # room for 1,982 bytes: a full Ethernet frame
 
 
+# Nanoseconds. Rings whose timers run out together are read by one wakeup.
+_BEAT: Final = 10_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """How a ring is divided. Sizes in bytes; ``retire_ms``: the longest wait for a full block."""
@@ -98,6 +103,10 @@ def ring_geometry(latency: Latency, snaplen: int, size: int | None) -> Geometry:
 def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     """Give the socket a ring. What is queued is lost, so it comes before a bind.
 
+    One whose packets may wait for long is begun at a whole hundredth of a second, for which the
+    thread waits: from there on its timer is periodic (Linux 6.18), so that those of many rings
+    run out at a few moments. Older kernels round by themselves, to what their clock ticks.
+
     Raises:
         OSError: ``ENOMEM``: the kernel has no memory for it.
     """
@@ -106,6 +115,8 @@ def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     request = _REQUEST.pack(
         geometry.block_size, geometry.blocks, _FRAME, frames, geometry.retire_ms, 0, 0
     )
+    if geometry.retire_ms * 1_000_000 > _BEAT:
+        time.sleep((_BEAT - time.monotonic_ns() % _BEAT) / 1e9)
     _set(sock, PacketOption.RX_RING, request)
 
 
