@@ -60,8 +60,7 @@ _SMALLEST_FRAME: Final = 256
 _LARGEST_FRAME: Final = 2048  # room for 1,982 bytes: a full Ethernet frame
 
 
-# Nanoseconds. Rings whose timers run out together are read by one wakeup.
-_BEAT: Final = 10_000_000
+_LONGEST_BEAT: Final = 10_000_000  # nanoseconds, for which an opening may wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +102,10 @@ def ring_geometry(latency: Latency, snaplen: int, size: int | None) -> Geometry:
 def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     """Give the socket a ring. What is queued is lost, so it comes before a bind.
 
-    One whose packets may wait for long is begun at a whole hundredth of a second, for which the
-    thread waits: from there on its timer is periodic (Linux 6.18), so that those of many rings
-    run out at a few moments. Older kernels round by themselves, to what their clock ticks.
+    It is begun at a whole hundredth of a second, or a whole retire time if that is less, for which
+    the thread waits: from there on its timer is periodic (Linux 6.18), and those of many rings run
+    out at few moments, so that one wakeup serves several. Older kernels' timers go by whole ticks
+    of their clock.
 
     Raises:
         OSError: ``ENOMEM``: the kernel has no memory for it.
@@ -115,9 +115,13 @@ def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     request = _REQUEST.pack(
         geometry.block_size, geometry.blocks, _FRAME, frames, geometry.retire_ms, 0, 0
     )
-    if geometry.retire_ms * 1_000_000 > _BEAT:
-        time.sleep((_BEAT - time.monotonic_ns() % _BEAT) / 1e9)
+    _await_beat(geometry)
     _set(sock, PacketOption.RX_RING, request)
+
+
+def _await_beat(geometry: Geometry) -> None:
+    beat = min(_LONGEST_BEAT, geometry.retire_ms * 1_000_000)
+    time.sleep((beat - time.monotonic_ns() % beat) / 1e9)
 
 
 def _set(sock: socket.socket, option: PacketOption, value: bytes) -> None:
