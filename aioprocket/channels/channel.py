@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
 from .. import bpf
+from .._system import options
 from .._system.descriptor import Origin
 from ..bounds import MAX_INT, whole
 from ..errors import ClosedError, SpecError
@@ -380,6 +381,8 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"fd={self.fileno()} active={self._machine.active}"
+        if self._ask(options.filter_is_locked):
+            state += " filter=locked"
         return f"<{type(self).__name__} {self._place()} {state}>"
 
     def __del__(self) -> None:
