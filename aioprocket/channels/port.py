@@ -96,6 +96,10 @@ class Port(ABC):
     def detach(self) -> int:
         """Give the descriptor to the caller."""
 
+    def take_waiting(self) -> list[Packet]:
+        """What would be lost by `detach`, and is the caller's: called once, right before that."""
+        return []
+
     def surrender(self) -> int:
         """As `detach`, to be closed by the caller: it may be good for nothing else."""
         return self.detach()
@@ -219,11 +223,8 @@ class SocketPort(Port):
 
     def read_into(self, room: memoryview) -> tuple[int, int]:
         """By recv(2) into the caller's memory, without a copy."""
-        if self.stream:
-            length = self.sock.recv_into(room)
-        else:
-            # With MSG_TRUNC the answer is the packet's own length, not what fitted in.
-            length = self.sock.recv_into(room, 0, socket.MSG_TRUNC)
+        # With MSG_TRUNC the answer is the packet's own length, not what fitted in.
+        length = self.sock.recv_into(room, 0, 0 if self.stream else socket.MSG_TRUNC)
         if length == 0 and len(room) and self.sock.type in _CONNECTIONS:
             raise EOFError
         return min(length, len(room)), length

@@ -185,7 +185,7 @@ def attach_ebpf(sock: socket.socket) -> None:
         pytest.skip("the number of bpf(2) is not known here")
     code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0xFFFF, 0x95, 0, 0, 0))
     text = ctypes.create_string_buffer(b"GPL")
-    load = struct.pack("=IIQQ", 1, 2, ctypes.addressof(code), ctypes.addressof(text)).ljust(48, b"\0")
+    load = struct.pack("=IIQQ16x", 1, 2, ctypes.addressof(code), ctypes.addressof(text))
     fd = ctypes.CDLL(None, use_errno=True).syscall(number, 5, load, len(load))
     if fd < 0:
         pytest.skip(f"bpf(2): {os.strerror(ctypes.get_errno())}")
