@@ -65,9 +65,17 @@ class PacketChannel(Channel):
         self._enter_loop()
         return super().batches(max)
 
-    def _check_may_receive(self) -> None:
-        super()._check_may_receive()
+    def receive_nowait(self) -> Packet:
+        """As that of any channel."""
+        try:
+            return super().receive_nowait()
+        except BlockingIOError:
+            self._enter_loop()
+            raise
+
+    def _begin_turn(self) -> int:
         self._enter_loop()
+        return super()._begin_turn()
 
     def _enter_loop(self) -> None:
         if self._spill is not None:
