@@ -21,7 +21,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from lab import accounts, deadline, helpers, leaks, must, policies, state, traffic
+from lab import accounts, deadline, helpers, leaks, must, order, policies, state, traffic
 from sandbox import kernel, links
 from sandbox.namespaces import Forbidden, Namespace, enter_private, new_network
 from sandbox.reach import interpreter_trees, make_reachable
@@ -56,7 +56,9 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"private network: {config.stash[_privilege]}" + (f" ({reason})" if reason else "")
 
 
+@pytest.hookimpl(tryfirst=True)  # then pytest puts together what shares a costly fixture
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.longest_first(items)
     for item in items:
         deadline.give_deadline(item)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import forks, leaks, must, state, traffic
+from lab import forks, leaks, must, order, state, traffic
 from lab.accounts import Unprivileged
 from lab.programs import PROJECT
 from sandbox import kernel, links
@@ -188,3 +188,8 @@ def test_what_a_file_of_tests_leaves_changed_is_named(monkeypatch: pytest.Monkey
         state.unchanged_state(),
     ):
         monkeypatch.setenv("LEFT", "here")
+
+
+@pytest.mark.parametrize("name", order.LONGEST)
+def test_file_that_is_handed_out_early_exists(name: str) -> None:
+    assert (order.TESTS / name).is_file()
