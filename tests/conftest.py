@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         config.stash[_privilege] = enter_private()
+        policies.hide_the_machines()
     except Forbidden as reason:
         config.stash[_privilege] = "none"
         config.stash[_forbidden] = str(reason)

@@ -30,6 +30,7 @@ __all__ = (
     "SystemLog",
     "answers",
     "hide_etc",
+    "hide_the_machines",
     "install_for_everybody",
     "run_as",
     "system_log",
@@ -44,6 +45,12 @@ Policy = Callable[..., None]
 Asked = Callable[[Callable[[Session], Any]], Any]
 
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+def hide_the_machines() -> None:
+    """The policy that the machine itself has, if any, is from now on not there for this process."""
+    if FOLDER.is_dir():
+        kernel.mount("tmpfs", str(FOLDER), "tmpfs", 0, "mode=0755")
 
 
 @contextmanager
