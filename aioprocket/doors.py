@@ -87,7 +87,8 @@ def open(
         receive_buffer: Bytes that the kernel holds; not clamped to net.core.rmem_max.
         send_buffer: Bytes that the kernel holds; not clamped to net.core.wmem_max.
         reuse_port: SO_REUSEPORT.
-        offload: UDP: the kernel takes and gives datagrams several at once, see `InetChannel`.
+        offload: UDP: the kernel takes and gives datagrams several at once, see `InetChannel`. Those
+            that it drops together count as one in ``stats().rx_dropped``: there were more.
         broadcast: SO_BROADCAST, without which the kernel sends none to a broadcast address.
         latency: How long a packet may wait for others to be handed over with. ``"low"``: not at
             all. ``"balanced"``: where they come densely, up to 1 ms, or until some 50 are due: a

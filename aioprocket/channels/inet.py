@@ -33,11 +33,13 @@ class InetChannel(Channel):
     UDP_GRO: Linux 5.0), and what is on the wire is the same. Packets of a batch, and replies of one
     turn, go together where they follow each other, have the same length, but for the last, which
     may be shorter, and the same address. What comes together is taken apart: each datagram is a
-    `Packet`, but they share the time of the first, and ``stats().rx_dropped`` may count them as
-    one. More may be read than was asked for, which `Stats.rx_held` says; `detach` loses it and
-    what waits in the kernel. While there is a filter, each datagram comes alone, for the kernel
-    would ask it about the first one only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet
-    that is sent for its timestamp goes alone.
+    `Packet`, but they share the time of the first. Those that the kernel has no room for count as
+    one in ``stats().rx_dropped``, for it counts what it had in one: as many were dropped at least.
+    More may be read than was asked for, which `Stats.rx_held` says; at a `detach` that is in
+    `undelivered`, with what waits in the kernel, and in a flood some of it is dropped, and counted
+    so. While there is a filter, each datagram comes alone, for the kernel would ask it about the
+    first one only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet that is sent for its
+    timestamp goes alone.
     """
 
     _kind = "inet"
@@ -61,12 +63,6 @@ class InetChannel(Channel):
         sock = self._port.sock
         headed = sock is not None and (sock.family, sock.type) == (socket.AF_INET, socket.SOCK_RAW)
         return _IPV4 if headed else None
-
-    def detach(self) -> int:
-        """As that of any channel. With offload, what waits is thrown away: it may be coalesced."""
-        if isinstance(self._port, UdpOffloadPort) and not self._closed:
-            self._port.become_plain()
-        return super().detach()
 
 
 class IcmpChannel(InetChannel):
