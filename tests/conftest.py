@@ -28,6 +28,7 @@ from lab import (
     hosts,
     leaks,
     must,
+    order,
     policies,
     programs,
     state,
@@ -51,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         config.stash[_privilege] = enter_private()
+        policies.hide_the_machines()
     except Forbidden as reason:
         config.stash[_privilege] = "none"
         config.stash[_forbidden] = str(reason)
@@ -67,7 +69,9 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"private network: {config.stash[_privilege]}" + (f" ({reason})" if reason else "")
 
 
+@pytest.hookimpl(tryfirst=True)  # then pytest puts together what shares a costly fixture
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.longest_first(items)
     for item in items:
         deadline.give_deadline(item)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import leaks, must, state, traffic
+from lab import forks, leaks, must, order, state, traffic
 from lab.accounts import Unprivileged
 from lab.programs import PROJECT
 from sandbox import kernel, links
@@ -49,6 +50,28 @@ def test_leaked_child_is_found() -> None:
 
     child.kill()
     child.wait()
+
+
+@pytest.mark.parametrize("fault", [AssertionError, KeyboardInterrupt, SystemExit])
+def test_a_fork_that_goes_wrong_does_not_go_on_as_this_process(
+    fault: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ours = os.getpid()
+
+    def fail() -> None:
+        raise fault("on purpose")
+
+    with pytest.raises(AssertionError):
+        forks.in_child(fail)
+
+    assert os.getpid() == ours
+    assert "on purpose" in capfd.readouterr().err
+
+
+def test_a_fork_ends_with_its_block() -> None:
+    with forks.beside(signal.pause):
+        assert len(leaks.children()) == 1
+    assert leaks.children() == set()
 
 
 @pytest.mark.netns
@@ -165,3 +188,8 @@ def test_what_a_file_of_tests_leaves_changed_is_named(monkeypatch: pytest.Monkey
         state.unchanged_state(),
     ):
         monkeypatch.setenv("LEFT", "here")
+
+
+@pytest.mark.parametrize("name", order.LONGEST)
+def test_file_that_is_handed_out_early_exists(name: str) -> None:
+    assert (order.TESTS / name).is_file()

@@ -10,8 +10,8 @@ import uvloop
 
 from aioprocket import BusyError
 from aioprocket.readiness import Readiness, checkpoint
-from channels.rig import in_child
 from contract import until
+from lab.forks import in_child
 
 
 @pytest.fixture

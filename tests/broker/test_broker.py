@@ -14,6 +14,7 @@ import pytest
 from helper_client import Kind, Reason, Session, Stage, hello
 from lab.accounts import Unprivileged
 from lab.brokers import GRANTED, POLICY_REFUSED, Broker, connect, running_broker
+from lab.forks import in_child
 from lab.must import require
 from lab.policies import hide_etc
 from sandbox import kernel
@@ -218,19 +219,15 @@ def test_an_id_of_no_account_of_ours_is_nobodys(helper_binary: Path, folder: Pat
     apart = [require("unshare"), "--user", "--map-root-user", str(helper_binary)]
     with running_broker(apart, folder / "socket") as broker:
         broker.path.chmod(0o666)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                os.setresgid(1234, 1234, 1234)
-                os.setresuid(1234, 1234, 1234)
-                kernel.set_dumpable()
-                with broker.session(greet=False) as client:
-                    refusal = client.ask(hello()).refusal
-                    status = 0 if refusal == (Stage.IDENTITY, errno.EPERM) else 2
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+        def greet() -> None:
+            os.setresgid(1234, 1234, 1234)
+            os.setresuid(1234, 1234, 1234)
+            kernel.set_dumpable()
+            with broker.session(greet=False) as client:
+                assert client.ask(hello()).refusal == (Stage.IDENTITY, errno.EPERM)
+
+        in_child(greet)
 
 
 def _network_of(opened: socket.socket) -> bytes:

@@ -27,7 +27,6 @@ __all__ = (
     "cable",
     "drained",
     "frame",
-    "in_child",
     "number",
     "open_packet",
     "pair",
@@ -177,19 +176,6 @@ def drained(sock: socket.socket) -> int:
     except BlockingIOError:
         pass
     return count
-
-
-def in_child(call: Callable[[], None]) -> None:
-    """Call a function in a fork of this process; it has ended, and well, when this returns."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            call()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 async def parked(call: Callable[[], Coroutine[Any, Any, Any]]) -> "asyncio.Task[Any]":

@@ -1,11 +1,11 @@
 """`aclose` waits for a kernel that is slow to close, and lets the loop go on meanwhile."""
 
 import os
+import signal
 import socket
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import anyio
 import anyio.lowlevel
@@ -14,6 +14,7 @@ import pytest
 from aioprocket import Channel, TunChannel
 from aioprocket.channels.port import SocketPort
 from channels.rig import frame, number, open_packet, tap
+from lab.forks import beside
 
 pytestmark = [pytest.mark.netns, pytest.mark.anyio]
 
@@ -136,25 +137,6 @@ async def test_a_cancelled_aclose_has_closed_all_the_same(
     assert closed < before
 
 
-@contextmanager
-def forked() -> Iterator[None]:
-    """A child that has all that this process has, until the end."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # idle threads of an earlier test
-        pid = os.fork()
-    if pid == 0:
-        os.close(writing)
-        os.read(reading, 1)
-        os._exit(0)
-    os.close(reading)
-    try:
-        yield
-    finally:
-        os.close(writing)
-        os.waitpid(pid, 0)
-
-
 RINGS = pytest.mark.parametrize("latency", ["low", "balanced"])
 
 
@@ -163,10 +145,10 @@ async def test_a_ring_that_a_child_has_mapped_is_closed(latency: str) -> None:
     before = descriptors()
     channel = open_packet("lo", ring=True, latency=latency)
 
-    with forked():
+    with beside(signal.pause):
         await channel.aclose()
 
-        assert descriptors() == before + 1  # the pipe
+        assert descriptors() == before
     assert channel.fileno() == -1
 
 
@@ -176,7 +158,7 @@ async def test_a_descriptor_whose_ring_a_child_has_mapped_says_that_it_only_send
 ) -> None:
     channel = open_packet(veth[0], ring=True, latency=latency)
     async with open_packet(veth[1]) as far:
-        with forked(), anyio.fail_after(20):
+        with beside(signal.pause), anyio.fail_after(20):
             with pytest.warns(RuntimeWarning, match="has the ring mapped"):
                 sock = channel.to_socket()
             with sock:
@@ -188,10 +170,10 @@ async def test_a_descriptor_whose_ring_a_child_has_mapped_says_that_it_only_send
 async def test_a_warning_that_is_an_error_loses_no_descriptor(latency: str) -> None:
     before = descriptors()
     channel = open_packet("lo", ring=True, latency=latency)
-    with forked():
+    with beside(signal.pause):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with pytest.raises(RuntimeWarning):
                 channel.detach()
 
-        assert descriptors() == before + 1
+        assert descriptors() == before

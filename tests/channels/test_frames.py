@@ -11,8 +11,9 @@ import pytest
 
 from aioprocket import Packet, PacketChannel, SpecError, create_endpoint
 from aioprocket._system.ring import frame_geometry
-from channels.rig import Cable, CableLine, cable, frame, in_child, number, open_packet
+from channels.rig import Cable, CableLine, cable, frame, number, open_packet
 from contract import Line, Recorder, TransportContract, until
+from lab.forks import in_child
 from sandbox import links
 
 pytestmark = pytest.mark.netns

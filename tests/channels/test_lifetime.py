@@ -11,8 +11,9 @@ import pytest
 
 import aioprocket
 from aioprocket import Channel, ClosedError, create_endpoint
-from channels.rig import cable, in_child, number, open_packet, pair
+from channels.rig import cable, number, open_packet, pair
 from contract import Recorder, until
+from lab.forks import in_child
 
 pytestmark = [pytest.mark.netns]
 

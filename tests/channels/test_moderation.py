@@ -21,7 +21,8 @@ from aioprocket._system import options
 from aioprocket._system._native import Moderation
 from aioprocket.channels import moderation
 from aioprocket.readiness import checkpoint
-from channels.rig import cable, in_child, number
+from channels.rig import cable, number
+from lab.forks import in_child
 
 pytestmark = pytest.mark.netns
 

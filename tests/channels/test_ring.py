@@ -27,12 +27,12 @@ from channels.rig import (
     CableLine,
     cable,
     frame,
-    in_child,
     number,
     open_packet,
 )
 from channels.ring_rig import arrived, receive, send
 from contract import Line, Recorder, TransportContract, until
+from lab.forks import in_child
 from lab.traffic import flood
 from sandbox import kernel, links
 

@@ -6,9 +6,10 @@ import anyio
 import pytest
 
 from aioprocket import LinkDownError, PacketChannel
-from channels.rig import frame, in_child, number
+from channels.rig import frame, number
 from channels.spill_rig import MANY, drip, everything, opened
 from contract import until
+from lab.forks import in_child
 from sandbox import links
 
 EVEN = [(0x20, 0, 0, 14), (0x45, 1, 0, 1), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0)]

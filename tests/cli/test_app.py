@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from aioprocket.cli import app as app_module
 from aioprocket.cli.app import app
-from lab.commands import aioprocket
+from lab.commands import aioprocket, run_here
 
 COMMANDS = (
     "doctor", "sniff", "filter", "ping", "sweep", "trace", "mtr", "scan", "helper", "policy",
@@ -75,7 +75,7 @@ def test_every_command_is_in_the_list() -> None:
     ],
 )
 def test_what_is_no_command_is_said_with_status_2(arguments: list[str], words: str) -> None:
-    done = aioprocket(*arguments)
+    done = run_here(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr

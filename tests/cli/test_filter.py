@@ -1,16 +1,12 @@
 """``aioprocket filter``: the command as it is typed."""
 
-import io
-import signal
 import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
-from aioprocket.cli import main
 from golden import filters
+from lab.commands import run_here
 
 FRAMES = Path(filters.__file__).with_name("frames.pcap")
 CAPTURES = FRAMES.parents[1] / "capture"
@@ -18,17 +14,7 @@ Completed = subprocess.CompletedProcess[str]
 
 
 def aioprocket(*words: str) -> Completed:
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    handler = signal.getsignal(signal.SIGINT)
-    sys.argv = ["aioprocket", "filter", *words]
-    try:
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        sys.argv = before
-        signal.signal(signal.SIGINT, handler)
-    status = ended.value.code
-    return Completed(words, int(status or 0), out.getvalue(), err.getvalue())
+    return run_here("filter", *words)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.commands import aioprocket
+from lab.commands import aioprocket, run_here
 
 pytestmark = pytest.mark.netns
 
@@ -23,7 +23,7 @@ ODD = {
 @pytest.mark.parametrize("command", ONE, ids=lambda command: command[0])
 def test_command_for_one_host_says_what_is_wrong_with_it(command: list[str]) -> None:
     for host, words in ODD.items():
-        done = aioprocket(*command, host)
+        done = run_here(*command, host)
 
         assert (done.returncode, done.stdout) == (2, ""), host
         assert words in done.stderr
@@ -32,7 +32,7 @@ def test_command_for_one_host_says_what_is_wrong_with_it(command: list[str]) -> 
 
 @pytest.mark.parametrize("word", ["", " ", "..", "0", "256.1.1.1", "::%", "a" * 300, "ü" * 64])
 def test_sweep_says_what_is_wrong_with_a_target(word: str) -> None:
-    done = aioprocket("sweep", word)
+    done = run_here("sweep", word)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "is no address, network, name or file" in done.stderr
@@ -40,7 +40,7 @@ def test_sweep_says_what_is_wrong_with_a_target(word: str) -> None:
 
 
 def test_sweep_asks_no_address_of_a_link_that_does_not_say_which() -> None:
-    done = aioprocket("sweep", "fe80::1")
+    done = run_here("sweep", "fe80::1")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "does not say of which" in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab.commands import aioprocket, at_terminal, interrupted
+from lab.commands import aioprocket, at_terminal, interrupted, run_here
 from sandbox import links
 
 pytestmark = pytest.mark.netns
@@ -96,7 +96,7 @@ def test_a_host_that_does_not_answer_makes_the_status_1() -> None:
 def test_what_cannot_be_is_said_with_status_2_and_nothing_is_sent(
     arguments: list[str], words: str
 ) -> None:
-    done = aioprocket("ping", *arguments)
+    done = run_here("ping", *arguments)
 
     assert done.returncode == 2
     # Wide words can be broken by the frame that usage errors have.

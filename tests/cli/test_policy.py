@@ -1,26 +1,23 @@
 """``aioprocket policy``: the command as it is typed, on a policy file of the test's own."""
 
 import grp
-import io
 import json
 import os
 import pwd
 import re
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aioprocket.cli import main
 from aioprocket.helper.locate import BROKER_SOCKET
 from aioprocket.policy import POLICY_PATH, find_fault
+from lab.commands import run_here
 from lab.machine import ALICE, INSTALLED, Machine
 from lab.must import require
 
@@ -31,18 +28,7 @@ Completed = subprocess.CompletedProcess[str]
 
 
 def aioprocket(*words: str) -> Completed:
-    """In this process: another Python for each would take most of the time."""
-    command = ["aioprocket", "policy", *words]
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    handler = signal.getsignal(signal.SIGINT)
-    sys.argv = command
-    try:
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        sys.argv = before
-        signal.signal(signal.SIGINT, handler)
-    return Completed(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return run_here("policy", *words)
 
 
 def good(*words: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from aioprocket.pcapng import Reader
 from lab import traffic
-from lab.sniffing import send_datagrams, sniffing, wait_until
+from lab.sniffing import environment, send_datagrams, sniffing, wait_until
 
 pytestmark = pytest.mark.netns
 
@@ -97,7 +97,9 @@ def test_full_disk_is_the_reason_and_every_packet_is_accounted_for(tmp_path: Pat
     def limit() -> None:  # as of a small disk, for what this process writes
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    with sniffing("-i", "lo", "-w", str(path), preexec_fn=limit) as sniffer:
+    # Nor does it leave a module compiled in part.
+    unwritten = environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
+    with sniffing("-i", "lo", "-w", str(path), preexec_fn=limit, env=unwritten) as sniffer:
         wait_until(lambda: send_datagrams(50, size=800) and sniffer.process.poll(), "its end")
     packets = number_of(r"^([\d,]+) packets,", sniffer.err)
     written = number_of(r"^([\d,]+) packets written to", sniffer.err)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.commands import aioprocket, at_terminal
+from lab.commands import aioprocket, at_terminal, run_here
 
 pytestmark = pytest.mark.netns
 
@@ -104,7 +104,7 @@ def test_rubbish_in_standard_input_has_its_line() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_said_with_status_2(arguments: list[str], words: str) -> None:
-    done = aioprocket("sweep", *arguments)
+    done = run_here("sweep", *arguments)
 
     assert done.returncode == 2
     assert words in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.chain import Chain, chain
-from lab.commands import PATIENCE, aioprocket, at_terminal, interrupted
+from lab.commands import PATIENCE, aioprocket, at_terminal, interrupted, run_here
 from sandbox import links
 from sandbox.namespaces import Namespace
 
@@ -138,7 +138,7 @@ def test_mtr_at_a_terminal_is_redrawn(way: Chain) -> None:
 def test_what_cannot_be_is_said_with_status_2(
     command: str, arguments: list[str], words: str
 ) -> None:
-    done = aioprocket(command, *arguments)
+    done = run_here(command, *arguments)
 
     assert done.returncode == 2
     assert words in re.sub(r"[\s│]+", " ", done.stderr)

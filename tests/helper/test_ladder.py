@@ -297,4 +297,4 @@ async def test_cancellation_is_not_held_up_by_a_helper_that_hangs() -> None:
         await obtain(UDP, helper=["/bin/sleep", "600"], timeout=60)
 
     assert scope.cancelled_caught
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 10

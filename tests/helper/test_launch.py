@@ -14,7 +14,7 @@ import pytest
 from aioprocket.errors import HelperError, HelperNotFoundError
 from aioprocket.helper import launch as launch_module
 from aioprocket.helper.launch import Process, launch
-from channels.rig import in_child
+from lab.forks import in_child
 from lab.leaks import children, descriptors
 from sandbox import kernel
 from sandbox.accounts import NOBODY

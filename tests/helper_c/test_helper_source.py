@@ -10,6 +10,8 @@ import golden
 from helper_c.builds import HELPER, compile_c, link_options, options, pure_sources, sources
 from lab.must import require, unavailable
 
+pytestmark = pytest.mark.once
+
 SOURCES = sources()
 BUDGET = {
     part: (int(most), files)

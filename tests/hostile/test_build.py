@@ -21,7 +21,7 @@ from lab.must import require
 from sandbox.namespaces import Namespace
 
 # Compilers and valgrind are slow beside other tests.
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.netns, pytest.mark.once, pytest.mark.timeout(180)]
 
 WITHOUT_FILTER: Final = "-DAIOPROCKET_WITHOUT_SECCOMP"
 FOUND: Final = 99  # the status by which a tool tells that it found something

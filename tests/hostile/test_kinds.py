@@ -6,7 +6,8 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import pytest
 
 from helper_client import BY_FILE, DROP, Kind, Reason, Stage, open_request
 from hostile.ways import Way, as_account, descriptors, resident
+from lab.forks import beside
 from sandbox import links
 from sandbox.accounts import NOBODY
 
@@ -132,7 +134,7 @@ def test_an_interface_is_the_same_throughout_whatever_its_name_becomes(
     indices = [socket.if_nametoindex(name) for name in veth]
     for name in veth:
         links.set_down(name)
-    with way.session() as running, _names_change(*veth):
+    with way.session() as running, beside(partial(_swap_for_ever, *veth)):
         stages = []
         for number in range(300):
             reply = running.open(Kind.UDP4, port=100 + number, interface=veth[0])
@@ -148,25 +150,11 @@ def test_an_interface_is_the_same_throughout_whatever_its_name_becomes(
     links.delete_link(socket.if_indextoname(indices[0]))
 
 
-@contextmanager
-def _names_change(one: str, other: str) -> Iterator[None]:
-    """Two interfaces take each other's name, over and over."""
-    pid = os.fork()
-    if pid == 0:
-        with suppress(BaseException):
-            _swap_for_ever(one, other)
-        os._exit(1)
-    try:
-        yield
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-
-
 def _swap_for_ever(one: str, other: str) -> None:
+    """Two interfaces take each other's name, over and over."""
     libc = ctypes.CDLL(None)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        while os.getppid() != 1:
+        while True:
             for old, new in ((one, "between"), (other, one), ("between", other)):
                 libc.ioctl(sock.fileno(), SIOCSIFNAME, struct.pack("16s16s8x", old.encode(),
                                                                    new.encode()))  # fmt: skip
@@ -260,7 +248,7 @@ def test_a_lock_is_for_good(way: Way) -> None:
 
 @pytest.mark.hostile(53)
 def test_nothing_from_before_its_filter_is_readable(way: Way) -> None:
-    with way.session() as running, _echo_flood():
+    with way.session() as running, beside(_flood_with_echoes):
         for _ in range(25):
             with running.granted_socket(Kind.RAW4, protocol=1, filter=[DROP]) as opened:
                 opened.setblocking(False)
@@ -271,19 +259,10 @@ def test_nothing_from_before_its_filter_is_readable(way: Way) -> None:
             assert opened.recv(2048)  # or there was no flood
 
 
-@contextmanager
-def _echo_flood() -> Iterator[None]:
-    pid = os.fork()
-    if pid == 0:
-        with suppress(BaseException), socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as sock:
-            while os.getppid() != 1:
-                sock.sendto(bytes(8), ("127.0.0.1", 0))
-        os._exit(1)
-    try:
-        yield
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+def _flood_with_echoes() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as sock:
+        while True:
+            sock.sendto(bytes(8), ("127.0.0.1", 0))
 
 
 # What the documents say that a holder can do. If it becomes impossible, they are wrong.

@@ -13,6 +13,7 @@ import pytest
 
 from helper_client import BY_FILE, DROP, Kind, Reason, Stage
 from hostile.ways import CAPABILITIES, Way, as_account
+from lab.forks import beside
 from lab.policies import system_log
 from lab.traffic import frame
 from sandbox.accounts import NOBODY
@@ -277,16 +278,14 @@ def test_replaced_while_it_is_read_it_is_the_old_or_the_new_one(
 ) -> None:
     texts = (f"version 1\nallow {ME} udp port=1-9\n" + "#\n" * 9000, GOOD)
     install(policy_file)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            while os.getppid() != 1:
-                for each in texts:
-                    install(policy_file.with_name("new"), each)
-                    os.rename(policy_file.with_name("new"), policy_file)
-        finally:
-            os._exit(1)
-    try:
+
+    def replace() -> None:
+        while True:
+            for each in texts:
+                install(policy_file.with_name("new"), each)
+                os.rename(policy_file.with_name("new"), policy_file)
+
+    with beside(replace):
         for _ in range(40):
             with way.session() as running:
                 found = [
@@ -297,9 +296,6 @@ def test_replaced_while_it_is_read_it_is_the_old_or_the_new_one(
                 answers = [reply.stage is Stage.OK for reply in found]
                 assert answers in ([True, False, False], [False, True, False])
                 running.release()
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
 
 
 @pytest.mark.hostile(101)

@@ -155,6 +155,7 @@ def test_the_filter_on_paper_says_what_the_kernel_does(trial: Path) -> None:
     assert set(_ask([trial, "judge-foreign"], [*ALLOWED, *KILLED])) == {"killed"}
 
 
+@pytest.mark.once
 @pytest.mark.hostile(106)
 def test_the_filter_of_another_machine_says_the_same(tmp_path: Path) -> None:
     trial = _trial(require("aarch64-linux-gnu-gcc"), tmp_path, "-static")
@@ -200,7 +201,10 @@ def _require_landlock() -> None:
         unavailable("landlock", os.strerror(ctypes.get_errno()))
 
 
-@pytest.fixture(scope="module", params=["as installed", "gcc", "clang", "musl-gcc"])
+COMPILED = [pytest.param(each, marks=pytest.mark.once) for each in ("gcc", "clang", "musl-gcc")]
+
+
+@pytest.fixture(scope="module", params=["as installed", *COMPILED])
 def built(
     request: pytest.FixtureRequest, helper_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -359,6 +363,7 @@ def _injected(helper: Path, folder: Path, fault: str) -> Any:
 
 
 @pytest.mark.netns
+@pytest.mark.once
 @pytest.mark.hostile(106)
 def test_a_helper_for_another_machine_starts(tmp_path: Path) -> None:
     compiler, emulator = require("aarch64-linux-gnu-gcc"), require("qemu-aarch64")

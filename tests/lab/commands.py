@@ -1,5 +1,6 @@
 """The command ``aioprocket``, run to its end or until it is interrupted."""
 
+import io
 import os
 import pty
 import signal
@@ -7,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO
 
-__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted")
+import pytest
+
+from aioprocket.cli import main
+
+__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted", "run_here")
 
 PATIENCE = 45.0  # seconds that anything may take on a machine that is busy
 _COMMAND = (sys.executable, "-m", "aioprocket.cli")
@@ -37,6 +42,22 @@ def aioprocket(
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def run_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run it in this process: another Python for each would take most of the time."""
+    command = ["aioprocket", *arguments]
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    handler = signal.getsignal(signal.SIGINT)
+    sys.argv = command
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+        signal.signal(signal.SIGINT, handler)
+    status = int(ended.value.code or 0)
+    return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
 
 
 def interrupted(*arguments: str, after: str) -> "subprocess.CompletedProcess[str]":

@@ -11,14 +11,16 @@ import stat
 import subprocess
 import tempfile
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from helper_client import BY_FILE, Kind, Session, Stage
 from sandbox import kernel
+
+from .forks import beside
 
 __all__ = (
     "ACCOUNT",
@@ -28,6 +30,7 @@ __all__ = (
     "SystemLog",
     "answers",
     "hide_etc",
+    "hide_the_machines",
     "install_for_everybody",
     "run_as",
     "system_log",
@@ -42,6 +45,12 @@ Policy = Callable[..., None]
 Asked = Callable[[Callable[[Session], Any]], Any]
 
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+def hide_the_machines() -> None:
+    """The policy that the machine itself has, if any, is from now on not there for this process."""
+    if FOLDER.is_dir():
+        kernel.mount("tmpfs", str(FOLDER), "tmpfs", 0, "mode=0755")
 
 
 @contextmanager
@@ -124,17 +133,11 @@ def system_log() -> Iterator[SystemLog]:
 def run_as(function: Callable[[], T], uid: int, gid: int, groups: Sequence[int] = ()) -> T:
     """Call a function in a child that is this account; its result or exception comes back."""
     reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # The child takes no lock that a thread of ours could hold.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        os._exit(_answer(function, uid, gid, groups, writing))
-    os.close(writing)
-    with open(reading, "rb") as pipe:
+    # The child takes no lock that a thread of ours could hold.
+    with open(reading, "rb") as pipe, beside(partial(_answer, function, uid, gid, groups, writing)):
+        os.close(writing)
         reply = pipe.read()
-    _, status = os.waitpid(pid, 0)
-    assert status == 0, f"the child ended with {status}"
+    assert reply, "the child ended without an answer"
     good, value = pickle.loads(reply)
     assert good, value
     return value  # type: ignore[no-any-return]
@@ -142,7 +145,7 @@ def run_as(function: Callable[[], T], uid: int, gid: int, groups: Sequence[int] 
 
 def _answer(
     function: Callable[[], Any], uid: int, gid: int, groups: Sequence[int], pipe: int
-) -> int:
+) -> None:
     try:
         os.setgroups(groups)
         os.setresgid(gid, gid, gid)
@@ -153,4 +156,3 @@ def _answer(
         outcome = (False, traceback.format_exc())
     with open(pipe, "wb") as stream:
         stream.write(pickle.dumps(outcome))
-    return 0

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from sandbox.accounts import NOBODY
 
-__all__ = ("Sniffing", "send_datagrams", "sniffing", "wait_until")
+__all__ = ("Sniffing", "environment", "send_datagrams", "sniffing", "wait_until")
 
 PATIENCE = 45.0  # seconds that anything may take on a machine that is busy
 PORT = 9  # discard

@@ -22,7 +22,7 @@ from aioprocket._system._native import (
     capture_read,
     capture_write,
 )
-from channels.rig import in_child
+from lab.forks import in_child
 from lab.leaks import descriptors
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h

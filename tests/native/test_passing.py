@@ -12,6 +12,7 @@ from types import FrameType
 import pytest
 
 from aioprocket._system._native import receive_passed, socket_kind
+from lab.forks import in_child
 from lab.leaks import descriptors
 
 Pair = tuple[socket.socket, socket.socket]
@@ -104,13 +105,12 @@ def test_signal_handler_that_raises_ends_the_wait(pair: Pair) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
         receive_passed(pair[0].fileno(), 97, LONG_MS)
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
+    def expect_it() -> None:
+        signal.signal(signal.SIGALRM, interrupt)
         with pytest.raises(InterruptedError):
             wait_for_it()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+
+    in_child(expect_it)  # in this process that timer is pytest-timeout's
 
 
 @pytest.mark.parametrize("size", [-1, 257])

@@ -16,7 +16,7 @@ from aioprocket._system._native import Batch, Packet, Ring
 from aioprocket._system.packet_socket import bind_packet
 from aioprocket._system.ring import Geometry, make_ring
 from aioprocket._system.statistics import PacketStatistics
-from channels.rig import in_child
+from lab.forks import in_child
 from lab.leaks import descriptors
 from lab.traffic import ETH_P_LOCAL, frame
 

@@ -12,7 +12,7 @@ import pytest
 
 from aioprocket._system._native import Batch, Packet, Ring, read_block
 from aioprocket._system.ring import Geometry
-from channels.rig import in_child
+from lab.forks import in_child
 from native.blocks import Frame, block
 from native.test_memory import SLACK, growth
 from native.test_ring import PER_BLOCK, Line, line, number

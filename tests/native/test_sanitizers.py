@@ -71,6 +71,7 @@ def run(module: Path, sanitizer: str, *arguments: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.netns
+@pytest.mark.once
 @pytest.mark.timeout(240)  # a whole folder's tests, checked at every access
 def test_native_module_touches_no_memory_but_its_own(tmp_path: Path) -> None:
     sanitizer = find_sanitizer()

@@ -13,6 +13,7 @@ import pytest
 import aioprocket
 from aioprocket.errors import NotPermittedError
 from helper_client import BY_FILE, Kind, Reason, Stage, session
+from lab.forks import beside
 from lab.must import require
 from lab.policies import ACCOUNT, run_as, system_log
 from sandbox import kernel
@@ -279,18 +280,17 @@ def test_a_file_replaced_while_it_is_read_is_the_old_or_the_new_one(
 ) -> None:
     install(policy_file)
     other = GOOD.replace("icmp icmp6 packet", "udp port=1-9")
-    pid = os.fork()
-    if pid == 0:
-        while os.getppid() != 1:
+
+    def replace() -> None:
+        while True:
             for text in (other, GOOD):
                 new = install(policy_file.with_name("new"), text)
                 os.rename(new, policy_file)
-        os._exit(0)
+
     try:
-        answers = {ask(everybodys_helper) for _ in range(100)}
+        with beside(replace):
+            answers = {ask(everybodys_helper) for _ in range(100)}
     finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
         policy_file.with_name("new").unlink(missing_ok=True)
 
     assert answers <= {GRANTED, (Stage.POLICY, Reason.KIND | BY_FILE)}
@@ -310,16 +310,15 @@ def test_a_session_keeps_the_policy_that_it_began_with(
             os.read(reading, 1)
             return [first.stage, running.open(Kind.RAW4, **ICMP).stage]
 
-    pid = os.fork()
-    if pid == 0:
+    def change() -> None:
         os.read(ready, 1)
         policy_file.write_text("version 1\n")
         os.write(writing, b"x")
-        os._exit(0)
+
     try:
-        assert run_as(two, ACCOUNT, ACCOUNT) == [Stage.OK, Stage.OK]
+        with beside(change):
+            assert run_as(two, ACCOUNT, ACCOUNT) == [Stage.OK, Stage.OK]
     finally:
-        os.waitpid(pid, 0)
         for fd in (reading, writing, ready, told):
             os.close(fd)
     assert ask(everybodys_helper)[0] is Stage.POLICY

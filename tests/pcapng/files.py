@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,11 +90,14 @@ def full_disk(limit: int) -> Iterator[None]:
     """No file of this process grows beyond so many bytes (setrlimit(2))."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # Python takes a module that it could write in part for one that it has compiled.
+    writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = writes_none
         signal.signal(signal.SIGXFSZ, handler)
 
 

@@ -187,8 +187,9 @@ async def test_probe_larger_than_the_link_takes_says_what_it_takes(
 @pytest.mark.parametrize("version", [4, 6])
 async def test_replies_that_take_a_while_are_told_apart(tun_device: None, version: int) -> None:
     network = ip_network("198.18.0.0/24" if version == 4 else "2001:db8:77::/120")
-    hosts = [str(address) for address in list(network)[2:152]]
+    hosts = [str(address) for address in list(network)[2:62]]
     silent = set(hosts[::3])
+    answering = set(hosts) - silent
 
     async def now_and_then(responder: Responder, request: Request) -> None:
         if str(request.target) not in silent:
@@ -196,12 +197,18 @@ async def test_replies_that_take_a_while_are_told_apart(tun_device: None, versio
             await responder.send(request.reply())
 
     async with running(now_and_then), Pinger(type="raw") as pinger:
-        monitor = pinger.monitor(hosts, interval=3.0, timeout=3.0)
-        told = await until_each(monitor, 1)
+        monitor = pinger.monitor(hosts, interval=1.5, timeout=1.5)
+        answered, lost = set[str](), set[str]()
+        async with aclosing(aiter(monitor)) as echoes:
+            # Where a busy machine is too late with a reply, the next is in time.
+            while not (answering <= answered and silent <= lost):
+                echo = await anext(echoes)
+                # Timers of some loops are a millisecond early.
+                assert echo.rtt is None or echo.rtt > 0.025
+                (answered if echo.ok else lost).add(echo.host)
 
-    for name, echoes in told.items():
-        # Timers of some loops are a millisecond early.
-        assert all(echo.rtt is None or echo.rtt > 0.025 for echo in echoes)
+    assert answered == answering
+    for name in hosts:
         assert (monitor.window(name).received > 0) == (name not in silent)
 
 
