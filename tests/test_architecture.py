@@ -22,7 +22,7 @@ ROWS = (
     ("arguments",),
     ("_system",),
     ("packet",),
-    ("readiness",),
+    ("readiness", "thread"),
     ("policy",),
     ("helper", "channels"),
     ("opening",),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aioprocket import Fanout, OpenError, PacketChannel, SpecError
-from aioprocket.channels import packet
+from aioprocket._system.ring import join_fanout
 from channels.rig import bound, cable, frame, number, open_packet
 from sandbox import links
 
@@ -110,10 +110,9 @@ def test_what_came_before_the_join_is_gone_large_or_small(
         def join_late(sock: socket.socket, fanout: Fanout) -> None:
             for data in (frame(1), large, frame(2), large):
                 far.send(data)
-            join(sock, fanout)
+            join_fanout(sock, fanout)
 
-        join = packet.join_fanout
-        monkeypatch.setattr(packet, "join_fanout", join_late)
+        monkeypatch.setattr("aioprocket.channels.packet.join_fanout", join_late)
         channel = open_packet(veth[1], fanout=Fanout(7, "lb"), **options)
         try:
             assert not is_readable(channel)
