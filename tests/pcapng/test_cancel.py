@@ -5,7 +5,7 @@ import errno
 import io
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ def cancels(request: pytest.FixtureRequest, anyio_backend_name: str) -> str:
     return "scope" if anyio_backend_name == "trio" else str(request.param)
 
 
-async def cancelled(call: Callable[[], Awaitable[Any]], gate: Gate, cancels: str) -> None:
+async def cancelled(
+    call: Callable[[], Coroutine[Any, Any, None]], gate: Gate, cancels: str
+) -> None:
     """Cancel a call when its thread is at the gate; returns when the call has ended."""
     if cancels == "scope":
         async with anyio.create_task_group() as tasks:
