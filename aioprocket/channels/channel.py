@@ -118,7 +118,7 @@ class Channel(Receiving, Sending, Filtering, Ending, UnreliableObjectStream[Pack
         return f"an adopted descriptor{f' on {self._link.name}' if self._link else ''}"
 
     def _enter_loop(self) -> None:
-        """It was made by another thread, and is the running event loop's from here on."""
+        """It is the running event loop's from here on, or it may be for long."""
 
     # State
 
@@ -307,6 +307,7 @@ class Channel(Receiving, Sending, Filtering, Ending, UnreliableObjectStream[Pack
             on_close()
 
     async def __aenter__(self) -> Self:
+        self._enter_loop()
         return self
 
     async def __aexit__(

@@ -32,7 +32,7 @@ class Ending:
 
         A ring is taken off the descriptor, and what was in it is in `undelivered`; what comes
         while the kernel does it, some 15 ms, is not received. It waits for a block that is not
-        full: 2 ms, with ``latency="throughput"`` 100 ms at most. It cannot be while a process that
+        full: up to 2 ms, with ``latency="throughput"`` 100 ms. It cannot be while a process that
         was forked from this one has the ring mapped: a RuntimeWarning says so, and the descriptor
         only sends.
 

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,7 @@ from .._system.ring import (
     ring_geometry,
 )
 from ..errors import OpenError, errno_text
+from ..packet import Batch, Packet
 from ..spec import Fanout, PacketSpec, describe
 from .channel import Channel
 from .explain import step_error
@@ -54,8 +56,29 @@ class PacketChannel(Channel):
         if isinstance(port, RingPort):
             self._spill = port.spill(self._machine, self._readiness, self._reader)
 
+    def __aiter__(self) -> AsyncIterator[Packet]:  # type: ignore[override]
+        self._enter_loop()
+        return super().__aiter__()
+
+    def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
+        """As those of any channel; of a ring, block by block."""
+        self._enter_loop()
+        return super().batches(max)
+
+    def receive_nowait(self) -> Packet:
+        """As that of any channel."""
+        try:
+            return super().receive_nowait()
+        except BlockingIOError:
+            self._enter_loop()
+            raise
+
+    def _begin_turn(self) -> int:
+        self._enter_loop()
+        return super()._begin_turn()
+
     def _enter_loop(self) -> None:
-        if self._spill is not None and not self._closed:
+        if self._spill is not None:
             self._spill.start()
 
     def _end(self) -> None:

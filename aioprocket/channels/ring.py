@@ -26,6 +26,7 @@ __all__ = ("FramePort", "RingPort", "cut_by_filter")
 _RET_K: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
 _WHOLE: Final = 65535
 _AT_ONCE: Final = 64
+_PATIENCE: Final = 1.0  # seconds
 _MAPPED_ELSEWHERE: Final = (
     "a process that was forked from this one has the ring mapped, so the descriptor keeps it and "
     "recv(2) gets no packets: detach before the fork, or open the channel with ring=False"
@@ -161,11 +162,10 @@ class RingPort(_MappedPort):
         super().__init__(sock, self._ring, size=geometry.size, snaplen=snaplen)
 
     def _wait_for_the_last(self) -> bool:
-        """A block that is not full is handed over after its time, or by the second look at it."""
-        seconds = self._geometry.retire_ms / 1000
-        ends = time.monotonic() + 2 * seconds
+        """A block that is not full is handed over after its time, on a busy machine later."""
+        ends = time.monotonic() + _PATIENCE
         while self._ring.filling and not self._ring.look() and time.monotonic() < ends:
-            time.sleep(seconds / 4)
+            time.sleep(self._geometry.retire_ms / 4000)
         return self._ring.look()
 
     def spill(self, machine: ReadMachine, readiness: Readiness, reader: Reader) -> Spill:

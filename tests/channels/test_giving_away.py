@@ -237,5 +237,6 @@ async def test_in_a_flood_each_datagram_comes_alone_and_none_is_lost_silently() 
     assert {len(data) for data in kept + after} == {size}
     order = [int.from_bytes(data[:4], "big") for data in kept + after]
     assert order == sorted(set(order))
-    missing = order[-1] + 1 - order[0] - len(order)
-    assert not missing or channel.stats().rx_dropped
+    # From there on the drops are whose the socket is.
+    ours = order[: len(kept) + 1]
+    assert len(ours) == ours[-1] + 1 - ours[0] or channel.stats().rx_dropped
