@@ -213,6 +213,7 @@ class Channel(Receiving, Sending, Filtering, Ending, UnreliableObjectStream[Pack
     def on_drop(self) -> Callable[[int], object] | None:
         """A function that is called at the first drop, with what ``stats().rx_dropped`` is then.
 
+        Of a UDP socket with a filter, what the filter rejects counts as well (`Stats`).
         Once: None from then on. Set anew, it waits for the next drop. While it is set, the kernel
         is asked each time a read has emptied the queue, or yields to other tasks: one more system
         call. A channel that nobody reads tells nothing. What it raises, the receive raises, which

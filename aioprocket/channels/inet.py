@@ -20,6 +20,7 @@ __all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
 
 _ICMP6_FILTER: Final = 1  # linux/icmpv6.h
 _PASS_ALL: Final = bytes(32)
+_IPV4: Final = 228  # LINKTYPE_IPV4 of pcap
 
 
 class InetChannel(Channel):
@@ -56,6 +57,13 @@ class InetChannel(Channel):
         """Whether datagrams go through the kernel several at once."""
         return self._offload
 
+    @property
+    def linktype(self) -> int | None:
+        """LINKTYPE_IPV4 of a raw socket of IPv4; else None, as no header is received."""
+        sock = self._port.sock
+        headed = sock is not None and (sock.family, sock.type) == (socket.AF_INET, socket.SOCK_RAW)
+        return _IPV4 if headed else None
+
 
 class IcmpChannel(InetChannel):
     """ICMP or ICMPv6 messages: each starts with the ICMP header, whatever the socket.
@@ -72,6 +80,11 @@ class IcmpChannel(InetChannel):
         self._identifier: int = (
             port.sock.getsockname()[1] if ping else int.from_bytes(os.urandom(2), "big")
         )
+
+    @property
+    def linktype(self) -> None:
+        """None: a message starts with the header of ICMP."""
+        return None
 
     @property
     def identifier(self) -> int:
@@ -101,6 +114,8 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
             widen_buffer(sock, spec.latency, spec.receive_buffer)
+            if spec.broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)

@@ -145,8 +145,8 @@ def _geometry(spec: PacketSpec) -> _Geometry | None:
         return None
     # The kernel hands over no block sooner than after 1 ms, and every frame at once.
     if spec.latency == "low":
-        return frame_geometry(spec.snaplen, spec.receive_buffer)
-    return ring_geometry(spec.latency, spec.snaplen, spec.receive_buffer)
+        return frame_geometry(spec.snaplen, spec.ring_size)
+    return ring_geometry(spec.latency, spec.snaplen, spec.ring_size)
 
 
 def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> SocketPort:
@@ -158,6 +158,8 @@ def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> 
             cut = cut_by_filter(spec.filter, spec.snaplen)
             options.attach_filter(sock, cut or ())
         if isinstance(geometry, FrameGeometry):
+            if spec.ring_size is not None:  # of packets that are larger than a frame
+                options.widen_receive_buffer(sock, spec.ring_size)
             make_frames(sock, geometry)
             return FramePort(sock, geometry, snaplen=spec.snaplen)
         make_ring(sock, geometry)
