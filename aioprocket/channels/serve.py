@@ -23,12 +23,13 @@ async def deliver(
     """
     # There, whoever throws packets away, gives them away or counts them finds these as well.
     machine.put_back(batch)
+    backlog, delivery = machine.backlog, machine.delivery
     turn_ends = time.monotonic() + TURN_SECONDS
     for _ in range(len(batch)):
-        if not machine.backlog or machine.active is False:
+        if not backlog or not delivery.credit:
             return  # while a handler or another task ran, the filter changed or the channel ended
         machine.spend(1)
-        waiting = handler(machine.backlog.popleft())
+        waiting = handler(backlog.popleft())
         if waiting is not None:
             await waiting
         if time.monotonic() > turn_ends:

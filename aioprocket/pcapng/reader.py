@@ -218,7 +218,7 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
         await self.aclose()
 
     async def receive(self) -> Packet:
-        """Receive the next packet.
+        """Receive the next packet. A call that is cancelled loses none, however slow the disk is.
 
         Raises:
             ClosedError: The file is closed, or was while this call waited.
