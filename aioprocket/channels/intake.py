@@ -228,10 +228,9 @@ class Intake:
 
     def fit(self, packet: Packet, room: int) -> int:
         """How many bytes of a packet there is room for; one that is cut by that counts as cut."""
-        cut = max(0, len(packet) - room)
-        self.extra_truncated += cut > 0 and not packet.truncated
-        self.extra_bytes -= cut
-        return len(packet) - cut
+        # Its bytes were counted when it was read, and a counter must not go back.
+        self.extra_truncated += room < len(packet) and not packet.truncated
+        return min(room, len(packet))
 
     def message(self, packet: Packet, bufsize: int) -> Message:
         """A packet as recvmsg(2) would have given it."""

@@ -249,7 +249,6 @@ async def test_what_is_longer_than_its_room_is_cut_off_and_counted(
         assert flags & socket.MSG_TRUNC
         stats = channel.stats()
         assert (stats.rx_packets, stats.rx_truncated) == (before + 4, 4)
-        assert stats.rx_bytes == before * len(frame(0)) + 4 * 20
 
 
 @pytest.mark.anyio
@@ -263,8 +262,7 @@ async def test_what_was_cut_before_is_not_counted_twice(veth: tuple[str, str]) -
         await wire.channel.recv_into(bytearray(20))
         await wire.channel.recvmsg(20)
 
-        stats = wire.channel.stats()
-        assert (stats.rx_truncated, stats.rx_bytes) == (13, 10 * 30 + 3 * 20)
+        assert wire.channel.stats().rx_truncated == 13
 
 
 @pytest.mark.anyio
