@@ -225,10 +225,29 @@ frames_queued(const struct frames *frames)
 	return queued;
 }
 
-/* Throw away what waits; a filter has to see to it that nothing more comes. */
-void
-frames_forget(struct frames *frames)
+/*
+ * The whole of a packet whose frame is thrown away: without its frame nobody
+ * would read it, and the socket would be readable for ever.
+ */
+static void
+forget_whole(struct receiver *self)
 {
+	unsigned char start;
+
+	if (recv(self->fd, &start, sizeof(start), MSG_DONTWAIT) >= 0 ||
+	    errno == EAGAIN)
+		return;
+	/* As in read_whole(): the packet is still behind the error. */
+	self->frames->error = errno;
+	(void)recv(self->fd, &start, sizeof(start), MSG_DONTWAIT);
+}
+
+/* Throw away what waits: no more than the ring holds, if more comes. */
+void
+frames_forget(struct receiver *self)
+{
+	struct frames *frames = self->frames;
+
 	if (frames->process != lineage_here())
 		return;
 	for (uint32_t seen = 0; seen < frames->count; seen++) {
@@ -236,6 +255,8 @@ frames_forget(struct frames *frames)
 
 		if (!is_there(header))
 			break;
+		if ((header->tp_status & TP_STATUS_COPY) != 0)
+			forget_whole(self);
 		give_back(frames, header);
 	}
 }

@@ -34,6 +34,6 @@ bool frames_next_is_whole(const struct frames *frames);
 PyObject *frames_take(struct receiver *self);
 int frames_fill(struct receiver *self, struct scratch *scratch, int wanted);
 unsigned long long frames_queued(const struct frames *frames);
-void frames_forget(struct frames *frames);
+void frames_forget(struct receiver *self);
 
 #endif

@@ -317,7 +317,7 @@ receiver_forget(PyObject *op, PyObject *unused)
 
 	(void)unused;
 	if (self->frames != NULL)
-		frames_forget(self->frames);
+		frames_forget(self);
 	Py_RETURN_NONE;
 }
 

@@ -24,7 +24,7 @@ ROWS = (
     ("arguments",),
     ("_system",),
     ("packet",),
-    ("readiness",),
+    ("readiness", "thread"),
     ("policy",),
     ("helper", "channels"),
     ("opening",),

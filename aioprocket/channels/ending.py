@@ -53,8 +53,7 @@ class Ending:
     def undelivered(self) -> list[Packet]:
         """Packets that were read and not delivered before `detach` or `to_socket`, in order.
 
-        None of a channel that was closed. In a handler of `serve` the rest of its turn is not there
-        yet. ``stats().rx_held`` counts them.
+        None of a channel that was closed. ``stats().rx_held`` counts them.
         """
         return list(self._machine.backlog) if self._closed else []
 

@@ -20,7 +20,7 @@ from ..packet import Batch, Packet
 from .explain import channel_error, link_error
 from .link import Link
 from .modes import ReadMachine
-from .port import Port
+from .port import Message, Port
 from .serve import TURN_SECONDS
 
 __all__ = ("TURN_NS", "Intake")
@@ -231,9 +231,37 @@ class Intake:
         self.count(held, truncated=length > held)
         return held
 
+    def fit(self, packet: Packet, room: int) -> int:
+        """How many bytes of a packet there is room for; one that is cut by that counts as cut."""
+        # Its bytes were counted when it was read, and a counter must not go back.
+        self.extra_truncated += room < len(packet) and not packet.truncated
+        return min(room, len(packet))
+
+    def message(self, packet: Packet, bufsize: int) -> Message:
+        """A packet as recvmsg(2) would have given it."""
+        length = self.fit(packet, bufsize)
+        cut = socket.MSG_TRUNC if packet.truncated or length < len(packet) else 0
+        return packet.data[:length], list(packet.ancdata), cut, packet.addr
+
+    def attempt_message(self, bufsize: int, ancbufsize: int, flags: int) -> Message | None:
+        """By recvmsg(2); None: nothing is there.
+
+        Raises:
+            What `note` raises.
+        """
+        try:
+            message = self._port.recvmsg(bufsize, ancbufsize, flags)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.note(error)
+            return None
+        self.count(len(message[0]), truncated=bool(message[2] & socket.MSG_TRUNC))
+        return message
+
     def count(self, length: int, *, truncated: bool = False) -> None:
-        """One packet that did not come through the receiver, unless that counts all."""
-        if self._port.counts_all or (self._port.stream and not length):  # b"": its end
+        """One packet that did not come through the receiver."""
+        if self._port.stream and not length:  # b"": its end
             return
         self.extra_packets += 1
         self.extra_bytes += length

@@ -30,17 +30,15 @@ class ReadMachine:
     Attributes:
         delivery: Credit and backlog, where a receiver's ``dispatch`` finds them.
         backlog: What was read and is not delivered yet.
-        generation: Changes with each `forget`, which takes the rest of a running batch with it.
     """
 
-    __slots__ = ("_counting", "_used_up", "backlog", "delivery", "generation")
+    __slots__ = ("_counting", "_used_up", "backlog", "delivery")
 
     def __init__(self) -> None:
         self._counting = False  # else a credit of one is "once"
         self._used_up = False
         self.delivery = Delivery()
         self.backlog = self.delivery.backlog
-        self.generation = 0
 
     @property
     def active(self) -> Mode:
@@ -139,5 +137,4 @@ class ReadMachine:
     def forget(self) -> list[Packet]:
         """Give up what was read and not delivered, the rest of a running dispatch included."""
         self.delivery.interrupt()
-        self.generation += 1
         return self.backlog.take(len(self.backlog))

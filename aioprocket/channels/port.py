@@ -56,12 +56,10 @@ class Port(ABC):
         sock: The socket; None for a device.
         counters: What was received: ``packets``, ``bytes``, ``truncated``.
         sender: What was sent by `send_batch`: ``packets``, ``bytes``.
-        receive: Up to so many packets; none where there is nothing now. `EOFError` where no more
-            will ever come.
+        receive: Up to so many packets, or none now; `EOFError` where no more will ever come.
         dispatch: The same to a callback, packet by packet: `Receiver.dispatch`.
-        counts_all: What is read by other ways than these two is in ``counters`` as well.
-        timed: An active channel's turn of reading is bounded by time alone, and not by a number of
-            packets.
+        packetwise: There is no other way to read: `read_into` and `recvmsg` are not asked.
+        timed: Time alone bounds an active channel's turn of reading, no number of packets.
         bare: An event loop that calls for errors as well may watch the descriptor itself.
         turn_ns: What a task that receives may take of the loop before others get their turn.
         send: Send to where the descriptor is bound or connected: how many bytes were taken.
@@ -79,7 +77,7 @@ class Port(ABC):
     stream: bool
     closes_slowly: bool
     timed: bool = False
-    counts_all: bool = False
+    packetwise: bool = False
     bare: bool = False
     turn_ns: int = 500_000
     on_stamp: Callable[[TransmitStamp], None] = staticmethod(lambda stamp: None)
@@ -134,6 +132,10 @@ class Port(ABC):
         `sendto` know. ``addressed``: a `Packet` goes to the address that it carries.
         """
         return self.sender.send(items, start, addressed), self.sender.failure
+
+    def flags(self, flags: int) -> int:
+        """Flags for recvmsg(2); those that mean nothing here are refused: `SpecError`."""
+        return flags
 
     def recvmsg(self, bufsize: int, ancbufsize: int, flags: int) -> Message:
         """One packet with its ancillary data; descriptors in it are close-on-exec."""

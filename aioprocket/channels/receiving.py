@@ -10,7 +10,6 @@ other tasks get their turn, or a flood would stop the whole loop. The clock is l
 """
 
 import errno
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -200,11 +199,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             packet = await self.receive()
         except anyio.EndOfStream:
             return b"", None
-        data = packet.data
-        if len(data) > n:
-            self._intake.extra_truncated += not packet.truncated
-            data = data[:n]
-        return data, packet
+        return packet.data[: self._intake.fit(packet, n)], packet
 
     async def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Receive one packet into memory of the caller's.
@@ -359,6 +354,10 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
             return backlog.take(count)
         return self._intake.attempt(count) or None
 
+    def _packet(self) -> Packet | None:
+        packets = self._packets(1)
+        return packets[0] if packets else None
+
     def _whole(self, count: int | None) -> Batch | None:
         backlog = self._machine.backlog
         if backlog:
@@ -377,24 +376,18 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         return data
 
     def _into(self, room: memoryview) -> int | None:
-        if not self._machine.backlog:
+        if not self._machine.backlog and not self._port.packetwise:
             return self._intake.attempt_into(room)
-        packet = self._machine.backlog.popleft()
-        length = min(len(room), len(packet))
-        room[:length] = packet.data[:length]
+        packet = self._packet()
+        if packet is None:
+            return None
+        length = self._intake.fit(packet, len(room))
+        room[:length] = memoryview(packet)[:length]
         return length
 
     def _message(self, bufsize: int, ancbufsize: int, flags: int) -> Message | None:
-        if self._machine.backlog:
-            packet = self._machine.backlog.popleft()
-            cut = socket.MSG_TRUNC if packet.truncated or len(packet) > bufsize else 0
-            return packet.data[:bufsize], list(packet.ancdata), cut, packet.addr
-        try:
-            message = self._port.recvmsg(bufsize, ancbufsize, flags)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            self._intake.note(error)
-            return None
-        self._intake.count(len(message[0]), truncated=bool(message[2] & socket.MSG_TRUNC))
-        return message
+        flags = self._port.flags(flags)
+        if self._machine.backlog or self._port.packetwise:
+            packet = self._packet()
+            return None if packet is None else self._intake.message(packet, bufsize)
+        return self._intake.attempt_message(bufsize, ancbufsize, flags)

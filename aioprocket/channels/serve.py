@@ -17,25 +17,21 @@ TURN_SECONDS: Final = 0.002
 async def deliver(
     machine: ReadMachine, batch: list[Packet], handler: Callable[[Packet], Awaitable[object] | None]
 ) -> None:
-    """Call ``handler`` for each packet; what it did not get goes back into the backlog.
+    """Call ``handler`` for each packet; what it does not get is the backlog.
 
     A packet counts as delivered when the handler was called with it, however that ended.
     """
-    generation = machine.generation
+    # There, whoever throws packets away, gives them away or counts them finds these as well.
+    machine.put_back(batch)
+    backlog, delivery = machine.backlog, machine.delivery
     turn_ends = time.monotonic() + TURN_SECONDS
-    delivered = 0
-    try:
-        for packet in batch:
-            machine.spend(1)
-            delivered += 1
-            waiting = handler(packet)
-            if waiting is not None:
-                await waiting
-            if machine.generation != generation or machine.active is False:
-                return  # the filter was changed, or the channel ended
-            if time.monotonic() > turn_ends:
-                await checkpoint()
-                turn_ends = time.monotonic() + TURN_SECONDS
-    finally:
-        if machine.generation == generation:
-            machine.put_back(batch[delivered:])
+    for _ in range(len(batch)):
+        if not backlog or not delivery.credit:
+            return  # while a handler or another task ran, the filter changed or the channel ended
+        machine.spend(1)
+        waiting = handler(backlog.popleft())
+        if waiting is not None:
+            await waiting
+        if time.monotonic() > turn_ends:
+            await checkpoint()
+            turn_ends = time.monotonic() + TURN_SECONDS

@@ -72,7 +72,7 @@ class Stats(NamedTuple):
 
     Attributes:
         rx_packets: Packets read from the kernel.
-        rx_bytes: Their bytes, without what was cut off.
+        rx_bytes: Their bytes, without what was cut off when they were read.
         rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS.
             Other sockets: SO_MEMINFO, which counts wrong checksums as well, and of UDP what a
             filter rejects; with offload, those that came in one as one: there were as many at

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from typing import BinaryIO, Final
 
 from .compression import MAGIC_SIZE, Decompressor, decompressor
@@ -17,6 +18,9 @@ _STEP: Final = 1 << 20  # bytes that are read at once
 
 class Input:
     """One open file.
+
+    Whoever is cancelled leaves a thread behind that still reads (`fetch`). What that finds is kept
+    for the next, who waits for it; and it closes the file, if that was to be closed meanwhile.
 
     Attributes:
         name: For messages.
@@ -34,6 +38,9 @@ class Input:
         self._stream: BinaryIO | None = None
         self._head = b""
         self._decompressor: Decompressor | None = None
+        self._reading = threading.Lock()
+        self._fetched: bytes | Exception | None = None
+        self._closed = False
         self.ended = False
         self.cut = False
         self.name = os.fspath(source) if isinstance(source, str | os.PathLike) else "a stream"
@@ -76,6 +83,29 @@ class Input:
             CaptureError: It cannot be read.
             WireError: What is compressed is damaged.
         """
+        self.fetch()
+        return self.take()
+
+    def fetch(self) -> None:
+        """Read what `take` gives, unless that is there already."""
+        with self._reading:
+            if self._fetched is None and not self._closed:
+                try:
+                    self._fetched = self._next()
+                except Exception as error:  # whoever takes has to hear of it
+                    self._fetched = error
+        if self._closed:
+            self.close()
+
+    def take(self) -> bytes:
+        """What was fetched. It raises what `read` raises."""
+        fetched, self._fetched = self._fetched, None
+        assert fetched is not None
+        if isinstance(fetched, Exception):
+            raise fetched
+        return fetched
+
+    def _next(self) -> bytes:
         while True:
             piece = self.ready()
             if piece or self.ended:
@@ -112,8 +142,14 @@ class Input:
             self.cut = not self._decompressor.whole
 
     def close(self) -> None:
-        """Close what `open` has opened."""
-        fd, self._fd = self._fd, -1
-        self._stream = None
-        if fd >= 0:
-            os.close(fd)
+        """Close what `open` has opened; if a thread reads it, as soon as that has read."""
+        self._closed = True
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            fd, self._fd = self._fd, -1
+            self._stream = None
+            if fd >= 0:
+                os.close(fd)
+        finally:
+            self._reading.release()

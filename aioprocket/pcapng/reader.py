@@ -183,7 +183,7 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
                 self.close()
 
     def close(self) -> None:
-        """Close the file. A receive that waits raises `ClosedError`."""
+        """Close the file, when the disk has answered. A receive that waits raises `ClosedError`."""
         self._state = "closed"
         if self._scope is not None:
             self._scope.cancel()
@@ -218,7 +218,7 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
         await self.aclose()
 
     async def receive(self) -> Packet:
-        """Receive the next packet.
+        """Receive the next packet. A call that is cancelled loses none, however slow the disk is.
 
         Raises:
             ClosedError: The file is closed, or was while this call waited.
@@ -327,8 +327,9 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
     async def _more(self) -> bool:
         pipe = self._input.pipe
         if pipe is None:
-            # It keeps what it has read if this is cancelled meanwhile.
-            return await anyio.to_thread.run_sync(self._feed)
+            await anyio.to_thread.run_sync(self._input.fetch, abandon_on_cancel=True)
+            self._check_open()
+            return self._pass_on(self._input.take())
         while not (piece := self._input.ready()) and not self._input.ended:
             await anyio.wait_readable(pipe)
             self._input.read_now()

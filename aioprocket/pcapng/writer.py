@@ -15,6 +15,7 @@ from ..bounds import whole
 from ..channels import Channel
 from ..errors import AioprocketError, CaptureError, ClosedError, SpecError
 from ..packet import Batch, Packet
+from ..thread import call_in_thread
 from ..wire.options import ByteOrder
 from ..wire.pcap import MAX_SNAPLEN
 from ..wire.pcapng import SectionHeader
@@ -140,7 +141,7 @@ class Writer:
     async def _open_file(self, path: str) -> None:
         while True:
             try:
-                await anyio.to_thread.run_sync(self._output.open, path)
+                await call_in_thread(lambda: self._output.open(path))
                 return
             except CaptureError as error:  # a pipe with a name may not have a reader yet
                 if error.errno != errno.ENXIO:
@@ -182,9 +183,11 @@ class Writer:
                 await join()
         except BaseException:
             # A pipe may never take it, and is given up after a while.
-            with anyio.move_on_after(_STUCK, shield=True):
-                await join()
-            self._spool.give_up()
+            try:
+                with anyio.move_on_after(_STUCK, shield=True):
+                    await join()
+            finally:
+                self._spool.give_up()
             raise
 
     def add_interface(self, source: Channel | Interface, **facts: Any) -> int:

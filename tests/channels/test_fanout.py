@@ -1,12 +1,16 @@
 """Several sockets that share the packets of one interface."""
 
+import select
+import socket
 import time
 from typing import Any
 
 import pytest
 
 from aioprocket import Fanout, OpenError, PacketChannel, SpecError
-from channels.rig import cable, number, open_packet
+from aioprocket._system.ring import join_fanout
+from channels.rig import bound, cable, frame, number, open_packet
+from sandbox import links
 
 pytestmark = pytest.mark.netns
 
@@ -84,3 +88,43 @@ def test_a_group_of_another_mode_is_refused(veth: tuple[str, str]) -> None:
 def test_a_group_that_cannot_be_is_refused(arguments: Any) -> None:
     with pytest.raises(SpecError):
         Fanout(*arguments)
+
+
+def is_readable(channel: PacketChannel) -> bool:
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@pytest.mark.parametrize(
+    "options", [{"ring": False}, *({"ring": True, "latency": each} for each in ("low", "balanced"))]
+)
+def test_what_came_before_the_join_is_gone_large_or_small(
+    veth: tuple[str, str], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    for ifname in veth:
+        links.set_mtu(ifname, 9000)
+    large = frame(0).ljust(9000, b"\1")  # no frame of a ring has room for that
+    with bound(veth[0]) as far:
+
+        def join_late(sock: socket.socket, fanout: Fanout) -> None:
+            for data in (frame(1), large, frame(2), large):
+                far.send(data)
+            join_fanout(sock, fanout)
+
+        monkeypatch.setattr("aioprocket.channels.packet.join_fanout", join_late)
+        channel = open_packet(veth[1], fanout=Fanout(7, "lb"), **options)
+        try:
+            assert not is_readable(channel)
+            far.send(large)
+            far.send(frame(3))
+
+            [[_, last]] = shares([channel], 2)
+
+            assert last == 3
+            assert channel.stats().rx_bytes == len(large) + len(frame(3))
+            with pytest.raises(BlockingIOError):
+                channel.receive_nowait()
+            assert not is_readable(channel)
+        finally:
+            channel.close()

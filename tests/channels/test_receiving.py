@@ -225,18 +225,44 @@ async def test_a_slow_reader_with_packets_waiting_gives_others_their_turn(
 
 
 @pytest.mark.anyio
-async def test_recv_cuts_off_what_is_longer(veth: tuple[str, str]) -> None:
-    with cable(veth) as wire:
-        wire.send(1, 2, 3, 4)
+@pytest.mark.parametrize("read_ahead", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"ring": False}, *({"ring": True, "latency": each} for each in ("low", "balanced"))]
+)
+async def test_what_is_longer_than_its_room_is_cut_off_and_counted(
+    veth: tuple[str, str], options: dict[str, Any], read_ahead: bool
+) -> None:
+    with cable(veth, **options) as wire, anyio.fail_after(60):
+        channel = wire.channel
+        before = 10 if read_ahead else 0
+        wire.send(*range(before + 4))
+        for _ in range(before):
+            await channel.receive()
+        assert options["ring"] or bool(channel.stats().rx_held) == read_ahead
 
-        assert await wire.channel.recv(20) == frame(1)[:20]
-        assert (await wire.channel.recvfrom(20))[0] == frame(2)[:20]
-        assert await wire.channel.recv_into(memoryview(bytearray(20))) == 20
-        data, _, flags, _ = await wire.channel.recvmsg(20)
+        assert await channel.recv(20) == frame(before)[:20]
+        assert (await channel.recvfrom(20))[0] == frame(before + 1)[:20]
+        assert await channel.recv_into(memoryview(bytearray(20))) == 20
+        data, _, flags, _ = await channel.recvmsg(20)
 
-        assert data == frame(4)[:20]
+        assert data == frame(before + 3)[:20]
         assert flags & socket.MSG_TRUNC
-        assert wire.channel.stats().rx_truncated == 4
+        stats = channel.stats()
+        assert (stats.rx_packets, stats.rx_truncated) == (before + 4, 4)
+
+
+@pytest.mark.anyio
+async def test_what_was_cut_before_is_not_counted_twice(veth: tuple[str, str]) -> None:
+    with cable(veth, snaplen=30) as wire, anyio.fail_after(60):
+        wire.send(*range(13))
+        for _ in range(10):
+            await wire.channel.receive()
+
+        await wire.channel.recv(20)
+        await wire.channel.recv_into(bytearray(20))
+        await wire.channel.recvmsg(20)
+
+        assert wire.channel.stats().rx_truncated == 13
 
 
 @pytest.mark.anyio

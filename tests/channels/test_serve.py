@@ -1,3 +1,4 @@
+import os
 import time
 from typing import Any
 
@@ -5,8 +6,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from aioprocket import ActiveModeError, BusyError, ClosedError, Packet
-from channels.rig import cable, number, pair
+from aioprocket import ActiveModeError, BusyError, ClosedError, Packet, bpf
+from aioprocket.channels.serve import TURN_SECONDS
+from channels.rig import cable, frame, number, pair
 
 pytestmark = [pytest.mark.netns, pytest.mark.anyio]
 
@@ -208,3 +210,81 @@ async def test_set_filter_in_the_handler_takes_the_rest_of_the_batch_with_it(
         await wire.channel.serve(handler, active=2)
 
         assert got == [0, 10]
+
+
+@pytest.mark.parametrize("ends", ["set_filter", "close", "detach"])
+async def test_nothing_is_delivered_after_another_task_ended_that(ends: str) -> None:
+    with pair() as (channel, far), anyio.fail_after(5):
+        for each in range(8):
+            far.send(bytes([each]))
+        over = False
+        late: list[bytes] = []
+
+        def handler(packet: Packet) -> None:
+            if over:
+                late.append(packet.data)
+            if packet.data == b"last":
+                channel.close()
+            time.sleep(1.5 * TURN_SECONDS)  # so that the other task gets its turn
+
+        async def ending() -> None:
+            nonlocal over
+            while channel.stats().rx_packets == 0:
+                await anyio.lowlevel.checkpoint()
+            if ends == "set_filter":
+                channel.set_filter(bpf.accept_all)
+                far.send(b"last")
+            elif ends == "close":
+                channel.close()
+            else:
+                os.close(channel.detach())
+            over = True
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ending)
+            with pytest.raises(ClosedError):
+                await channel.serve(handler)
+
+        assert late == ([b"last"] if ends == "set_filter" else [])
+
+
+async def test_what_is_in_hand_is_held_until_it_is_delivered(veth: tuple[str, str]) -> None:
+    with cable(veth, ring=False) as wire, anyio.fail_after(5):
+        wire.send(*range(10))
+        held: list[int] = []
+
+        await wire.channel.serve(
+            lambda packet: held.append(wire.channel.stats().rx_held), active=10
+        )
+
+        assert held == list(range(9, -1, -1))
+        assert wire.channel.stats().rx_packets == 10
+
+
+async def test_what_a_close_in_the_handler_leaves_stays_held(veth: tuple[str, str]) -> None:
+    with cable(veth, ring=False) as wire, anyio.fail_after(5):
+        wire.send(*range(10))
+
+        with pytest.raises(ClosedError):
+            await wire.channel.serve(lambda packet: wire.channel.close())
+
+        stats = wire.channel.stats()
+        assert (stats.rx_packets, stats.rx_held) == (10, 9)
+        assert wire.channel.undelivered == []
+
+
+async def test_what_a_filter_in_the_handler_throws_away_was_never_received(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth, ring=False) as wire, anyio.fail_after(5):
+        wire.send(*range(10))
+
+        def handler(packet: Packet) -> None:
+            if number(packet) == 0:
+                wire.channel.set_filter(None)
+                wire.send(10)
+
+        await wire.channel.serve(handler, active=2)
+
+        stats = wire.channel.stats()
+        assert (stats.rx_packets, stats.rx_bytes, stats.rx_held) == (2, 2 * len(frame(0)), 0)
