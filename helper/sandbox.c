@@ -137,6 +137,7 @@ static const struct sock_filter session[] = {
 /* With children that still have to become their callers. */
 static const struct sock_filter broker[] = {
 	CALL(accept4), CALL(ppoll), CALL(read), CALL(dup3), CALL(kill),
+	CALL(pipe2),
 	CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid),
 	CALL(getresuid), CALL(getresgid), CALL(setresuid), CALL(setresgid),
 	CALL(setgroups), CALL(rt_sigaction), CALL(rt_sigreturn),

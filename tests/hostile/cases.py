@@ -136,4 +136,5 @@ CASES: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     107: ("no /proc, no /dev, a read-only root", WAYS),
     # openat2 is not used, and so needs no other way.
     108: ("older kernels: no close_range, no Landlock, no SO_PEERPIDFD", (BROKER, *ONCE)),
+    109: ("a descriptor in a refused connection whose last close takes its time", (BROKER,)),
 }
