@@ -236,7 +236,10 @@ static MUST_CHECK enum end run(struct caller *caller)
 		broker_say("aioprocket-helper: nobody gets anything: others "
 			   "can put another socket in place of this one, or a "
 			   "symbolic link leads to it\n");
-	if (take_signals(&outside) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	/* The child of one that its client has killed is ours then. */
+	if (take_signals(&outside) ||
+	    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
 	    sandbox_calls(SANDBOX_BROKER, &caller->state)) {
 		broker_complain("cannot confine itself");

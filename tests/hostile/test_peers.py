@@ -14,6 +14,7 @@ from helper_client import Kind, Session, Stage, hello, open_request
 from hostile.ways import (
     ENDED_BY_CLIENT,
     ENDED_BY_HELPER,
+    STRANGER,
     Way,
     as_account,
     as_caller,
@@ -28,7 +29,6 @@ EPERM = 1
 MEM = open_request(Kind.DEVICE, device="mem")
 SYN = open_request(Kind.TCP4, port=80)
 OF_ONE: Final = 64  # connections, helper/broker.c
-STRANGER: Final = 61002
 
 
 @pytest.mark.hostile(75)
