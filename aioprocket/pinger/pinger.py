@@ -20,7 +20,7 @@ from .link import LinkLanes
 from .monitor import Monitor
 from .opening import open_socket
 from .settings import Addresses, Probes, Settings, source_address
-from .single import Plan, probe_one
+from .single import Plan, Single
 from .source import Source
 from .stats import PingerStats
 from .sweep import Course, Pace
@@ -53,8 +53,8 @@ class Pinger:
             `monitor`.
         source: The address that probes come from.
         interface: Send and receive by this interface only. Where another gets its name, as with
-            ppp, a VPN or USB, `monitor` goes on by that within seconds, and so do new calls; what
-            else is under way then ends with `LinkDownError`.
+            ppp, a VPN or USB, `monitor`, `ping` and `echoes` go on by that within seconds, and so
+            do new calls; a `sweep` that is under way then ends with `LinkDownError`.
         namespace: Network namespace, as `aioprocket.open`.
         mark: SO_MARK, for routing and firewalls.
         ttl: Time to live (hop limit) of the probes, 1 to 255.
@@ -198,13 +198,14 @@ class Pinger:
         """
         plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
         probes = self._probes_like(size, pattern, timeout)
-        target, lane, group = await self._prepare(host, probes)
+        target, single = await self._single(host, plan, probes)
         try:
-            echoes = [echo async for echo in probe_one(lane, group, target, plan)]
+            echoes = [echo async for echo in single.run()]
         finally:
-            lane.table.abandon(group)
+            single.abandon()
+        repeats = single.repeats
         echoes = [
-            echo.with_duplicates(more) if (more := group.repeats.get(echo.sequence)) else echo
+            echo.with_duplicates(more) if (more := repeats.get(echo.sequence)) else echo
             for echo in sorted(echoes, key=attrgetter("sequence"))
         ]
         return PingResult.of(str(host), target.address, echoes)
@@ -233,13 +234,13 @@ class Pinger:
         return self._echoes(host, plan, self._probes_like(size, pattern, timeout))
 
     async def _echoes(self, host: Host, plan: Plan, probes: Probes) -> AsyncGenerator[Echo, None]:
-        target, lane, group = await self._prepare(host, probes)
+        _, single = await self._single(host, plan, probes)
         try:
-            async with aclosing(probe_one(lane, group, target, plan)) as stream:
+            async with aclosing(single.run()) as stream:
                 async for echo in stream:
                     yield echo
         finally:
-            lane.table.abandon(group)
+            single.abandon()
 
     def sweep(
         self,
@@ -346,10 +347,11 @@ class Pinger:
 
     # What these share
 
-    async def _prepare(self, host: Host, probes: Probes) -> tuple[Target, Lane, EchoGroup]:
+    async def _single(self, host: Host, plan: Plan, probes: Probes) -> tuple[Target, Single]:
         target = await one_target(host, self._settings)
         lane = await self._lane(target.version)
-        return target, lane, self._group(probes, target)
+        lane_of = None if self._settings.interface is None else self._lane
+        return target, Single(target, lane, plan, lane_of, partial(self._group, probes, target))
 
     def _probes_like(self, size: int | None, pattern: bytes | None, timeout: float) -> Probes:
         return Probes(
