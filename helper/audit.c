@@ -165,22 +165,27 @@ static void put_request(struct text *text, const struct request *request)
 		put(text, " locked");
 }
 
-/* So that nobody floods the log. */
-static bool may_write(struct audit *audit)
+/*
+ * So that nobody floods the log. No number of denials hides a grant, and none
+ * of grants the first one by another rule.
+ */
+static bool may_write(struct audit *audit,
+		      const struct verdict_of_policy *verdict)
 {
+	uint32_t *lines = &audit->lines[verdict->reason == REASON_NONE];
 	struct timespec now;
 
 	/* A clock that says nothing counts on. */
 	if (clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
 	    now.tv_sec != audit->second) {
 		audit->second = now.tv_sec;
-		audit->lines = 0;
+		memset(audit->lines, 0, sizeof(audit->lines));
 	}
-	if (audit->lines == LINES_A_SECOND) {
+	if (*lines >= LINES_A_SECOND && !verdict->first) {
 		audit->withheld++;
 		return false;
 	}
-	audit->lines++;
+	++*lines;
 	return true;
 }
 
@@ -191,7 +196,7 @@ void audit_decision(struct audit *audit, const struct caller *caller,
 	const bool granted = verdict->reason == REASON_NONE;
 	struct text text;
 
-	if (audit->socket < 0 || !may_write(audit))
+	if (audit->socket < 0 || !may_write(audit, verdict))
 		return;
 	text = begin(caller, granted ? INFO : NOTICE);
 	put(&text, granted ? " granted" : " denied");

@@ -10,7 +10,7 @@
 struct audit {
 	int socket; /* -1: there is no log */
 	int64_t second; /* of the monotonic clock */
-	uint32_t lines; /* in this second */
+	uint32_t lines[2]; /* in this second: of denials, of grants */
 	uint32_t withheld; /* since the last line, or not taken by the log */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Takes clients, and gives each a child of its own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -36,6 +37,9 @@ static struct child {
 	uid_t owner; /* as owner_of() has it */
 } children[CHILDREN_MAX];
 static size_t child_count;
+
+/* A connection for which there is no process yet; -1: none. */
+static int waiting = -1;
 
 static volatile sig_atomic_t told_to_end;
 
@@ -110,42 +114,75 @@ static void send_away(int connection)
 	(void)!fdpass_send(connection, bytes, sizeof(bytes), -1);
 }
 
-/* 1 in the child, 0 in the broker, -1: there is no process to be had. */
+/*
+ * The last close(2) of a connection closes the descriptors that wait in it,
+ * too, and of a socket that lingers (SO_LINGER) that takes as long as whoever
+ * sent it likes; only exit(2) does not wait. So the broker's close is never
+ * the last: each client has a child, if only to be sent away, which holds the
+ * connection until the broker, by closing the gate, says that it does not.
+ */
+static void wait_for_broker(const int gate[2])
+{
+	char nothing;
+
+	close(gate[1]);
+	(void)!read(gate[0], &nothing, sizeof(nothing));
+	close(gate[0]);
+}
+
+/* 1 in a child that is to serve, 2 in one that is not. */
+static MUST_CHECK int be_child(int connection, bool welcome,
+			       struct caller *caller)
+{
+	if (!welcome)
+		send_away(connection);
+	return !welcome || broker_become_child(connection, caller) ? 2 : 1;
+}
+
+/* As be_child(), 0 in the broker, -1: there is no process to be had. */
 static MUST_CHECK int give_child(int connection, struct caller *caller)
 {
 	struct ucred client;
 	socklen_t size = sizeof(client);
-	uid_t owner;
+	bool welcome = false;
+	uid_t owner = (uid_t)-1;
+	int gate[2];
 	pid_t pid;
 
-	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &client, &size))
-		return 0;
-	owner = owner_of(client.uid);
-	if (count_of(owner) >= CHILDREN_OF_ONE_MAX) {
-		send_away(connection);
-		return 0;
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &client,
+		       &size) == 0) {
+		owner = owner_of(client.uid);
+		welcome = count_of(owner) < CHILDREN_OF_ONE_MAX;
 	}
-	pid = fork();
-	if (pid == 0)
-		return broker_become_child(connection, caller) ? 2 : 1;
-	if (pid < 0)
+	if (pipe2(gate, O_CLOEXEC))
 		return -1;
-	children[child_count++] = (struct child){ pid, owner };
-	return 0;
+	pid = fork();
+	if (pid == 0) {
+		wait_for_broker(gate);
+		return be_child(connection, welcome, caller);
+	}
+	if (pid > 0)
+		close(connection);
+	if (pid > 0 && welcome)
+		children[child_count++] = (struct child){ pid, owner };
+	close(gate[0]);
+	close(gate[1]);
+	return pid < 0 ? -1 : 0;
 }
 
 /* As give_child(); -1 also where no connection can be had at present. */
 static MUST_CHECK int take_client(struct caller *caller)
 {
-	int connection = accept4(BROKER_LISTENER, NULL, NULL, SOCK_CLOEXEC);
 	int child;
 
-	if (connection < 0)
+	if (waiting < 0)
+		waiting = accept4(BROKER_LISTENER, NULL, NULL, SOCK_CLOEXEC);
+	if (waiting < 0)
 		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 				       errno == ENOBUFS ? -1 : 0;
-	child = give_child(connection, caller);
-	if (child <= 0)
-		close(connection);
+	child = give_child(waiting, caller);
+	if (child >= 0)
+		waiting = -1;
 	return child;
 }
 
@@ -179,7 +216,7 @@ static MUST_CHECK enum end take_clients(struct caller *caller,
 
 		taken = 0;
 		if (ppoll(&listener, ready, failed ? &moment : NULL,
-			  outside) > 0)
+			  outside) > 0 || waiting >= 0)
 			taken = take_client(caller);
 		if (taken > 0)
 			return taken == 1 ? END_CHILD : END_FAILED;
@@ -199,7 +236,10 @@ static MUST_CHECK enum end run(struct caller *caller)
 		broker_say("aioprocket-helper: nobody gets anything: others "
 			   "can put another socket in place of this one, or a "
 			   "symbolic link leads to it\n");
-	if (take_signals(&outside) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	/* The child of one that its client has killed is ours then. */
+	if (take_signals(&outside) ||
+	    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
 	    sandbox_calls(SANDBOX_BROKER, &caller->state)) {
 		broker_complain("cannot confine itself");

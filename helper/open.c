@@ -272,13 +272,21 @@ static int impl_route(struct job *job)
 	return open_socket(job) || verify(job);
 }
 
-/* To hold one proves nothing: /run/netns/x is everybody's to open. */
+/*
+ * To hold one proves nothing: /run/netns/x is everybody's to open. It must be
+ * of a user namespace that the caller made, and that lies below ours, so that
+ * it has a parent which we may see: in ours, as in a container of his that
+ * kept his number, he is an account like any other.
+ */
 static bool is_own(int fd, const struct caller *caller)
 {
 	const int user = ioctl(fd, NS_GET_USERNS);
+	const int parent = user < 0 ? -1 : ioctl(user, NS_GET_PARENT);
 	uid_t owner;
-	const int failed = user < 0 || ioctl(user, NS_GET_OWNER_UID, &owner);
+	const int failed = parent < 0 || ioctl(user, NS_GET_OWNER_UID, &owner);
 
+	if (parent >= 0)
+		close(parent);
 	if (user >= 0)
 		close(user);
 	/* Root of a container is not the one that the host's belong to. */

@@ -366,7 +366,7 @@ struct verdict_of_policy policy_decide(struct policy *policy,
 	verdict = find_rule(policy, site, request);
 	if (verdict.reason != REASON_NONE)
 		return verdict;
-	policy->granted[verdict.rule - policy->rules]++;
+	verdict.first = policy->granted[verdict.rule - policy->rules]++ == 0;
 	if (request->kind == KIND_DEVICE)
 		verdict.device = &verdict.rule->device;
 	impose(verdict.rule, request);

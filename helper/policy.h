@@ -113,6 +113,7 @@ struct verdict_of_policy {
 	enum reason reason;
 	const struct rule *rule;
 	const struct device *device;
+	bool first; /* grant of this rule in the session */
 };
 
 extern const struct device policy_tun;

@@ -96,10 +96,12 @@ static const struct sock_filter session[] = {
 	IF(-1, TO_ALLOW, 0),
 	/* What musl uses, too, and glibc where there is an older call. */
 #ifdef SYS_open
-	CALL(lstat), CALL(access), CALL(fork),
+	CALL(stat), CALL(lstat), CALL(access), CALL(fork),
 	OF(open), SECOND_ARGUMENT, IF_ANY(MAKES_FILES, TO_KILL, TO_ALLOW), KILL,
 #endif
 	OF(fcntl), SECOND_ARGUMENT, MAY_BE(F_SETFD), KILL,
+
+	OF(prctl), LOAD(ARGUMENT(0)), MAY_BE(PR_SET_PDEATHSIG), KILL,
 
 	OF(openat), LOAD(ARGUMENT(2)), IF_ANY(MAKES_FILES, TO_KILL, TO_ALLOW),
 	KILL,
@@ -120,8 +122,8 @@ static const struct sock_filter session[] = {
 
 	OF(ioctl), SECOND_ARGUMENT, MAY_BE(SIOCGIFINDEX), MAY_BE(TUNSETIFF),
 	MAY_BE(TUNGETIFF), MAY_BE(TUNSETOWNER), MAY_BE(TUNSETPERSIST),
-	MAY_BE(NS_GET_NSTYPE), MAY_BE(NS_GET_USERNS), MAY_BE(NS_GET_OWNER_UID),
-	KILL,
+	MAY_BE(NS_GET_NSTYPE), MAY_BE(NS_GET_USERNS), MAY_BE(NS_GET_PARENT),
+	MAY_BE(NS_GET_OWNER_UID), KILL,
 
 	/* Never the old number that makes a packet socket of AF_INET. */
 	OF(socket), SECOND_ARGUMENT, WITHOUT(SOCK_CLOEXEC | SOCK_NONBLOCK),
@@ -137,6 +139,7 @@ static const struct sock_filter session[] = {
 /* With children that still have to become their callers. */
 static const struct sock_filter broker[] = {
 	CALL(accept4), CALL(ppoll), CALL(read), CALL(dup3), CALL(kill),
+	CALL(pipe2), CALL(waitid),
 	CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid),
 	CALL(getresuid), CALL(getresgid), CALL(setresuid), CALL(setresgid),
 	CALL(setgroups), CALL(rt_sigaction), CALL(rt_sigreturn),
@@ -152,7 +155,8 @@ static const struct sock_filter broker[] = {
 	MAY_BE(PR_CAPBSET_DROP), MAY_BE(PR_GET_SECUREBITS),
 	MAY_BE(PR_SET_SECUREBITS), MAY_BE(PR_CAP_AMBIENT),
 	MAY_BE(PR_SET_NO_NEW_PRIVS), MAY_BE(PR_GET_NO_NEW_PRIVS),
-	MAY_BE(PR_SET_DUMPABLE), MAY_BE(PR_GET_DUMPABLE), KILL,
+	MAY_BE(PR_SET_DUMPABLE), MAY_BE(PR_GET_DUMPABLE),
+	MAY_BE(PR_SET_PDEATHSIG), KILL,
 };
 
 static const struct sock_filter end[] = {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,23 +80,46 @@ static MUST_CHECK enum step open_here(struct session *session)
 	return answer(session);
 }
 
+/* Its child goes there, and does not outlive it. */
+static MUST_CHECK enum step open_as_child(struct session *session)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+		return refuse(session, STAGE_INTERNAL, errno);
+	if (open_enter_namespace(session->incoming.fd))
+		return refuse(session, STAGE_NAMESPACE, EPERM);
+	return open_here(session);
+}
+
+/*
+ * The child is the client's as well, who can stop it: then it would not end,
+ * and neither would this. Of a broker, whoever stops one loses it. WNOWAIT:
+ * should this be killed just now, the broker, whose the child is then, is to
+ * find it stopped.
+ */
+static void end_stopped(pid_t child)
+{
+	siginfo_t change;
+
+	if (waitid(P_PID, (id_t)child, &change,
+		   WEXITED | WSTOPPED | WNOWAIT) == 0 &&
+	    change.si_code == CLD_STOPPED)
+		kill(child, SIGKILL);
+}
+
 /* A child goes there, for there is no way back. It answers by itself. */
 static MUST_CHECK enum step open_there(struct session *session)
 {
-	const int namespace = session->incoming.fd;
-	enum step step;
 	pid_t child;
 	int status;
 
 	child = fork();
 	if (child < 0)
 		return refuse(session, STAGE_INTERNAL, errno);
-	if (child == 0) {
-		step = open_enter_namespace(namespace) ?
-			       refuse(session, STAGE_NAMESPACE, EPERM) :
-			       open_here(session);
-		return step == STEP_NEXT ? STEP_END : STEP_FAULT;
-	}
+	if (child == 0)
+		return open_as_child(session) == STEP_NEXT ? STEP_END :
+							     STEP_FAULT;
+	if (session->job.caller->mode == MODE_BROKER)
+		end_stopped(child);
 	if (waitpid(child, &status, 0) == child && WIFEXITED(status) &&
 	    WEXITSTATUS(status) == 0)
 		return STEP_NEXT;

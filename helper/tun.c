@@ -52,25 +52,30 @@ static struct ifreq wanted_device(const struct request *request)
 	return device;
 }
 
-/* `made` tells whether it is a new one. */
+/*
+ * `made` tells whether it is a new one. That is tried first: a network of his
+ * own the caller can make one in without a capability, too, which would be
+ * nobody's. The flag for it is the sign of a short.
+ */
 static MUST_CHECK int attach_device(struct job *job, bool *made)
 {
-	struct ifreq device = wanted_device(&job->request);
 	const unsigned long owner = job->caller->uid;
+	struct ifreq there = wanted_device(&job->request);
+	struct ifreq fresh = there;
 
-	/* The kernel knows whether a device that is there is the caller's. */
-	*made = ioctl(job->fd, TUNSETIFF, &device) != 0;
-	if (!*made)
+	fresh.ifr_flags = (short)(fresh.ifr_flags | IFF_TUN_EXCL);
+	*made = privilege_raise(MAY_ADMIN) == 0 &&
+		privilege_lower(ioctl(job->fd, TUNSETIFF, &fresh)) == 0;
+	if (*made && ioctl(job->fd, TUNSETOWNER, owner) == 0)
 		return 0;
-	if (errno != EPERM)
+	if (*made || errno != EBUSY)
 		return open_fail(job, STAGE_TUN);
-	/* With privilege a new one only; its flag is the sign of a short. */
-	device.ifr_flags = (short)(device.ifr_flags | IFF_TUN_EXCL);
-	if (privilege_raise(MAY_ADMIN) ||
-	    privilege_lower(ioctl(job->fd, TUNSETIFF, &device)) ||
-	    ioctl(job->fd, TUNSETOWNER, owner))
-		return open_fail(job, STAGE_TUN);
-	return 0;
+	/* The kernel knows whether the one that is there is the caller's. */
+	if (ioctl(job->fd, TUNSETIFF, &there) == 0)
+		return 0;
+	if (errno == EPERM)
+		errno = EBUSY;
+	return open_fail(job, STAGE_TUN);
 }
 
 static MUST_CHECK int find_device(struct job *job, int netlink)

@@ -106,10 +106,12 @@ def test_a_child_that_is_killed_counts_no_more(broker: Broker) -> None:
 
 @pytest.mark.realroot
 @pytest.mark.hostile(88)
-def test_without_a_descriptor_to_spare_it_waits_and_goes_on(broker: Broker) -> None:
+@pytest.mark.parametrize("room", [0, 1], ids=["for nothing", "for the connection alone"])
+def test_without_a_descriptor_to_spare_it_waits_and_goes_on(broker: Broker, room: int) -> None:
     pid = broker.process.pid
     usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, usual[1]))  # those that it has
+    # Beside those that it has.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3 + room, usual[1]))
     with connect(broker.path) as line:
         line.send(hello())
         line.settimeout(0.3)  # three of its moments

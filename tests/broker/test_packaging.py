@@ -68,6 +68,14 @@ def test_the_broker_has_the_same_capabilities_everywhere() -> None:
     assert set(broker["securityContext"]["capabilities"]["add"]) == set(_capabilities())
 
 
+def test_no_recipe_has_a_limit_of_memory_that_one_client_could_fill_for_all() -> None:
+    # What lies in the sockets that a broker has handed over is charged to it.
+    assert not re.search(r"^Memory(Max|High)=", SERVICE.read_text(), re.MULTILINE)
+    pod, _ = _pods()
+    [broker] = pod["containers"]
+    assert "limits" not in broker["resources"]
+
+
 def _capabilities() -> list[str]:
     line = re.search(r"^CapabilityBoundingSet=(.*)$", SERVICE.read_text(), re.MULTILINE)
     assert line is not None

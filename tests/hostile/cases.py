@@ -136,4 +136,11 @@ CASES: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     107: ("no /proc, no /dev, a read-only root", WAYS),
     # openat2 is not used, and so needs no other way.
     108: ("older kernels: no close_range, no Landlock, no SO_PEERPIDFD", (BROKER, *ONCE)),
+    109: ("a descriptor in a refused connection whose last close takes its time", (BROKER,)),
+    # To stop the helper that one has started is one's own affair: case 73.
+    110: ("a child of a broker's child stopped, its parent killed", (BROKER,)),
+    # Where the helper is in the container; its rights are those of bits there, as outside.
+    111: ("a container that kept the number of who made it, and its network", (SETUID,)),
+    112: ("a new device in a network of one's own, and another account", WAYS),
+    113: ("a grant behind more denials than are logged", WAYS),
 }

@@ -135,9 +135,11 @@ def test_an_interface_is_the_same_throughout_whatever_its_name_becomes(
     for name in veth:
         links.set_down(name)
     with way.session() as running, beside(partial(_swap_for_ever, *veth)):
-        stages = []
-        for number in range(300):
-            reply = running.open(Kind.UDP4, port=100 + number, interface=veth[0])
+        stages: list[Stage] = []
+        # Once at least, it must have been found.
+        while len(stages) < 300 or Stage.OK not in stages:
+            port = 100 + len(stages) % 900
+            reply = running.open(Kind.UDP4, port=port, interface=veth[0])
             stages.append(reply.stage)
             if reply.stage is not Stage.OK:
                 assert reply.stage in (Stage.INTERFACE, Stage.VERIFY)
@@ -146,7 +148,6 @@ def test_an_interface_is_the_same_throughout_whatever_its_name_becomes(
                 bound = opened.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX)
                 assert bound == reply.ifindex
                 assert bound in indices
-        assert Stage.OK in stages
     links.delete_link(socket.if_indextoname(indices[0]))
 
 

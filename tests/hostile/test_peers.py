@@ -4,7 +4,8 @@ import os
 import signal
 import socket
 import struct
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, NoReturn
 
 import pytest
@@ -13,6 +14,7 @@ from helper_client import Kind, Session, Stage, hello, open_request
 from hostile.ways import (
     ENDED_BY_CLIENT,
     ENDED_BY_HELPER,
+    STRANGER,
     Way,
     as_account,
     as_caller,
@@ -27,7 +29,6 @@ EPERM = 1
 MEM = open_request(Kind.DEVICE, device="mem")
 SYN = open_request(Kind.TCP4, port=80)
 OF_ONE: Final = 64  # connections, helper/broker.c
-STRANGER: Final = 61002
 
 
 @pytest.mark.hostile(75)
@@ -87,7 +88,8 @@ def test_a_thousand_connections_are_sent_away_and_a_few_wait(of_broker: Way) -> 
             with line:
                 refused += struct.unpack_from("<H", line.recv(96), 10)[0] == Stage.POLICY
         assert refused == 1000
-        assert len(broker.children()) == OF_ONE
+        # Each had a child to tell it so.
+        wait_for(lambda: len(broker.children()) == OF_ONE)
         # Meanwhile another account is served.
         with broker.session() as other:
             other.granted(Kind.PACKET)
@@ -97,6 +99,45 @@ def test_a_thousand_connections_are_sent_away_and_a_few_wait(of_broker: Way) -> 
     assert descriptors(broker.process.pid) == before
     assert resident(broker.process.pid) <= memory + (64 << 10)
     of_broker.serves()
+
+
+@contextmanager
+def _lingering() -> Iterator[socket.socket]:
+    """A socket whose last close takes a minute: its peer reads nothing while this is entered."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as sender,
+        listener.accept()[0],
+    ):
+        sender.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                sender.send(bytes(1 << 16))
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+        yield sender
+
+
+@pytest.mark.hostile(109)
+def test_a_socket_that_lingers_in_a_refused_connection_keeps_nobody_waiting(
+    of_broker: Way,
+) -> None:
+    broker = of_broker.running
+    with ExitStack() as stack:
+        with as_caller():
+            for _ in range(OF_ONE):
+                stack.enter_context(connect(broker.path))
+        wait_for(lambda: len(broker.children()) == OF_ONE)
+        sender = stack.enter_context(_lingering())
+        # Its sender is gone before the broker sees the connection, which has the last one then.
+        os.kill(broker.process.pid, signal.SIGSTOP)
+        with as_caller():
+            line = connect(broker.path)
+        socket.send_fds(line, [b"x"], [sender.fileno()])
+        sender.close()
+        line.close()
+        os.kill(broker.process.pid, signal.SIGCONT)
+        with broker.session() as other:
+            other.granted(Kind.PACKET)
 
 
 @pytest.mark.hostile(79)

@@ -179,6 +179,30 @@ def test_a_granted_igmp_socket_can_control_routing_as_is_said(way: Way, policy_f
         as_account(lambda: opened.setsockopt(socket.SOL_IP, MRT_INIT, 1))
 
 
+@pytest.mark.hostile(113)
+def test_no_number_of_other_decisions_hides_a_grant(way: Way, policy_file: Path) -> None:
+    rules(policy_file, f"{ME} packet", f"{ME} icmp", f"{ME} udp port=53")
+    lines: list[str] = []
+    with system_log() as log, way.session() as running:
+
+        def decide(kind: Kind, **fields: Any) -> None:
+            running.open(kind, **fields)
+            running.release()
+            lines.extend(log.lines())  # of which there is room for ten
+
+        decide(Kind.PACKET)
+        for _ in range(200):
+            decide(Kind.RAW4, protocol=IGMP)
+        decide(Kind.PACKET)
+        for _ in range(200):
+            decide(Kind.RAW4, protocol=ICMP)
+        decide(Kind.UDP4, port=53)
+    granted = [line.partition(" granted ")[2] for line in lines]
+    assert len([each for each in granted if each.startswith("kind=packet line=2")]) == 2
+    assert len([each for each in granted if each.startswith("kind=udp4 port=53 line=4")]) == 1
+    assert len([line for line in lines if " denied " in line]) < 200
+
+
 @pytest.mark.hostile(96)
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "version 1\n"], ids=repr)
 def test_a_file_without_rules_grants_nothing(way: Way, policy_file: Path, text: str) -> None:

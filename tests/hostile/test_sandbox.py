@@ -50,7 +50,9 @@ ALLOWED = [
     f"getsockopt {NO_FD} {SOL_SOCKET} 3",
     f"ioctl {NO_FD} 0x400454ca",  # TUNSETIFF
     f"ioctl {NO_FD} 0x8933",  # SIOCGIFINDEX
+    f"ioctl {NO_FD} 0xb702",  # NS_GET_PARENT
     f"ioctl {NO_FD} 0xb703",  # NS_GET_NSTYPE
+    "prctl 1 0",  # PR_SET_PDEATHSIG, to none
     f"openat {NO_FD} 0 {os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC}",
     f"setns {NO_FD} {NEWNET}",
     f"bind {NO_FD}", f"listen {NO_FD}", f"close {NO_FD}", f"fstatfs {NO_FD}", f"write {NO_FD}",

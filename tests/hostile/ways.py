@@ -24,6 +24,7 @@ __all__ = (
     "ENDED_BY_HELPER",
     "SETUID",
     "STARTED",
+    "STRANGER",
     "SUDO",
     "WAYS",
     "Way",
@@ -39,6 +40,7 @@ T = TypeVar("T")
 SETUID, CAPABILITIES, SUDO, BROKER = "setuid", "capabilities", "sudo", "broker"
 STARTED: Final = (SETUID, CAPABILITIES, SUDO)  # by the caller: the others are there before
 WAYS: Final = (*STARTED, BROKER)
+STRANGER: Final = 61002  # an account beside the caller's
 ENDED_BY_CLIENT, ENDED_BY_HELPER = 0, 1  # helper/PROTOCOL.md
 
 
