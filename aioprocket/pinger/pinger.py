@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 from types import TracebackType
 from typing import Literal, Self
@@ -17,7 +18,7 @@ from ..spec import IpAddress
 from .echo import Echo, PingResult
 from .lane import Lane
 from .link import LinkLanes
-from .monitor import Monitor
+from .monitor import MOST, Monitor
 from .opening import open_socket
 from .settings import Addresses, Probes, Settings, source_address
 from .single import Plan, probe_one
@@ -319,7 +320,8 @@ class Pinger:
         are the kernel's.
 
         Args:
-            hosts: As `sweep`, but not endless. A name without an address has an echo with the error
+            hosts: As `sweep`, but 2^20 at most, for of each some 600 bytes are kept and 8 for each
+                probe of its window: 1.4 GiB of as many. A name without an address has an echo with the error
                 ``"unresolved"`` each time, if there are others; it is looked up once.
             interval: Seconds between two probes to one host.
             timeout: Seconds that each has.
@@ -331,11 +333,11 @@ class Pinger:
                 is ten microseconds off on average, and on a busy machine more.
 
         Raises:
-            SpecError: The arguments cannot be.
+            SpecError: The arguments cannot be, or these are more hosts; nothing was opened.
         """
         probes = self._probes_like(size, pattern, timeout)
         if isinstance(hosts, Iterable) and not isinstance(hosts, Host | Network | bytes):
-            hosts = list(hosts)
+            hosts = list(islice(hosts, MOST + 1))  # it may be endless
         return Monitor(
             Source(hosts, self._settings),
             self._lane,

@@ -1,7 +1,7 @@
 """The hosts of a sweep, a batch at a time."""
 
 import ipaddress
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -70,6 +70,10 @@ class Source:
             return False
         return any(isinstance(each, _NETWORKS) and address in each for each in self._named)
 
+    def count(self) -> int:
+        """Hosts, as far as is known without asking an iterator."""
+        return sum(each.num_addresses if isinstance(each, _NETWORKS) else 1 for each in self._named)
+
     async def batch(self, count: int) -> list[Any]:
         """The next items, ``count`` at most; none: there are no more.
 
@@ -135,7 +139,7 @@ class Source:
                 raise
             return [Unresolved(host, self._settings.version or 4)]
 
-    async def each(self) -> AsyncIterator[Target | Unresolved]:
+    async def each(self) -> AsyncGenerator[Target | Unresolved, None]:
         """Every host as a target.
 
         Raises:

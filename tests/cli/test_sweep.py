@@ -93,7 +93,9 @@ def test_rubbish_in_standard_input_has_its_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["10.0.0.0/8"], "16,777,216 hosts"),
+        (["10.0.0.0/8"], "16,777,216 hosts: 3 minutes at 100,000 probes per second, if so many"),
+        (["--rate", "1e3", "-c", "2", "10.0.0.0/8"], "hosts: 9 hours at 1,000 probes per second\n"),
+        (["::/0"], "hosts: more than a thousand years"),
         (["--rate", "0", "127.0.0.1"], "rate 0"),
         (["127.0.0.300"], "is no address, network, name or file"),
         (["-", "127.0.0.1"], "only target"),

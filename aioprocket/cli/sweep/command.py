@@ -14,6 +14,8 @@ from .targets import STDIN, check_versions, count_hosts, parse_targets
 __all__ = ("EPILOG", "sweep")
 
 _MOST: Final = 65536  # hosts, without --yes
+_FAST: Final = 100_000  # probes per second that a machine and its network may manage
+_UNITS: Final = (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60))
 
 EPILOG: Final = """\
 [bold]Examples[/bold]
@@ -111,7 +113,10 @@ def sweep(
         number = 0 if hosts is None else count_hosts(hosts)
         check_versions(hosts or (), settings["family"])
         if number > _MOST and not yes:
-            raise SpecError(f"that is {number:,} hosts", hint="--yes, if you mean it")
+            raise SpecError(
+                f"that is {number:,} hosts: {_what_it_takes(number * count, rate)}",
+                hint="--yes, if you mean it",
+            )
         return run(
             Wanted(
                 hosts=hosts,
@@ -124,3 +129,15 @@ def sweep(
         )
 
     raise typer.Exit(guarded(main))
+
+
+def _what_it_takes(probes: int, rate: float | None) -> str:
+    each = rate if rate and rate > 0 else _FAST
+    seconds = probes / each
+    if seconds > 1000 * _UNITS[0][1]:
+        time = "more than a thousand years"
+    else:
+        unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("seconds", 1))
+        time = f"{seconds / length:,.0f} {unit}"
+    at = f"at {each:,g} probes per second" if each is rate else f"at {each:,} probes per second, if so many"
+    return f"{time} {at}"
