@@ -262,7 +262,8 @@ class Pinger:
 
         Args:
             hosts: Names, addresses, networks (objects, or text such as ``"192.0.2.0/24"``), also
-                mixed; a network; or an asynchronous iterable.
+                mixed; a network; or an asynchronous iterable, which a task of its own takes from,
+                when there is room for another probe: no reply waits for it.
                 All addresses of a network are asked, its own and its broadcast address included.
                 It may be endless.
             rate: Probes per second at most; None: as fast as the replies come.
@@ -321,8 +322,8 @@ class Pinger:
 
         Args:
             hosts: As `sweep`, but 2^20 at most, for of each some 600 bytes are kept and 8 for each
-                probe of its window: 1.4 GiB of as many. A name without an address has an echo with the error
-                ``"unresolved"`` each time, if there are others; it is looked up once.
+                probe of its window: 1.4 GiB of as many. A name without an address has an echo with
+                the error ``"unresolved"`` each time, if there are others; it is looked up once.
             interval: Seconds between two probes to one host.
             timeout: Seconds that each has.
             window: Probes to a host that its statistics are about.

@@ -2,11 +2,12 @@
 
 import json
 import os
+import select
 from pathlib import Path
 
 import pytest
 
-from lab.commands import aioprocket, at_terminal
+from lab.commands import PATIENCE, aioprocket, at_terminal, talking
 
 pytestmark = pytest.mark.netns
 
@@ -59,6 +60,20 @@ def test_standard_input_is_asked_as_it_comes() -> None:
     done = aioprocket("sweep", "--json", "-q", *PATIENT, "-", given="127.1.2.3\n127.1.2.4")
 
     assert [json.loads(line)["host"] for line in done.stdout.splitlines()] == HOSTS[3:5]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--alive",)], ids=" ".join)
+def test_answers_are_written_while_the_next_line_is_waited_for(form: tuple[str, ...]) -> None:
+    with talking("sweep", *PATIENT, *form, "-") as sweep:
+        assert sweep.stdin is not None
+        assert sweep.stdout is not None
+        for host in HOSTS[:2]:
+            sweep.stdin.write(f"{host}\n".encode())
+            said, _, _ = select.select([sweep.stdout], [], [], PATIENCE)
+            assert said
+            assert host.encode() in sweep.stdout.readline()
+        sweep.stdin.close()
+        assert sweep.wait(PATIENCE) == 0
 
 
 def test_sums_say_why_this_machine_did_not_ask() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted")
+__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted", "talking")
 
 PATIENCE = 45.0  # seconds that anything may take on a machine that is busy
 _COMMAND = (sys.executable, "-m", "aioprocket.cli")
@@ -58,6 +58,24 @@ def interrupted(*arguments: str, after: str) -> "subprocess.CompletedProcess[str
         out, err = running.communicate(timeout=PATIENCE)
     assert "Traceback" not in err, err
     return subprocess.CompletedProcess(arguments, running.returncode, "".join(said) + out, err)
+
+
+@contextmanager
+def talking(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run it with pipes for what it is told and what it says."""
+    with subprocess.Popen(
+        [*_COMMAND, *arguments],
+        env=_ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+    ) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
 
 
 class Terminal:

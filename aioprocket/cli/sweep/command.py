@@ -139,5 +139,5 @@ def _what_it_takes(probes: int, rate: float | None) -> str:
     else:
         unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("seconds", 1))
         time = f"{seconds / length:,.0f} {unit}"
-    at = f"at {each:,g} probes per second" if each is rate else f"at {each:,} probes per second, if so many"
-    return f"{time} {at}"
+    doubt = "" if each is rate else ", if so many"
+    return f"{time} at {each:,g} probes per second{doubt}"

@@ -19,9 +19,9 @@ import aioprocket
 
 from ..ping.text import milliseconds, reason
 
-__all__ = ("Sums",)
+__all__ = ("INTERVAL", "Sums")
 
-_INTERVAL: Final = 0.1  # seconds between two drawings
+INTERVAL: Final = 0.1  # seconds between two drawings
 
 
 class Sums:
@@ -73,7 +73,7 @@ class Sums:
 
     def is_due(self) -> bool:
         """Whether it is time to draw, and to write out what was found."""
-        return time.monotonic() - self._drawn >= _INTERVAL
+        return time.monotonic() - self._drawn >= INTERVAL
 
     def draw(self) -> None:
         """Show how far it is."""

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ import aioprocket
 
 from ..signals import until_signalled
 from .lines import Format, renderer
-from .progress import Sums
+from .progress import INTERVAL, Sums
 from .targets import Host, count_hosts, read_lines
 
 __all__ = ("Run", "Wanted", "run")
@@ -87,6 +87,7 @@ class Run:
         async with (
             aioprocket.Pinger(**wanted.settings) as pinger,
             aclosing(pinger.sweep(hosts, **wanted.plan)) as echoes,
+            self._told_in_time(sums),
         ):
             async for echo in echoes:
                 if echo.error is not None and echo.error.kind == "unresolved":
@@ -101,6 +102,36 @@ class Run:
                 if sums.is_due() or (self._lively and len(self._texts) > _BUFFER):
                     self._write()
                     sums.draw()
+
+    @asynccontextmanager
+    async def _told_in_time(self, sums: Sums) -> AsyncIterator[None]:
+        """Meanwhile what was found is written out although nothing more comes.
+
+        What is raised is raised as it is, in no group.
+        """
+        failure: Exception | None = None
+
+        async def tell() -> None:
+            nonlocal failure
+            try:
+                while True:
+                    await anyio.sleep(INTERVAL)
+                    if sums.is_due():
+                        self._write()
+                        sums.draw()
+            except OSError as error:  # of the output
+                failure = error
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tell)
+            try:
+                yield
+            except Exception as error:
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     def _write(self) -> None:
         data = "".join(self._texts).encode()
