@@ -115,6 +115,7 @@ class Pinger:
         self._lanes: dict[int, Lane] = {}
         self._past = PingerStats.of(())  # of those that were replaced
         self._by_link = LinkLanes(self._settings, self._open_timeout)
+        self._calls: dict[EchoGroup, str] = {}  # of one host, by its name
         self._lock: anyio.Lock | None = None
         self._closed = False
 
@@ -155,6 +156,10 @@ class Pinger:
         present = (*self._lanes.values(), *self._by_link)
         past = self._past.plus(self._by_link.past)
         return past.plus(PingerStats.of(lane.table for lane in present))
+
+    def in_flight(self, host: Host) -> int:
+        """Probes to a host, as `ping` or `echoes` was told it, that have no end yet."""
+        return sum(group.in_flight for group, named in self._calls.items() if named == str(host))
 
     async def resolve(self, host: Host) -> tuple[IpAddress, ...]:
         """The addresses of a host that are asked, as ``addresses=`` says: one, or all of a name's.
@@ -198,12 +203,12 @@ class Pinger:
             And what `aioprocket.open_icmp` raises, if this is the first use.
         """
         plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
-        probes = self._probes_like(size, pattern, timeout)
+        probes = self._probes.like(size, pattern, timeout)
         target, lane, group = await self._prepare(host, probes)
         try:
             echoes = [echo async for echo in probe_one(lane, group, target, plan)]
         finally:
-            lane.table.abandon(group)
+            self._end(lane, group)
         echoes = [
             echo.with_duplicates(more) if (more := group.repeats.get(echo.sequence)) else echo
             for echo in sorted(echoes, key=attrgetter("sequence"))
@@ -231,7 +236,7 @@ class Pinger:
             What `ping` raises.
         """
         plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
-        return self._echoes(host, plan, self._probes_like(size, pattern, timeout))
+        return self._echoes(host, plan, self._probes.like(size, pattern, timeout))
 
     async def _echoes(self, host: Host, plan: Plan, probes: Probes) -> AsyncGenerator[Echo, None]:
         target, lane, group = await self._prepare(host, probes)
@@ -240,7 +245,7 @@ class Pinger:
                 async for echo in stream:
                     yield echo
         finally:
-            lane.table.abandon(group)
+            self._end(lane, group)
 
     def sweep(
         self,
@@ -291,7 +296,7 @@ class Pinger:
                 ``"unresolved"`` and the address 0.0.0.0 (``::``), and gets no probe.
             ClosedError: The pinger is closed.
         """
-        probes = self._probes_like(size, pattern, timeout)
+        probes = self._probes.like(size, pattern, timeout)
         course = Course(
             Source(hosts, self._settings),
             Pace(rate, window, count, timeout),
@@ -336,7 +341,7 @@ class Pinger:
         Raises:
             SpecError: The arguments cannot be, or these are more hosts; nothing was opened.
         """
-        probes = self._probes_like(size, pattern, timeout)
+        probes = self._probes.like(size, pattern, timeout)
         if isinstance(hosts, Iterable) and not isinstance(hosts, Host | Network | bytes):
             hosts = list(islice(hosts, MOST + 1))  # it may be endless
         return Monitor(
@@ -352,14 +357,13 @@ class Pinger:
     async def _prepare(self, host: Host, probes: Probes) -> tuple[Target, Lane, EchoGroup]:
         target = await one_target(host, self._settings)
         lane = await self._lane(target.version)
-        return target, lane, self._group(probes, target)
+        group = self._group(probes, target)
+        self._calls[group] = str(host)
+        return target, lane, group
 
-    def _probes_like(self, size: int | None, pattern: bytes | None, timeout: float) -> Probes:
-        return Probes(
-            size=self._probes.size if size is None else size,
-            pattern=self._probes.pattern if pattern is None else pattern,
-            timeout=timeout,
-        )
+    def _end(self, lane: Lane, group: EchoGroup) -> None:
+        del self._calls[group]
+        lane.table.abandon(group)
 
     def _group(
         self, probes: Probes, target: Target | None = None, *, stamped: bool = True

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import select
 from pathlib import Path
 
 import pytest
 
-from lab.commands import PATIENCE, aioprocket, at_terminal, talking
+from lab.commands import PATIENCE, aioprocket, at_terminal, interrupted, talking
+from sandbox import links
 
 pytestmark = pytest.mark.netns
 
@@ -74,6 +76,15 @@ def test_answers_are_written_while_the_next_line_is_waited_for(form: tuple[str, 
             assert host.encode() in sweep.stdout.readline()
         sweep.stdin.close()
         assert sweep.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_tells_what_is_not_waited_for(veth: tuple[str, str]) -> None:
+    links.add_address(veth[0], "198.51.100.1/24")
+    hosts = (HOSTS[0], "198.51.100.2")
+    done = interrupted("sweep", "-c", "2", "-W", "600", *hosts, after=HOSTS[0])
+
+    assert done.returncode == 1
+    assert re.search(r"^[12] probes? in .*: [12] repl(y|ies) \(100.0%\), 1 more not", done.stderr)
 
 
 def test_sums_say_why_this_machine_did_not_ask() -> None:

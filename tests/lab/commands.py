@@ -46,18 +46,20 @@ def interrupted(*arguments: str, after: str) -> "subprocess.CompletedProcess[str
         env=_ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        bufsize=0,  # what is read ahead here communicate() does not see
     ) as running:
         assert running.stdout is not None
-        said = []
-        for line in running.stdout:
-            said.append(line)
-            if after in line:
+        said = b""
+        while after.encode() not in said.rpartition(b"\n")[0]:
+            data = running.stdout.read(65536)
+            if not data:
                 break
+            said += data
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=PATIENCE)
+        rest, errors = running.communicate(timeout=PATIENCE)
+    out, err = (said + rest).decode(), errors.decode()
     assert "Traceback" not in err, err
-    return subprocess.CompletedProcess(arguments, running.returncode, "".join(said) + out, err)
+    return subprocess.CompletedProcess(arguments, running.returncode, out, err)
 
 
 @contextmanager

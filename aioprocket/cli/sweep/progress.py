@@ -36,7 +36,7 @@ class Sums:
         self._err = err
         self._began = time.monotonic()
         self._drawn = self._began
-        self.probes = self.replies = self.duplicates = 0
+        self.probes = self.replies = self.duplicates = self.unawaited = 0
         self._reasons: Counter[str] = Counter()
         self._least, self._most, self._total_rtt = math.inf, 0.0, 0.0
         self._progress = Progress(
@@ -97,6 +97,8 @@ class Sums:
         )
         if self.errors:
             line += f", {self.errors:,} {'error' if self.errors == 1 else 'errors'}"
+        if self.unawaited:
+            line += f", {self.unawaited:,} more not waited for"
         if self.duplicates:
             line += f", {self.duplicates:,} duplicates"
         lines = [line]

@@ -54,6 +54,7 @@ class Run:
         self._texts: list[str] = []
         self._lively = sys.stdout.isatty()
         self._unresolved = 0
+        self._pinger: aioprocket.Pinger | None = None
 
     async def run(self) -> int:
         """The exit status.
@@ -66,7 +67,9 @@ class Run:
         total = None if wanted.hosts is None else count_hosts(wanted.hosts) * count
         sums = Sums(self._err, total, shown=not wanted.quiet)
         try:
-            await until_signalled(partial(self._sweep, sums))
+            await until_signalled(
+                partial(self._sweep, sums), partial(self._count_unawaited, sums)
+            )
         finally:
             sums.clear()
             self._write()
@@ -76,8 +79,12 @@ class Run:
         elif not wanted.quiet:
             for line in sums.words():
                 self._err.print(line, markup=False)
-        well = sums.probes and sums.replies == sums.probes and not self._unresolved
-        return 0 if well else 1
+        answered = sums.probes and sums.replies == sums.probes == (total or sums.probes)
+        return 0 if answered and not self._unresolved and not sums.unawaited else 1
+
+    def _count_unawaited(self, sums: Sums) -> None:
+        if self._pinger is not None:
+            sums.unawaited = self._pinger.stats().in_flight
 
     async def _sweep(self, sums: Sums) -> None:
         wanted = self._wanted
@@ -89,6 +96,7 @@ class Run:
             aclosing(pinger.sweep(hosts, **wanted.plan)) as echoes,
             self._told_in_time(sums),
         ):
+            self._pinger = pinger
             async for echo in echoes:
                 if echo.error is not None and echo.error.kind == "unresolved":
                     self._unresolved += 1
@@ -142,8 +150,9 @@ class Run:
 
 def _metrics(sums: Sums) -> str:
     rows = (
-        ("sent_total", "counter", "Probes sent.", sums.probes),
+        ("sent_total", "counter", "Probes sent.", sums.probes + sums.unawaited),
         ("received_total", "counter", "Replies, each probe's first.", sums.replies),
+        ("unawaited_total", "counter", "Probes not waited for.", sums.unawaited),
         ("errors_total", "counter", "Probes that an error ended.", sums.errors),
     )
     return "".join(
