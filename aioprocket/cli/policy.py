@@ -38,7 +38,7 @@ _Who = Annotated[
 ]
 _What = Annotated[
     list[str],
-    typer.Argument(metavar="WHAT...", help="like: tcp port=80 addr=127.0.0.1", show_default=False),
+    typer.Argument(metavar="WHAT", help="like: tcp port=80 addr=127.0.0.1", show_default=False),
 ]
 _File = Annotated[Path, typer.Option("--file", help="another file than the helper's")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
@@ -80,7 +80,7 @@ def remove(
     who: _Who,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WHAT...]", help="just this rule; else all", show_default=False),
+        typer.Argument(metavar="WHAT", help="just this rule; else all", show_default=False),
     ] = None,
 ) -> None:
     """Take a grant back: one rule, or all that an account or a group has. Comments stay."""
@@ -128,7 +128,7 @@ def show(
 def check(
     request: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REQUEST...]", help="like: tcp port=80", show_default=False),
+        typer.Argument(metavar="REQUEST", help="like: tcp port=80", show_default=False),
     ] = None,
     person: Annotated[
         str | None, typer.Option("--as", metavar="USER", help="who would ask", show_default=False)

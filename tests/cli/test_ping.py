@@ -68,9 +68,7 @@ def test_ctrl_c_tells_of_each_host_what_is_not_waited_for(
     sums = [json.loads(line) for line in told.stdout.splitlines() if '"summary"' in line]
     assert [each["host"] for each in sums] == hosts
     for each in sums[:2]:
-        lost = sum(
-            f'"echo","host":"{each["host"]}"' in line for line in told.stdout.splitlines()
-        )
+        lost = sum(f'"echo","host":"{each["host"]}"' in line for line in told.stdout.splitlines())
         assert each["unawaited"] > 0
         assert (each["sent"], each["received"]) == (lost + each["unawaited"], 0)
 

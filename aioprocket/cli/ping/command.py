@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -33,13 +33,10 @@ EPILOG: Final = """\
   aioprocket ping -c 100 -i 0.1 --plot rtt.svg example.org
 """
 
-_Fragments = Literal["do", "want", "dont"]
-_DF: Final[dict[str, bool | None]] = {"do": True, "want": None, "dont": False}
-
 
 def ping(
     hosts: Annotated[
-        list[str], typer.Argument(metavar="HOST...", help="names or addresses", show_default=False)
+        list[str], typer.Argument(metavar="HOST", help="names or addresses", show_default=False)
     ],
     count: Annotated[
         int | None, typer.Option("-c", "--count", min=1, help="end after so many to each")
@@ -62,15 +59,15 @@ def ping(
     ] = False,
     bound: options.Bound = None,
     tos: options.Tos = None,
-    fragments: Annotated[
-        _Fragments, typer.Option("-M", help="do: never fragment; dont: without that flag")
-    ] = "want",
+    fragments: options.Fragments = "want",
     pattern: options.Pattern = None,
     broadcast: options.Broadcast = False,
     jitter: Annotated[
         float, typer.Option(help="part of the interval by which it varies at random, 0 to 1")
     ] = 0.0,
-    mark: options.Mark = None,
+    mark: Annotated[
+        int | None, typer.Option("-m", "--mark", help="for routing and firewalls")
+    ] = None,
     namespace: options.Namespace = None,
     type: options.SocketType = "auto",
     helper: options.HelperCommand = None,
@@ -88,6 +85,7 @@ def ping(
         Path | None,
         typer.Option(metavar="FILE", help="a picture at the end: .png, .svg or .pdf"),
     ] = None,
+    _numeric: options.Numeric = False,
 ) -> None:
     """Ask hosts for an answer, and say how long it took.
 
@@ -120,7 +118,7 @@ def ping(
         "family": options.family_of(ipv4, ipv6),
         "ttl": ttl,
         "tos": tos,
-        "df": _DF[fragments],
+        "df": options.df_of(fragments),
         "size": size,
         "pattern": options.pattern_of(pattern),
         "broadcast": broadcast,

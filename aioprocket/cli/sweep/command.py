@@ -34,7 +34,7 @@ def sweep(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGET...",
+            metavar="TARGET",
             help="addresses, networks, names, files of these line by line; -: standard input",
             show_default=False,
         ),
@@ -73,11 +73,14 @@ def sweep(
     ipv6: options.IPv6 = False,
     bound: options.Bound = None,
     tos: options.Tos = None,
+    fragments: options.Fragments = "want",
+    pattern: options.Pattern = None,
     broadcast: options.Broadcast = False,
     mark: options.Mark = None,
     namespace: options.Namespace = None,
     type: options.SocketType = "auto",
     helper: options.HelperCommand = None,
+    _numeric: options.Numeric = False,
 ) -> None:
     """Ask many hosts once, all by one socket, and say who answers.
 
@@ -98,7 +101,9 @@ def sweep(
         "family": options.family_of(ipv4, ipv6),
         "ttl": ttl,
         "tos": tos,
+        "df": options.df_of(fragments),
         "size": size,
+        "pattern": options.pattern_of(pattern),
         "broadcast": broadcast,
         "mark": mark,
         "namespace": namespace,

@@ -67,9 +67,7 @@ class Run:
         total = None if wanted.hosts is None else count_hosts(wanted.hosts) * count
         sums = Sums(self._err, total, shown=not wanted.quiet)
         try:
-            await until_signalled(
-                partial(self._sweep, sums), partial(self._count_unawaited, sums)
-            )
+            await until_signalled(partial(self._sweep, sums), partial(self._count_unawaited, sums))
         finally:
             sums.clear()
             self._write()
