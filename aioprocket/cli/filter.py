@@ -30,7 +30,10 @@ def filter_command(
     explain: Annotated[bool, typer.Option("-e", "--explain", help="say what it does")] = False,
     asm: Annotated[bool, typer.Option("--asm", help="as the kernel's bpf_asm reads it")] = False,
     dump: Annotated[
-        int, typer.Option("-d", count=True, help="-dd: as an array of C; -ddd: as numbers")
+        int,
+        typer.Option(
+            "-d", count=True, show_default=False, help="-dd: as an array of C; -ddd: as numbers"
+        ),
     ] = 0,
     file: Annotated[
         str | None,

@@ -42,7 +42,10 @@ def ping(
         int | None, typer.Option("-c", "--count", min=1, help="end after so many to each")
     ] = None,
     interval: Annotated[
-        float, typer.Option("-i", "--interval", metavar="SECONDS", help="0: back to back")
+        float,
+        typer.Option(
+            "-i", "--interval", metavar="SECONDS", help="from one to the next; 0: back to back"
+        ),
     ] = 1.0,
     timeout: Annotated[
         float, typer.Option("-W", "--timeout", metavar="SECONDS", help="that each reply may take")
@@ -55,7 +58,7 @@ def ping(
     ipv4: options.IPv4 = False,
     ipv6: options.IPv6 = False,
     every: Annotated[
-        bool, typer.Option("-A", "--all", help="all addresses of a name, not the first alone")
+        bool, typer.Option("-A", "--all", help="all addresses of a name, not one of them")
     ] = False,
     bound: options.Bound = None,
     tos: options.Tos = None,

@@ -24,7 +24,8 @@ Method = Annotated[
     typer.Option("--method", help="what is sent; else ICMP, or UDP where that is not permitted"),
 ]
 Port = Annotated[
-    int | None, typer.Option("-p", "-P", "--port", help="of the destination; udp or tcp")
+    int | None,
+    typer.Option("-p", "-P", "--port", help="of the destination: udp, else 33434; tcp, else 80"),
 ]
 Size = Annotated[
     int | None, typer.Option("-s", "--size", metavar="BYTES", help="of a whole packet")
