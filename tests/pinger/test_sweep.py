@@ -85,26 +85,6 @@ async def test_asynchronous_hosts() -> None:
     assert len(set(found)) == 19
 
 
-@pytest.mark.parametrize("count", [1, 3])
-async def test_replies_do_not_wait_for_the_next_host(count: int) -> None:
-    told = anyio.Event()
-
-    async def hosts() -> AsyncGenerator[str, None]:
-        yield "127.0.0.1"
-        await told.wait()
-        yield "127.0.0.2"
-
-    seen = []
-    async with Pinger(type="raw") as pinger:
-        with anyio.fail_after(PATIENT):
-            async for echo in pinger.sweep(hosts(), count=count, timeout=PATIENT):
-                seen.append((echo.host, echo.sequence))
-                if len(seen) == count:
-                    told.set()
-
-    assert seen == [(host, at) for host in ("127.0.0.1", "127.0.0.2") for at in range(count)]
-
-
 async def test_probes_are_lost_in_time_while_the_next_host_is_waited_for(
     address_without_host: str,
 ) -> None:
