@@ -136,6 +136,7 @@ def any_socket(
     send_buffer: int | None,
     reuse_port: bool,
     offload: bool = False,
+    broadcast: bool = False,
     latency: Latency = "low",
 ) -> SocketSpec | PacketSpec:
     """What the arguments of `aioprocket.open` mean.
@@ -165,11 +166,14 @@ def any_socket(
             filter=program(filter, family, type, protocol),
             lock_filter=lock_filter,
             offload=offload,
+            broadcast=broadcast,
             namespace=namespace,
             latency=latency,
         )
-    if port or address is not None or backlog is not None or reuse_port or offload:
-        raise SpecError("port, ip, backlog, reuse_port and offload mean nothing to family packet")
+    if port or address is not None or backlog is not None or reuse_port or offload or broadcast:
+        raise SpecError(
+            "port, ip, backlog, reuse_port, offload and broadcast mean nothing to family packet"
+        )
     return PacketSpec(
         type=type,
         protocol=protocol,

@@ -58,6 +58,7 @@ def open(
     send_buffer: int | None = None,
     reuse_port: bool = False,
     offload: bool = False,
+    broadcast: bool = False,
     latency: Literal["low", "balanced"] = "low",
     helper: HelperLike = None,
     timeout: float = 5.0,
@@ -70,7 +71,8 @@ def open(
         protocol: Name or number. Ethernet protocols are in host order.
         type: Name or number; None follows the protocol: tcp stream, udp dgram, else raw.
         family: Name or number; None follows ``ip`` and the protocol, else inet.
-        ip: Address to bind to, with ``%interface`` where it is link-local.
+        ip: Address to bind to, with ``%interface`` where it is link-local. ``"::"`` is every
+            address of IPv6 and none of IPv4 (IPV6_V6ONLY), which take a socket of their own.
         interface: Receive from and send to this interface only.
         namespace: Network namespace: a name of ``ip netns``, a path, or ``"pid:N"``.
         backlog: Listen, with room for as many connections not accepted yet.
@@ -85,7 +87,9 @@ def open(
         receive_buffer: Bytes that the kernel holds; not clamped to net.core.rmem_max.
         send_buffer: Bytes that the kernel holds; not clamped to net.core.wmem_max.
         reuse_port: SO_REUSEPORT.
-        offload: UDP: the kernel takes and gives datagrams several at once, see `InetChannel`.
+        offload: UDP: the kernel takes and gives datagrams several at once, see `InetChannel`. Those
+            that it drops together count as one in ``stats().rx_dropped``: there were more.
+        broadcast: SO_BROADCAST, without which the kernel sends none to a broadcast address.
         latency: How long a packet may wait for others to be handed over with. ``"low"``: not at
             all. ``"balanced"``: where they come densely, up to 1 ms, or until some 50 are due: a
             wakeup costs several times what a packet does. For streams: flow records, a DNS server
@@ -123,6 +127,7 @@ def open(
         send_buffer=send_buffer,
         reuse_port=reuse_port,
         offload=offload,
+        broadcast=broadcast,
         latency=latency,
     )
     if device is not None:
@@ -187,8 +192,9 @@ def open_packet(
         fanout: Share the packets with other sockets: a `Fanout`, or the number of a group that
             shares them out by their flows.
         snaplen: Bytes kept of each packet. With a ring a smaller one leaves room for more packets.
-        receive_buffer: Bytes of the ring; without one, as `open`. ``channel.ring_size`` says what
-            became of it: it is rounded to blocks, of which there are at least a few.
+        receive_buffer: Bytes of the ring, which take no privilege; without a ring, as `open`.
+            ``channel.ring_size`` says what became of it: it is rounded to blocks, of which there
+            are at least a few.
         qdisc_bypass: What is sent goes to the driver past the interface's queue, and past ``tc``,
             shaping and other packet sockets with it. Where the driver has no room, a send fails
             with ``ENOBUFS``, and the frame may be counted as dropped there.
@@ -198,10 +204,12 @@ def open_packet(
         What `open` raises.
     """
     kind = type_number(type)
+    number = protocol_number(protocol, socket.AF_PACKET)
+    has_ring = bool(ring and number)
     spec = PacketSpec(
         interface=interface,
         type=kind,
-        protocol=protocol_number(protocol, socket.AF_PACKET),
+        protocol=number,
         promiscuous=promiscuous,
         allmulti=allmulti,
         filter=arguments.program(filter, socket.AF_PACKET, kind),
@@ -214,7 +222,8 @@ def open_packet(
         namespace=namespace,
         mark=mark,
         priority=priority,
-        receive_buffer=receive_buffer,
+        ring_size=receive_buffer if has_ring else None,
+        receive_buffer=None if has_ring else receive_buffer,
         send_buffer=send_buffer,
     )
     return opening(spec, PacketChannel, helper, timeout, read_packets)

@@ -138,6 +138,7 @@ def _check_options(spec: "SocketSpec | PacketSpec") -> None:
         ("mark", spec.mark, 0, 0xFFFFFFFF),
         ("priority", spec.priority, 0, MAX_INT),
         ("receive_buffer", spec.receive_buffer, 1, MAX_BUFFER),
+        ("receive_buffer", getattr(spec, "ring_size", None), 1, MAX_BUFFER),
         ("send_buffer", spec.send_buffer, 1, MAX_BUFFER),
     ):
         if value is not None:
@@ -182,6 +183,7 @@ class SocketSpec:
     filter: tuple[Instruction, ...] | None = None
     lock_filter: bool = False
     offload: bool = False
+    broadcast: bool = False
     namespace: str | None = None
     latency: Latency = "low"
 
@@ -192,12 +194,14 @@ class SocketSpec:
         if self.family == socket.AF_PACKET:
             raise SpecError("a socket of family packet is a PacketSpec")
         _check_options(self)
-        _flags(self, "reuse_port", "offload")
+        _flags(self, "reuse_port", "offload", "broadcast")
         _check_latency(self.latency, ring=False)
         if self.latency != "low" and self.type == socket.SOCK_STREAM:
             raise SpecError(f"latency {self.latency!r} is for packets, and a stream has none")
         if self.offload and not self._is_udp():
             raise SpecError(f"a {_noun(self)} has no offload: UDP sockets have, and tun and tap")
+        if self.broadcast and (self.family != socket.AF_INET or self.type == socket.SOCK_STREAM):
+            raise SpecError(f"a {_noun(self)} has no broadcasts: sockets of IPv4 for packets have")
         self._check_place()
         if self.backlog is not None:
             whole("backlog", self.backlog, 0, 65535)
@@ -283,6 +287,7 @@ class PacketSpec:
     allmulti: bool = False
     snaplen: int = 65535
     ring: bool = False
+    ring_size: int | None = None  # of memory that takes no privilege, unlike the socket's buffer
     latency: Latency = "balanced"
     fanout: Fanout | None = None
     qdisc_bypass: bool = False

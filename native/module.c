@@ -101,6 +101,24 @@ add_type(PyObject *module, PyType_Spec *spec, bool public, PyTypeObject **slot)
 }
 
 static int
+find_method_type(struct module_state *state)
+{
+	PyObject *types = PyImport_ImportModule("types");
+
+	if (types == NULL)
+		return -1;
+	state->method_type =
+		(PyTypeObject *)PyObject_GetAttrString(types, "MethodType");
+	Py_DECREF(types);
+	state->method_func = PyUnicode_InternFromString("__func__");
+	state->method_self = PyUnicode_InternFromString("__self__");
+	return state->method_type != NULL && state->method_func != NULL &&
+			       state->method_self != NULL
+		       ? 0
+		       : -1;
+}
+
+static int
 module_exec(PyObject *module)
 {
 	struct module_state *state = PyModule_GetState(module);
@@ -149,6 +167,8 @@ module_exec(PyObject *module)
 	if (state->woken == NULL || state->settle == NULL ||
 	    state->data == NULL || state->timestamp_ns == NULL)
 		return -1;
+	if (find_method_type(state) < 0)
+		return -1;
 	if (PyModule_AddIntConstant(module, "UNLOOKED", WAKEUP_UNLOOKED) < 0)
 		return -1;
 	match_args = Py_BuildValue("(ss)", "data", "addr");
@@ -187,6 +207,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->moderator_type);
 	Py_VISIT(state->coroutine_type);
 	Py_VISIT(state->iterator_type);
+	Py_VISIT(state->method_type);
 	return 0;
 }
 
@@ -223,6 +244,9 @@ module_clear(PyObject *module)
 	Py_CLEAR(state->settle);
 	Py_CLEAR(state->data);
 	Py_CLEAR(state->timestamp_ns);
+	Py_CLEAR(state->method_type);
+	Py_CLEAR(state->method_func);
+	Py_CLEAR(state->method_self);
 	return 0;
 }
 

@@ -39,6 +39,10 @@ struct module_state {
 	/* Attributes of a packet that are found by the address of their name. */
 	PyObject *data;
 	PyObject *timestamp_ns;
+	/* Of a bound method of Python: what is called, and with what first. */
+	PyTypeObject *method_type;
+	PyObject *method_func;
+	PyObject *method_self;
 	PyTypeObject *ring_type;
 	PyTypeObject *batch_type;
 	PyTypeObject *batch_iterator_type;

@@ -32,6 +32,7 @@ packet_new(PyTypeObject *type, PyObject *data)
 		Py_XDECREF(data);
 		return NULL;
 	}
+	self->state = PyType_GetModuleState(type);
 	self->data = data;
 	self->bytes = NULL;
 	self->length = 0;
@@ -211,7 +212,7 @@ get_ancdata(PyObject *op, void *closure)
 static PyObject *
 packet_getattro(PyObject *op, PyObject *name)
 {
-	const struct module_state *state = PyType_GetModuleState(Py_TYPE(op));
+	const struct module_state *state = ((struct packet *)op)->state;
 
 	if (name == state->timestamp_ns)
 		return get_timestamp_ns(op, NULL);

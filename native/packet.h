@@ -22,6 +22,7 @@ enum direction {
 };
 
 struct frame;
+struct module_state;
 struct tpacket3_hdr;
 
 /*
@@ -35,6 +36,7 @@ struct tpacket3_hdr;
  */
 struct packet {
 	PyObject_HEAD
+	const struct module_state *state;	/* of the type, which keeps it */
 	const unsigned char *bytes;
 	Py_ssize_t length;
 	PyObject *data;			/* bytes; NULL until asked for */

@@ -11,9 +11,10 @@
 
 /*
  * Packets ahead: a callback takes longer than memory. And how many have to be as
- * far apart as the last two before that is believed of the next.
+ * far apart as the last two before that is believed of the next.  Of so many
+ * packets, each call is the quicker for what unbind() takes.
  */
-enum { FETCH = 1, BELIEVED = 8 };
+enum { FETCH = 1, BELIEVED = 8, UNBOUND = 64 };
 
 /*
  * In the stable ABI since Python 3.12, and exported by 3.11, whose limited
@@ -30,6 +31,8 @@ struct turn {
 	struct ring *ring;
 	struct delivery *delivery;
 	PyObject *callback;
+	PyObject *function;	/* of a bound method; NULL: as it is called */
+	PyObject *self;		/* what it is bound to */
 	bool datagrams;
 	bool called;
 	struct turn_clock clock;
@@ -42,27 +45,69 @@ may_go_on(struct turn *turn)
 	       !clock_is_over(&turn->clock);
 }
 
-static PyObject *
-call_with_datagram(PyObject *callback, struct packet *packet)
+/*
+ * What a bound method does for each call, once: 0, or -1 with an exception.
+ * Only of the type itself, which nobody can derive from.
+ */
+static int
+unbind(struct turn *turn)
 {
-	/* The first is the callee's to use: a bound method's self goes there. */
-	PyObject *arguments[3] = {NULL, packet_data(packet),
-				  packet_addr(packet)};
+	const struct module_state *state = turn->ring->state;
+
+	if (turn->function != NULL ||
+	    !Py_IS_TYPE(turn->callback, state->method_type))
+		return 0;
+	turn->self = PyObject_GetAttr(turn->callback, state->method_self);
+	if (turn->self == NULL)
+		return -1;
+	turn->function = PyObject_GetAttr(turn->callback, state->method_func);
+	if (turn->function == NULL)
+		Py_CLEAR(turn->self);
+	return turn->function != NULL ? 0 : -1;
+}
+
+/* So many arguments, before which two places are free. */
+enum { BEFORE = 2 };
+
+static PyObject *
+call_back(struct turn *turn, PyObject **arguments, size_t count)
+{
+	/* The one before the first is the callee's to use. */
+	if (turn->function == NULL)
+		return PyObject_Vectorcall(
+			turn->callback, arguments + BEFORE,
+			count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+	arguments[1] = turn->self;
+	return PyObject_Vectorcall(turn->function, arguments + 1,
+				   (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+				   NULL);
+}
+
+static PyObject *
+call_with_datagram(struct turn *turn, struct packet *packet)
+{
+	PyObject *data = packet_data(packet), *addr = packet_addr(packet);
+	PyObject *arguments[BEFORE + 2] = {NULL, NULL, data, addr};
 	PyObject *result = NULL;
 
-	if (arguments[1] != NULL && arguments[2] != NULL)
-		result = PyObject_Vectorcall(callback, arguments + 1,
-					     2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-					     NULL);
-	Py_XDECREF(arguments[1]);
-	Py_XDECREF(arguments[2]);
+	if (data != NULL && addr != NULL)
+		result = call_back(turn, arguments, 2);
+	Py_XDECREF(data);
+	Py_XDECREF(addr);
 	return result;
+}
+
+static PyObject *
+call_with_packet(struct turn *turn, struct packet *packet)
+{
+	PyObject *arguments[BEFORE + 1] = {NULL, NULL, (PyObject *)packet};
+
+	return call_back(turn, arguments, 1);
 }
 
 static int
 call(struct turn *turn, struct packet *packet)
 {
-	PyObject *arguments[2] = {NULL, (PyObject *)packet};
 	PyObject *result;
 
 	/* Before the call: the callback may set the credit anew. */
@@ -70,12 +115,8 @@ call(struct turn *turn, struct packet *packet)
 		turn->delivery->credit--;
 	turn->called = true;
 	turn->delivery->calling = 1;
-	if (turn->datagrams)
-		result = call_with_datagram(turn->callback, packet);
-	else
-		result = PyObject_Vectorcall(turn->callback, arguments + 1,
-					     1 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-					     NULL);
+	result = turn->datagrams ? call_with_datagram(turn, packet)
+				 : call_with_packet(turn, packet);
 	if (result == NULL)
 		return -1;
 	turn->delivery->calling = 0;
@@ -129,6 +170,8 @@ deliver_block(struct turn *turn)
 	struct frame frame;
 	int failed = 0;
 
+	if (ring->walk.left >= UNBOUND && unbind(turn) < 0)
+		return -1;
 	/* A callback may read, forget or close: the block may be over by that. */
 	while (failed == 0 && ring->current == slab && may_go_on(turn) &&
 	       ring_next_frame(ring, &frame)) {
@@ -151,6 +194,27 @@ deliver_block(struct turn *turn)
 	return failed;
 }
 
+static int
+deliver_blocks(struct turn *turn)
+{
+	const struct delivery *delivery = turn->delivery;
+	struct ring *ring = turn->ring;
+
+	while (!delivery->interrupted && delivery->credit != 0) {
+		int found = ring_open_block(ring, !turn->called);
+
+		if (found <= 0)
+			return found;
+		if (deliver_block(turn) < 0)
+			return -1;
+		if (ring->current != NULL && ring->walk.left > 0)
+			break;
+		if (monotonic_ns() >= turn->clock.ends)
+			break;
+	}
+	return 0;
+}
+
 int
 ring_dispatch(struct ring *ring, struct delivery *delivery, PyObject *callback,
 	      bool datagrams, int64_t nanoseconds)
@@ -162,22 +226,12 @@ ring_dispatch(struct ring *ring, struct delivery *delivery, PyObject *callback,
 		.datagrams = datagrams,
 		.clock = clock_start(nanoseconds, 2),
 	};
+	int failed;
 
 	delivery->interrupted = 0;
 	delivery->calling = 0;
-	if (deliver_backlog(&turn) < 0)
-		return -1;
-	while (!delivery->interrupted && delivery->credit != 0) {
-		int found = ring_open_block(ring, !turn.called);
-
-		if (found <= 0)
-			return found;
-		if (deliver_block(&turn) < 0)
-			return -1;
-		if (ring->current != NULL && ring->walk.left > 0)
-			break;
-		if (monotonic_ns() >= turn.clock.ends)
-			break;
-	}
-	return 0;
+	failed = deliver_backlog(&turn) < 0 ? -1 : deliver_blocks(&turn);
+	Py_XDECREF(turn.function);
+	Py_XDECREF(turn.self);
+	return failed;
 }

@@ -21,7 +21,18 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from lab import accounts, deadline, helpers, leaks, must, policies, state, traffic
+from lab import (
+    accounts,
+    deadline,
+    helpers,
+    hosts,
+    leaks,
+    must,
+    policies,
+    programs,
+    state,
+    traffic,
+)
 from sandbox import kernel, links
 from sandbox.namespaces import Forbidden, Namespace, enter_private, new_network
 from sandbox.reach import interpreter_trees, make_reachable
@@ -120,6 +131,27 @@ def namespace() -> Iterator[Namespace]:
     """A second, empty network beside the one that tests run in."""
     with new_network() as network:
         yield network
+
+
+@pytest.fixture
+def far(namespace: Namespace) -> Iterator[Namespace]:
+    """Another host, at the other end of a cable: `lab.hosts`."""
+    with hosts.joined(namespace):
+        yield namespace
+
+
+@pytest.fixture
+def example(is_root: bool, unprivileged_helper: Path) -> programs.Runner:
+    """Run a program of ``examples/`` as a user without privilege."""
+
+    @contextmanager
+    def run(name: str, *arguments: str) -> Iterator[programs.Program]:
+        arguments += (f"--helper={unprivileged_helper}",)
+        path = f"examples/{name}.py"
+        with programs.run_program(path, *arguments, as_nobody=is_root) as program:
+            yield program
+
+    return run
 
 
 @pytest.fixture

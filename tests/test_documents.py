@@ -48,6 +48,7 @@ SHOWN = [
     "<",
     "path MTU 65535",
     "that was everybody",
+    "b'to the group'",
 ]
 ENDLESS = {0, 2}
 

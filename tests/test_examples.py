@@ -7,8 +7,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,52 +18,19 @@ from aioprocket.pcapng import Reader
 from aioprocket.wire.icmp import Echo
 from aioprocket.wire.ip import IPv4Header
 from lab.chain import wait_for_answers
-from lab.programs import PROJECT, Program, run_program
+from lab.hosts import FAR, FAR6, NEAR, NEAR_TOO
+from lab.programs import PROJECT, Runner, run_program
 from sandbox import links
 from sandbox.accounts import NOBODY
 from sandbox.namespaces import Namespace, new_network
 
 pytestmark = pytest.mark.netns
 
-NEAR, FAR = "10.5.0.1", "10.5.0.2"
-NEAR_TOO = "10.5.0.7"
-FAR6 = "fd05::2"
-
-Runner = Callable[..., AbstractContextManager[Program]]
-
-
-@pytest.fixture
-def far(namespace: Namespace) -> Iterator[Namespace]:
-    """Another host, at the other end of a cable: our end is ``near``, its end ``far``."""
-    links.add_veth("near", "far", peer_namespace=namespace.fd)
-    try:
-        _set_up("near", f"{NEAR}/24", f"{NEAR_TOO}/24", "fd05::1/64")
-        with namespace.entered():
-            _set_up("far", f"{FAR}/24", f"{FAR6}/64")
-        yield namespace
-    finally:
-        links.delete_link("near")
-
-
-def _set_up(ifname: str, *addresses: str) -> None:
-    links.set_up(ifname)
-    for address in addresses:
-        links.add_address(ifname, address)
-
-
-@pytest.fixture
-def example(is_root: bool, unprivileged_helper: Path) -> Runner:
-    @contextmanager
-    def run(name: str, *arguments: str) -> Iterator[Program]:
-        arguments += (f"--helper={unprivileged_helper}",)
-        with run_program(f"examples/{name}.py", *arguments, as_nobody=is_root) as program:
-            yield program
-
-    return run
-
 
 def test_every_example_is_tested() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    own_file = Path(__file__).parent.glob("test_example_*.py")
+    tested |= {path.stem.removeprefix("test_example_") for path in own_file}
 
     assert {path.stem for path in (PROJECT / "examples").glob("*.py")} <= tested
 

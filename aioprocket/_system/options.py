@@ -158,7 +158,8 @@ def _is_at_its_end(sock: socket.socket) -> bool:
 def attached_filter(sock: socket.socket) -> Sequence[Instruction] | None:
     """The program that is attached; None for none.
 
-    The kernel does not tell one that is no classic BPF: of it, one that lets nothing in.
+    Raises:
+        PermissionError: ``EACCES``: one is that is no classic BPF; the kernel does not tell it.
 
     Source: sk_get_filter() in net/core/filter.c, which counts in instructions.
     """
@@ -168,8 +169,6 @@ def attached_filter(sock: socket.socket) -> Sequence[Instruction] | None:
     place = socket.SOL_SOCKET, option, code, ctypes.byref(length)
     if _libc.getsockopt(sock.fileno(), *place) != 0:
         number = ctypes.get_errno()
-        if number == errno.EACCES:
-            return _DROP_ALL
         raise OSError(number, os.strerror(number))
     found = code.raw[: _INSTRUCTION.size * length.value]
     return tuple(_INSTRUCTION.iter_unpack(found)) or None

@@ -18,6 +18,7 @@ import mmap
 import os
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -59,6 +60,9 @@ _SMALLEST_FRAME: Final = 256
 _LARGEST_FRAME: Final = 2048  # room for 1,982 bytes: a full Ethernet frame
 
 
+_LONGEST_BEAT: Final = 10_000_000  # nanoseconds, for which an opening may wait
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """How a ring is divided. Sizes in bytes; ``retire_ms``: the longest wait for a full block."""
@@ -98,6 +102,11 @@ def ring_geometry(latency: Latency, snaplen: int, size: int | None) -> Geometry:
 def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     """Give the socket a ring. What is queued is lost, so it comes before a bind.
 
+    It is begun at a whole hundredth of a second, or a whole retire time if that is less, for which
+    the thread waits: from there on its timer is periodic (Linux 6.18), and those of many rings run
+    out at few moments, so that one wakeup serves several. Older kernels' timers go by whole ticks
+    of their clock.
+
     Raises:
         OSError: ``ENOMEM``: the kernel has no memory for it.
     """
@@ -106,7 +115,13 @@ def make_ring(sock: socket.socket, geometry: Geometry) -> None:
     request = _REQUEST.pack(
         geometry.block_size, geometry.blocks, _FRAME, frames, geometry.retire_ms, 0, 0
     )
+    _await_beat(geometry)
     _set(sock, PacketOption.RX_RING, request)
+
+
+def _await_beat(geometry: Geometry) -> None:
+    beat = min(_LONGEST_BEAT, geometry.retire_ms * 1_000_000)
+    time.sleep((beat - time.monotonic_ns() % beat) / 1e9)
 
 
 def _set(sock: socket.socket, option: PacketOption, value: bytes) -> None:

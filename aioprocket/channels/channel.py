@@ -1,7 +1,8 @@
 """A channel: one descriptor, with what is known about it.
 
-Receiving is in `receiving`, sending in `sending`; here they become one object with a state, an
-owner and an end. What is special to a kind of descriptor is in the subclass of that kind.
+Receiving is in `receiving`, sending in `sending`, how it ends in `ending`; here they become one
+object with a state and an owner. What is special to a kind of descriptor is in the subclass of that
+kind.
 """
 
 import asyncio.trsock
@@ -14,13 +15,14 @@ from typing import Any, ClassVar, Literal, Self
 from anyio.abc import SocketAttribute, UnreliableObjectStream
 
 from .. import bpf
+from .._system import options
 from .._system.descriptor import Origin
 from ..bounds import MAX_INT, whole
 from ..errors import ClosedError, SpecError
 from ..packet import Packet
 from ..readiness import Readiness
 from ..spec import Instruction, Latency, Spec, describe
-from .ending import close_elsewhere
+from .ending import Ending
 from .explain import channel_error
 from .filtering import Filtering
 from .intake import Intake
@@ -37,7 +39,7 @@ from .state import ChannelAttribute, StampInfo, Stats
 __all__ = ("Channel",)
 
 
-class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
+class Channel(Receiving, Sending, Filtering, Ending, UnreliableObjectStream[Packet]):
     """Packets in and out of one descriptor, on asyncio with any loop, and on trio.
 
     It owns the descriptor until `close`, `detach` or `to_socket`. After a fork the child may close
@@ -65,7 +67,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         self._helper_pid = helper_pid
         told: tuple[Instruction, ...] | None = getattr(spec, "filter", None)
         self._filter = None if told is None else bpf.Program.of(told)
-        # Packets that were read, and not delivered when the channel ended.
+        # Packets that were read, and not delivered when the channel was closed.
         self._lost = 0
         # Set by a transport: it ends with its channel.
         self._on_close: Callable[[], None] | None = None
@@ -116,7 +118,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         return f"an adopted descriptor{f' on {self._link.name}' if self._link else ''}"
 
     def _enter_loop(self) -> None:
-        """It was made by another thread, and is the running event loop's from here on."""
+        """It is the running event loop's from here on, or it may be for long."""
 
     # State
 
@@ -211,6 +213,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
     def on_drop(self) -> Callable[[int], object] | None:
         """A function that is called at the first drop, with what ``stats().rx_dropped`` is then.
 
+        Of a UDP socket with a filter, what the filter rejects counts as well (`Stats`).
         Once: None from then on. Set anew, it waits for the next drop. While it is set, the kernel
         is asked each time a read has emptied the queue, or yields to other tasks: one more system
         call. A channel that nobody reads tells nothing. What it raises, the receive raises, which
@@ -292,71 +295,8 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
         """The descriptor, still the channel's; -1 when it was closed or detached."""
         return self._port.fileno()
 
-    def detach(self) -> int:
-        """End the channel, but not the descriptor, which is the caller's from here on.
-
-        Packets that were read and not delivered, ``stats().rx_held``, are lost: take them before,
-        with `receive_nowait`. All others wait in the descriptor. A receive that waits gets
-        `ClosedError`.
-
-        A ring is taken off the descriptor, with what waits in it, which takes the kernel some
-        milliseconds. It cannot be while a process that was forked from this one has it mapped: a
-        RuntimeWarning says so, and the descriptor only sends.
-
-        Raises:
-            ClosedError: There is no descriptor any more.
-        """
-        if self._closed:
-            raise ClosedError(f"detach {self._place()}: the channel is closed")
-        self._end()
-        return self._port.detach()
-
-    def to_socket(self) -> socket.socket:
-        """As `detach`, to a socket object: non-blocking, as asyncio wants it.
-
-        Raises:
-            SpecError: A device is no socket; nothing has changed.
-            ClosedError: There is no descriptor any more.
-        """
-        self._socket("to_socket")
-        sock = socket.socket(fileno=self.detach())
-        sock.setblocking(False)
-        return sock
-
-    def close(self) -> None:
-        """Close the descriptor; a receive that waits gets `ClosedError`. Idempotent.
-
-        The kernel takes 10 to 40 ms to close a packet socket, a tun or a tap device, and the loop
-        waits: `aclose` does not block it.
-        """
-        for channel in self._ends_with_this():
-            if not channel._closed:
-                channel._end()
-                channel._port.close()
-
-    async def aclose(self) -> None:
-        """Close as `close` does, but without blocking the loop: a thread waits for the kernel.
-
-        The channel is closed at once, and the descriptor when this returns. A cancellation does
-        not stop it.
-        """
-        slow: list[int] = []
-        for channel in self._ends_with_this():
-            if not channel._closed:
-                channel._end()
-                if channel._port.closes_slowly:
-                    slow.append(channel._port.surrender())
-                else:
-                    channel._port.close()
-        if slow:
-            await close_elsewhere(slow)
-
-    def _ends_with_this(self) -> "tuple[Channel, ...]":
-        return (self,)
-
     def _end(self) -> None:
         self._closed = True
-        self._lost += len(self._machine.forget())
         self._machine.set(False)
         self._settle(0)
         # Before the descriptor goes: the loop must not find the number's next owner under it.
@@ -368,6 +308,7 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
             on_close()
 
     async def __aenter__(self) -> Self:
+        self._enter_loop()
         return self
 
     async def __aexit__(
@@ -380,6 +321,8 @@ class Channel(Receiving, Sending, Filtering, UnreliableObjectStream[Packet]):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"fd={self.fileno()} active={self._machine.active}"
+        if self._ask(options.filter_is_locked):
+            state += " filter=locked"
         return f"<{type(self).__name__} {self._place()} {state}>"
 
     def __del__(self) -> None:

@@ -50,6 +50,12 @@ class Destinations:
             socket.getaddrinfo(name, None, self._family, 0, 0, socket.AI_NUMERICHOST)
         except (OSError, ValueError):
             version = "IPv6" if self._family == socket.AF_INET6 else "IPv4"
+            if _is_address(name):
+                raise SpecError(
+                    f"send to {host!r}: this is no {version} address, and the socket is one of "
+                    f"{version}",
+                    hint="a socket has one family: ip= or family= of open() says which",
+                ) from None
             raise SpecError(
                 f"send to {host!r}: this is no {version} address, and host names are not looked up "
                 "here",
@@ -57,3 +63,11 @@ class Destinations:
             ) from None
         if isinstance(host, str):  # a bytearray could change
             self._host = host
+
+
+def _is_address(host: str | bytes) -> bool:
+    try:
+        socket.getaddrinfo(host, None, 0, 0, 0, socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -45,6 +45,7 @@ async def create_transport(
     budget = _NO_LIMIT if channel._port.timed else channel._read_packets
     dispatch = Dispatch(loop, channel._machine, protocol, budget)
     ended = channel._set_mode(active)  # from here on nobody else can receive
+    channel._enter_loop()
     transport = RawTransport(loop, channel, dispatch)
     started = loop.create_future()
     loop.call_soon(transport._start, ended, started)

@@ -42,6 +42,7 @@ _KINDS: Final[dict[type[OSError], type[ChannelError]]] = {
     PermissionError: _PermissionError,
     TimeoutError: _TimeoutError,
 }
+_LARGEST_DATAGRAM: Final = 0xFFFF - 20 - 8  # less the headers of IPv4 and UDP
 _ETHERNET_HEADER: Final = 14  # ETH_HLEN: linux/if_ether.h
 _HINTS: Final = {
     errno.EDESTADDRREQ: "it has no destination: give an address, as in sendto(data, addr)",
@@ -72,7 +73,9 @@ def send_error(
     doing, hint = f"send{to}", ""
     if error.errno == errno.EMSGSIZE:
         doing = f"send {size} bytes{to}"
-        if link is not None:
+        if size > _LARGEST_DATAGRAM and family in (socket.AF_INET, socket.AF_INET6):
+            hint = "a datagram of UDP has 65,507 bytes at most, 65,527 by IPv6"
+        elif link is not None:
             hint = f"the MTU of {link.name} is {link.mtu}"
     elif error.errno == errno.EINVAL and family == socket.AF_PACKET and size < _ETHERNET_HEADER:
         doing = f"send {size} bytes{to}"
@@ -82,9 +85,18 @@ def send_error(
         hint = "a tun device takes IP packets, version 4 or 6, and a tap device whole frames"
     elif error.errno == errno.ENODEV and other is not None:
         hint = "the address of a packet socket starts with the name of an interface: packet(7)"
+    elif error.errno == errno.EACCES and family == socket.AF_INET:  # ip(7), udp(7)
+        hint = (
+            "broadcasts take open(…, broadcast=True), which sets SO_BROADCAST; where it is none, "
+            f"a route forbids it: ip route get {_host(address)}"
+        )
     elif error.errno == errno.ENXIO and address is None:  # packet(7): not bound to an interface
         hint = _HINTS[errno.EDESTADDRREQ]
     return channel_error(error, doing, place, hint=hint)
+
+
+def _host(address: object) -> str:
+    return str(address[0]) if isinstance(address, tuple) and address else "ADDRESS"
 
 
 def _other_interface(address: object, link: Link | None) -> str | None:

@@ -24,8 +24,48 @@ class Filtering:
 
     @property
     def filter(self) -> bpf.Program | None:
-        """The program that this channel knows of: that it was opened with, or that was set."""
+        """The program that was asked for: when it was opened, or by `set_filter`.
+
+        What a helper's policy imposes is not in it: see `attached_filter`.
+        """
         return self._filter
+
+    @property
+    def attached_filter(self) -> bpf.Program | None:
+        """The program that is in force, whoever attached it; None: all packets come.
+
+        It is not always `filter`: a helper's policy puts before that what it grants, ``snaplen=``
+        lowers what is kept, and a socket that was adopted may have brought one. None of a device,
+        which has no filters, and at the end of the channel.
+
+        Raises:
+            NotPermittedError: ``EACCES``: it is eBPF, which the kernel shows nobody.
+        """
+        sock = self._open_socket()
+        if sock is None:
+            return None
+        try:
+            found = options.attached_filter(sock)
+        except PermissionError as error:
+            raise NotPermittedError(
+                f"read the filter of {self._place()}: {errno_text(errno.EACCES)}: it is eBPF",
+                errno=errno.EACCES,
+                step="filter",
+            ) from error
+        return None if found is None else bpf.Program.of(found)
+
+    @property
+    def filter_locked(self) -> bool:
+        """Whether nobody can change the filter any more; a helper's policy locks what it imposes.
+
+        `set_filter` is refused then.
+        """
+        sock = self._open_socket()
+        return sock is not None and options.filter_is_locked(sock)
+
+    def _open_socket(self) -> socket.socket | None:
+        sock = self._port.sock
+        return None if sock is None or sock.fileno() < 0 else sock
 
     def set_filter(self, filter: bpf.FilterLike | None, lock: bool = False) -> None:
         """Swap the filter. Nothing that came before it is received after it.
@@ -47,7 +87,7 @@ class Filtering:
         sock = self._socket("set_filter")
         program = arguments.program(filter, sock.family, sock.type, sock.proto)
         try:
-            before = options.attached_filter(sock)
+            before = _to_put_back(sock)
             self._replace(sock, program, before)
             if lock:
                 options.lock_filter(sock)
@@ -94,3 +134,10 @@ class Filtering:
 
     @abstractmethod
     def _place(self) -> str: ...
+
+
+def _to_put_back(sock: socket.socket) -> Sequence[Instruction] | None:
+    try:
+        return options.attached_filter(sock)
+    except PermissionError:  # eBPF: it cannot be put back, and in its place nothing comes
+        return bpf.drop_all

@@ -20,6 +20,7 @@ __all__ = ("IcmpChannel", "InetChannel", "bound_link", "build_inet")
 
 _ICMP6_FILTER: Final = 1  # linux/icmpv6.h
 _PASS_ALL: Final = bytes(32)
+_IPV4: Final = 228  # LINKTYPE_IPV4 of pcap
 
 
 class InetChannel(Channel):
@@ -32,11 +33,13 @@ class InetChannel(Channel):
     UDP_GRO: Linux 5.0), and what is on the wire is the same. Packets of a batch, and replies of one
     turn, go together where they follow each other, have the same length, but for the last, which
     may be shorter, and the same address. What comes together is taken apart: each datagram is a
-    `Packet`, but they share the time of the first, and ``stats().rx_dropped`` may count them as
-    one. More may be read than was asked for, which `Stats.rx_held` says; `detach` loses it and
-    what waits in the kernel. While there is a filter, each datagram comes alone, for the kernel
-    would ask it about the first one only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet
-    that is sent for its timestamp goes alone.
+    `Packet`, but they share the time of the first. Those that the kernel has no room for count as
+    one in ``stats().rx_dropped``, for it counts what it had in one: as many were dropped at least.
+    More may be read than was asked for, which `Stats.rx_held` says; at a `detach` that is in
+    `undelivered`, with what waits in the kernel, and in a flood some of it is dropped, and counted
+    so. While there is a filter, each datagram comes alone, for the kernel would ask it about the
+    first one only. ``recvmsg`` takes no flags such as MSG_PEEK. A packet that is sent for its
+    timestamp goes alone.
     """
 
     _kind = "inet"
@@ -54,11 +57,12 @@ class InetChannel(Channel):
         """Whether datagrams go through the kernel several at once."""
         return self._offload
 
-    def detach(self) -> int:
-        """As that of any channel. With offload, what waits is thrown away: it may be coalesced."""
-        if isinstance(self._port, UdpOffloadPort) and not self._closed:
-            self._port.become_plain()
-        return super().detach()
+    @property
+    def linktype(self) -> int | None:
+        """LINKTYPE_IPV4 of a raw socket of IPv4; else None, as no header is received."""
+        sock = self._port.sock
+        headed = sock is not None and (sock.family, sock.type) == (socket.AF_INET, socket.SOCK_RAW)
+        return _IPV4 if headed else None
 
 
 class IcmpChannel(InetChannel):
@@ -76,6 +80,11 @@ class IcmpChannel(InetChannel):
         self._identifier: int = (
             port.sock.getsockname()[1] if ping else int.from_bytes(os.urandom(2), "big")
         )
+
+    @property
+    def linktype(self) -> None:
+        """None: a message starts with the header of ICMP."""
+        return None
 
     @property
     def identifier(self) -> int:
@@ -105,6 +114,8 @@ def build_inet(opened: Opened, *, spec: SocketSpec, icmp: bool, **facts: Any) ->
             if sock.type != socket.SOCK_STREAM:
                 options.enable_timestamps(sock)
             widen_buffer(sock, spec.latency, spec.receive_buffer)
+            if spec.broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             if icmp:
                 _set_up_icmp(sock)
                 _set_types(sock, spec.filter)

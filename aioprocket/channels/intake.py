@@ -206,8 +206,8 @@ class Intake:
         except EOFError:
             raise anyio.EndOfStream from None
 
-    def attempt_into(self, buffer: bytearray | memoryview) -> int | None:
-        """One packet into the caller's memory, and its length there; None: nothing is there.
+    def attempt_into(self, room: memoryview) -> int | None:
+        """One packet into room for bytes, and its length there; None: nothing is there.
 
         Raises:
             What `attempt` raises.
@@ -215,7 +215,7 @@ class Intake:
         if self.gone:
             raise self._removed()
         try:
-            held, length = self._port.read_into(buffer)
+            held, length = self._port.read_into(room)
         except BlockingIOError:
             return None
         except OSError as error:

@@ -46,7 +46,9 @@ _METRICS: Final = {
     "rx_packets": _Metric("rx_packets_total", "counter", "Packets read from the kernel."),
     "rx_bytes": _Metric("rx_bytes_total", "counter", "Bytes of packets read from the kernel."),
     "rx_dropped": _Metric(
-        "rx_dropped_total", "counter", "Packets that the kernel had no room for."
+        "rx_dropped_total",
+        "counter",
+        "Packets that the kernel had no room for, and of UDP those that a filter rejects.",
     ),
     "rx_truncated": _Metric(
         "rx_truncated_total", "counter", "Packets that were longer than the room for them."

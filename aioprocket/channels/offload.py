@@ -53,7 +53,7 @@ class OffloadPort(DevicePort):
         """No: the bytes alone do not tell whether the checksum is there."""
         raise self._no_bytes()
 
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+    def read_into(self, room: memoryview) -> tuple[int, int]:
         """No, as `read`."""
         raise self._no_bytes()
 

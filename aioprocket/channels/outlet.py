@@ -116,9 +116,10 @@ class Outlet:
     def put_message(
         self, buffers: Sequence[Data], ancdata: AncillaryData, flags: int, address: Address | None
     ) -> int:
-        """As `put`, by sendmsg(2)."""
+        """As `put`, by sendmsg(2). The first buffer is what begins with the link header."""
         if self.before_put is not None:
             self.before_put()
+        buffers = [self.frame(head) for head in buffers[:1]] + list(buffers[1:])
         send = partial(self._port.sendmsg, buffers, ancdata, flags, address)
         return self._hand_over(send, buffers, address)
 

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,7 @@ from .._system.ring import (
     ring_geometry,
 )
 from ..errors import OpenError, errno_text
+from ..packet import Batch, Packet
 from ..spec import Fanout, PacketSpec, describe
 from .channel import Channel
 from .explain import step_error
@@ -54,8 +56,29 @@ class PacketChannel(Channel):
         if isinstance(port, RingPort):
             self._spill = port.spill(self._machine, self._readiness, self._reader)
 
+    def __aiter__(self) -> AsyncIterator[Packet]:  # type: ignore[override]
+        self._enter_loop()
+        return super().__aiter__()
+
+    def batches(self, max: int | None = None) -> AsyncIterator[Batch]:
+        """As those of any channel; of a ring, block by block."""
+        self._enter_loop()
+        return super().batches(max)
+
+    def receive_nowait(self) -> Packet:
+        """As that of any channel."""
+        try:
+            return super().receive_nowait()
+        except BlockingIOError:
+            self._enter_loop()
+            raise
+
+    def _begin_turn(self) -> int:
+        self._enter_loop()
+        return super()._begin_turn()
+
     def _enter_loop(self) -> None:
-        if self._spill is not None and not self._closed:
+        if self._spill is not None:
             self._spill.start()
 
     def _end(self) -> None:
@@ -122,8 +145,8 @@ def _geometry(spec: PacketSpec) -> _Geometry | None:
         return None
     # The kernel hands over no block sooner than after 1 ms, and every frame at once.
     if spec.latency == "low":
-        return frame_geometry(spec.snaplen, spec.receive_buffer)
-    return ring_geometry(spec.latency, spec.snaplen, spec.receive_buffer)
+        return frame_geometry(spec.snaplen, spec.ring_size)
+    return ring_geometry(spec.latency, spec.snaplen, spec.ring_size)
 
 
 def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> SocketPort:
@@ -135,6 +158,8 @@ def _port(sock: socket.socket, spec: PacketSpec, geometry: _Geometry | None) -> 
             cut = cut_by_filter(spec.filter, spec.snaplen)
             options.attach_filter(sock, cut or ())
         if isinstance(geometry, FrameGeometry):
+            if spec.ring_size is not None:  # of packets that are larger than a frame
+                options.widen_receive_buffer(sock, spec.ring_size)
             make_frames(sock, geometry)
             return FramePort(sock, geometry, snaplen=spec.snaplen)
         make_ring(sock, geometry)

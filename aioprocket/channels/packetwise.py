@@ -32,9 +32,8 @@ class PacketwisePort(SocketPort):
         """The bytes of one packet."""
         return self._next().data[:size]
 
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+    def read_into(self, room: memoryview) -> tuple[int, int]:
         """By a copy."""
-        room = memoryview(buffer).cast("B")  # what is no buffer must not cost a packet
         packet = self._next()
         held = min(len(room), len(packet))
         room[:held] = memoryview(packet)[:held]

@@ -96,6 +96,10 @@ class Port(ABC):
     def detach(self) -> int:
         """Give the descriptor to the caller."""
 
+    def take_waiting(self) -> list[Packet]:
+        """What would be lost by `detach`, and is the caller's: called once, right before that."""
+        return []
+
     def surrender(self) -> int:
         """As `detach`, to be closed by the caller: it may be good for nothing else."""
         return self.detach()
@@ -110,8 +114,8 @@ class Port(ABC):
         """Up to ``size`` bytes as one read gives them."""
 
     @abstractmethod
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
-        """One packet into a buffer: how much of it is there now, and how long it was."""
+    def read_into(self, room: memoryview) -> tuple[int, int]:
+        """One packet into room for bytes: how much of it is there now, and how long it was."""
 
     @abstractmethod
     def check(self, address: Address) -> None:
@@ -217,17 +221,13 @@ class SocketPort(Port):
         """By recv(2); for streams."""
         return self.sock.recv(size)
 
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+    def read_into(self, room: memoryview) -> tuple[int, int]:
         """By recv(2) into the caller's memory, without a copy."""
-        room = len(memoryview(buffer).cast("B"))
-        if self.stream:
-            length = self.sock.recv_into(buffer)
-        else:
-            # With MSG_TRUNC the answer is the packet's own length, not what fitted in.
-            length = self.sock.recv_into(buffer, 0, socket.MSG_TRUNC)
-        if length == 0 and room and self.sock.type in _CONNECTIONS:
+        # With MSG_TRUNC the answer is the packet's own length, not what fitted in.
+        length = self.sock.recv_into(room, 0, 0 if self.stream else socket.MSG_TRUNC)
+        if length == 0 and len(room) and self.sock.type in _CONNECTIONS:
             raise EOFError
-        return min(length, room), length
+        return min(length, len(room)), length
 
     def check(self, address: Address) -> None:
         """For inet sockets, whose addresses the socket module would look up."""
@@ -307,9 +307,8 @@ class IcmpPort(SocketPort):
             self._tells_ttl = True
         return super().recvmsg(bufsize, ancbufsize, flags)
 
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+    def read_into(self, room: memoryview) -> tuple[int, int]:
         """Through a copy: the header's length is known only when it was read."""
-        room = memoryview(buffer).cast("B")  # what is no room must not cost a packet
         data = self.sock.recv(MAX_PACKET)
         payload = memoryview(data)[_header_length(data) :]
         held = min(len(room), len(payload))
@@ -388,13 +387,12 @@ class DevicePort(Port):
         """What one call gives."""
         return os.read(self.fileno(), size)
 
-    def read_into(self, buffer: bytearray | memoryview) -> tuple[int, int]:
+    def read_into(self, room: memoryview) -> tuple[int, int]:
         """By readv(2); what does not fit is lost."""
-        room = len(memoryview(buffer).cast("B"))
         # A tun device says no more than how much it gave: so it may give a byte too many. Of any
         # other device that byte would be the first of the next read.
         spill = [bytearray(1)] if self.closes_slowly else []
-        length = os.readv(self.fileno(), [buffer, *spill])
+        length = os.readv(self.fileno(), [room, *spill])
         if length == 0:
             raise EOFError
-        return min(length, room), length
+        return min(length, len(room)), length

@@ -39,7 +39,10 @@ class RawProtocol(_Base):
         """An `OSError`: news (link down, an ICMP error), or why a packet was not sent."""
 
     def passive(self) -> None:
-        """The count of packets is used up: nothing more comes until `set_active`."""
+        """The count of packets is used up: nothing more comes until `set_active`.
+
+        Not told after the one packet of ``"once"``, whose delivery says it.
+        """
 
     def pause_writing(self) -> None:
         """The write buffer is over its limit."""

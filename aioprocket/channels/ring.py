@@ -5,6 +5,7 @@ Two rings, two ports: blocks, which wait for company, and frames, which do not.
 
 import os
 import socket
+import time
 import warnings
 from typing import Final
 
@@ -12,6 +13,7 @@ from .._system import options
 from .._system._native import Batch, Reader, Receiver, Ring, settle
 from .._system.ring import FrameGeometry, Geometry, unmake_ring
 from ..bpf import Program
+from ..packet import Packet
 from ..readiness import Readiness
 from ..spec import Instruction
 from .modes import ReadMachine
@@ -23,6 +25,8 @@ __all__ = ("FramePort", "RingPort", "cut_by_filter")
 
 _RET_K: Final = 0x06  # BPF_RET | BPF_K: linux/filter.h
 _WHOLE: Final = 65535
+_AT_ONCE: Final = 64
+_PATIENCE: Final = 1.0  # seconds
 _MAPPED_ELSEWHERE: Final = (
     "a process that was forked from this one has the ring mapped, so the descriptor keeps it and "
     "recv(2) gets no packets: detach before the fork, or open the channel with ring=False"
@@ -53,8 +57,11 @@ class _MappedPort(PacketwisePort):
     _noun = "a ring"
     _no_flags = "open it with ring=False"
 
-    def __init__(self, sock: socket.socket, ring: Ring | Receiver, *, snaplen: int) -> None:
+    def __init__(
+        self, sock: socket.socket, ring: Ring | Receiver, *, size: int, snaplen: int
+    ) -> None:
         super().__init__(sock)
+        self._size = size
         self._snaplen = snaplen
         self._mapped = ring
         self.counters = ring
@@ -68,8 +75,34 @@ class _MappedPort(PacketwisePort):
             self._mapped.close()
             self.sock.close()
 
+    def take_waiting(self) -> list[Packet]:
+        """What is in the ring, for that does not go with the descriptor."""
+        if os.getpid() != self._pid:
+            return []  # the ring is the parent's
+        found = self._take_all()
+        if self._wait_for_the_last():
+            found += self._take_all()
+        return found
+
+    def _take_all(self) -> list[Packet]:
+        found: list[Packet] = []
+        most = self.counters.bytes + self._size  # in a flood it is never empty
+        while self.counters.bytes < most:
+            try:
+                packets = self.receive(_AT_ONCE)
+            except OSError:  # the link went down, which is told once
+                continue
+            if not packets:
+                break
+            found += packets
+        return found
+
+    def _wait_for_the_last(self) -> bool:
+        """Whether there is more now than before."""
+        return False
+
     def detach(self) -> int:
-        """Without the ring: what waited in it is lost."""
+        """Without the ring."""
         self.dropped()
         self._mapped.close()
         try:
@@ -126,7 +159,14 @@ class RingPort(_MappedPort):
         )
         self._geometry = geometry
         self._take = self._ring.take
-        super().__init__(sock, self._ring, snaplen=snaplen)
+        super().__init__(sock, self._ring, size=geometry.size, snaplen=snaplen)
+
+    def _wait_for_the_last(self) -> bool:
+        """A block that is not full is handed over after its time, on a busy machine later."""
+        ends = time.monotonic() + _PATIENCE
+        while self._ring.filling and not self._ring.look() and time.monotonic() < ends:
+            time.sleep(self._geometry.retire_ms / 4000)
+        return self._ring.look()
 
     def spill(self, machine: ReadMachine, readiness: Readiness, reader: Reader) -> Spill:
         """What empties it in time while nobody reads."""
@@ -158,4 +198,4 @@ class FramePort(_MappedPort):
         ring = Receiver(
             sock.fileno(), size=snaplen, frame_size=geometry.frame_size, frames=geometry.frames
         )
-        super().__init__(sock, ring, snaplen=snaplen)
+        super().__init__(sock, ring, size=geometry.size, snaplen=snaplen)

@@ -148,6 +148,8 @@ class Sending(UnreliableObjectSendStream[Packet]):
     ) -> int:
         """Send one packet with ancillary data, as `socket.socket.sendmsg`. Sockets only.
 
+        Of a frame whose first buffer is a `Packet` the VLAN tag is put back, as `send` does.
+
         Raises:
             What `send` raises.
         """

@@ -31,8 +31,8 @@ async def deliver(
             waiting = handler(packet)
             if waiting is not None:
                 await waiting
-            if machine.generation != generation:
-                return
+            if machine.generation != generation or machine.active is False:
+                return  # the filter was changed, or the channel ended
             if time.monotonic() > turn_ends:
                 await checkpoint()
                 turn_ends = time.monotonic() + TURN_SECONDS

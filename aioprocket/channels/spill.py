@@ -10,7 +10,8 @@ Nothing is done for each packet, nor while a task waits or a transport is subscr
 of the time: `Readiness` says when the loop called and nobody waited. From then on a timer looks a
 few times in the time that fills the ring, until somebody waits again, or nothing is left; then the
 next packet starts it anew. On trio a system task does both. A channel that is carried into another
-loop is seen to there from the first time that somebody waits for it.
+loop is seen to there as soon as it is used: entered, iterated over, polled, waited for, or given to
+a transport. A receive that finds its packet at once asks nobody which loop it is in.
 """
 
 import asyncio
@@ -87,6 +88,16 @@ class Reserve:
         )
 
 
+def _running() -> object:
+    """The event loop of asyncio's that runs here, or what stands for trio's; None: none."""
+    loop = asyncio._get_running_loop()
+    trio = sys.modules.get("trio")
+    if loop is None and trio is not None:
+        with suppress(RuntimeError):
+            return trio.lowlevel.current_trio_token()
+    return loop
+
+
 class Spill:
     """Sees to one ring for which nobody waits. It is no task, and keeps no channel alive."""
 
@@ -108,16 +119,21 @@ class Spill:
         self._seconds = geometry.blocks * geometry.retire_ms / 1000 / _PART
         self._pid = os.getpid()
         self._closed = False
+        self._here: object = None  # where it was started last
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._scope: Any = None  # of trio's task: trio.CancelScope
         readiness.tell_unattended(self._begin)
 
     def start(self) -> None:
-        """Nobody reads yet, in the event loop that runs."""
-        try:
+        """It is used in the event loop that runs, if one does, where nobody may read it yet."""
+        here = _running()
+        if here is self._here or here is None or self._closed or self._readiness.attended:
+            return
+        self._here = here
+        if isinstance(here, asyncio.AbstractEventLoop):
             self._readiness.watch()
-        except RuntimeError:  # no loop of asyncio
+        else:
             self._begin()
 
     def close(self) -> None:

@@ -308,7 +308,6 @@ class Stamper:
     def _attempt(self, data: Data, address: Address | None, source: StampSource) -> int:
         ask = (socket.SOL_SOCKET, SocketOption.TIMESTAMPING, _NUMBER.pack(_FLAGS[source]))
         name = (socket.SOL_SOCKET, SocketOption.TS_OPT_ID, _NUMBER.pack(self._chosen))
-        data = self._outlet.frame(data)
         try:
             if self._names_packets is False:
                 return self._outlet.put_message((data,), (ask,), 0, address)

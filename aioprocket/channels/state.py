@@ -67,15 +67,16 @@ class Stats(NamedTuple):
     """Totals since the channel was made, but for the two that say how things are now.
 
     No reading sets them back. What the kernel has for a channel is received (``rx_packets``),
-    dropped (``rx_dropped``), or still waits; `Channel.set_filter` and the end of a channel throw
-    away what waits, which is counted nowhere.
+    dropped (``rx_dropped``), or still waits; `Channel.set_filter` and `Channel.close` throw away
+    what waits, which is counted nowhere.
 
     Attributes:
         rx_packets: Packets read from the kernel.
         rx_bytes: Their bytes, without what was cut off.
         rx_dropped: Packets that the kernel had no room for. Packet sockets: PACKET_STATISTICS.
             Other sockets: SO_MEMINFO, which counts wrong checksums as well, and of UDP what a
-            filter rejects; with offload, those that came in one as one. Tun and tap: tx_dropped of
+            filter rejects; with offload, those that came in one as one: there were as many at
+            least. Tun and tap: tx_dropped of
             the interface, for all queues at the first one; 0 where the interface is in another
             network namespace, or may be. Other devices: 0, they keep no count. UNIX sockets drop
             nothing: their sender waits.
@@ -83,7 +84,8 @@ class Stats(NamedTuple):
         rx_queued: Now: bytes of kernel memory that packets hold that were not read yet.
         rx_held: Now: packets that were read and keep room: not delivered yet, of a delivery that
             was broken off, for a receive that read ahead, that came in one with others, or of a
-            sparse ring that nobody read in time (after the end: never), or in a block of a ring
+            sparse ring that nobody read in time (after the end: never, but for those in
+            `Channel.undelivered`), or in a block of a ring
             that somebody keeps a batch or a view of.
         tx_packets: Packets that the kernel took.
         tx_bytes: Their bytes.

@@ -10,6 +10,7 @@ them: while there is one, they come one by one.
 """
 
 import errno
+import select
 import socket
 from typing import Final
 
@@ -17,11 +18,14 @@ from .._system import options
 from .._system._native import Backlog, Receiver, Sender, settle
 from ..bpf import Program
 from ..errors import OpenError, errno_text
+from ..packet import Packet
 from .packetwise import PacketwisePort
 
 __all__ = ("UdpOffloadPort", "is_udp", "prepare")
 
 _SMALLEST: Final = 512  # bytes that the kernel's struct sk_buff takes with its data, at least
+_AT_ONCE: Final = 64
+_ATTEMPTS: Final = 4  # to find the queue empty; each takes `settle` some 15 ms
 
 
 def is_udp(sock: socket.socket) -> bool:
@@ -65,21 +69,64 @@ class UdpOffloadPort(PacketwisePort):
         options.coalesce(self.sock, wanted)
         self._coalesces = wanted
 
-    def become_plain(self) -> None:
-        """Each datagram comes alone to whoever has the socket next; what waits is thrown away."""
+    def take_waiting(self) -> list[Packet]:
+        """What may have come in one: to whoever has the socket next each datagram comes alone.
+
+        The kernel says how long those in one are only while it coalesces, so something may come in
+        one meanwhile. In a flood, what is left after several attempts is dropped, and counted so.
+        """
         if not self._coalesces:
-            return
+            return []
+        found = self._take_rest()  # it is older
+        for _ in range(_ATTEMPTS):
+            found += self._take_all()
+            self._coalesce(False)
+            settle()
+            if not self._is_readable():
+                return found
+            options.coalesce(self.sock, True)
         self._coalesce(False)
         settle()
-        room = bytearray(1)
-        # In a flood it is never empty. Of what waits, nothing takes less memory than this.
-        for _ in range(self.queued() // _SMALLEST + 1):
+        self._drops.dropped += self._discard()
+        return found
+
+    def _take_all(self) -> list[Packet]:
+        found: list[Packet] = []
+        for _ in range(self._most_waiting()):
             try:
-                self.sock.recv_into(room)
-            except BlockingIOError:
-                return
+                packets = self._receiver.receive(_AT_ONCE)
             except OSError:  # an ICMP error, told once
                 continue
+            if not packets:
+                break
+            found += packets + self._take_rest()
+        return found
+
+    def _take_rest(self) -> list[Packet]:
+        rest = self._receiver.rest
+        return [] if rest is None else rest.take(len(rest))
+
+    def _discard(self) -> int:
+        room = bytearray(1)
+        count = 0
+        for _ in range(self._most_waiting()):
+            try:
+                self.sock.recv_into(room)
+                count += 1
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+        return count
+
+    def _most_waiting(self) -> int:
+        """Messages, not less than there are, for in a flood a queue is never empty."""
+        return self.queued() // _SMALLEST + 1
+
+    def _is_readable(self) -> bool:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
 def prepare(sock: socket.socket, what: str, *, filtered: bool = False) -> None:

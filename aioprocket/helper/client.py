@@ -226,7 +226,9 @@ def _why_refused(step: str, spec: Spec, facts: Facts, program: str) -> Diagnosis
         return why_unprivileged(program)
     if facts.mode is not Mode.CAPABILITIES:
         # One answer to all that can be wrong with a namespace: most often it is the policy.
-        return ("its policy may not grant it", how_to_ask(spec)) if step == "namespace" else None
+        if step == "namespace":
+            return "its policy may not grant it", how_to_ask(spec, facts.uid)
+        return None
     if step == "namespace":
         # Entering one needs CAP_SYS_ADMIN, which is too much to give to a file.
         return (

@@ -6,6 +6,7 @@ import os
 import pwd
 import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -14,6 +15,7 @@ from .place import why_unfit
 
 __all__ = (
     "NEEDED_CAPABILITIES",
+    "OUT_OF",
     "WIDEN_PING_RANGE",
     "Diagnosis",
     "has_capability",
@@ -35,6 +37,11 @@ Diagnosis: TypeAlias = tuple[str, str]
 _CAPABILITY_NAMES: Final = {10: "cap_net_bind_service", 12: "cap_net_admin", 13: "cap_net_raw"}
 NEEDED_CAPABILITIES: Final = sum(1 << bit for bit in _CAPABILITY_NAMES)  # linux/capability.h
 WIDEN_PING_RANGE: Final = 'sudo sysctl -w net.ipv4.ping_group_range="0 2147483647"'
+# What this process, or the machine, has no more of.
+OUT_OF: Final = {
+    errno.EMFILE: "this process has as many descriptors as it may have: ulimit -n says how many",
+    errno.ENFILE: "the machine has as many open files as it may have: sysctl fs.file-max",
+}
 # What forbids user namespaces, by which value; and one that does not.
 _USER_NAMESPACES: Final = (
     ("user.max_user_namespaces", "0", "1000"),
@@ -238,10 +245,12 @@ def _in_narrow_user_namespace() -> bool:
 
 
 def _status_field(name: str) -> str:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+    wanted = f"{name}:".encode()
+    # Not as text: its codec is a file, for which a full table of descriptors may have no room.
+    with suppress(OSError), open("/proc/self/status", "rb") as lines:
         for line in lines:
-            if line.startswith(f"{name}:"):
-                return line.partition(":")[2].strip()
+            if line.startswith(wanted):
+                return line.removeprefix(wanted).decode().strip()
     return ""
 
 

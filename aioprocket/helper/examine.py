@@ -160,14 +160,17 @@ def _user_namespace() -> Examined:
     program = shutil.which(_UNSHARE[0], path=_SYSTEM_PATH)
     if program is None:
         return Examined(way, "no", "there is no program unshare", "as root: apt install util-linux")
-    done = subprocess.run(
-        [program, *_UNSHARE[1:]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={"PATH": _SYSTEM_PATH, "LC_ALL": "C"},
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [program, *_UNSHARE[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"PATH": _SYSTEM_PATH, "LC_ALL": "C"},
+            check=False,
+        )
+    except OSError as error:
+        return Examined(way, "no", f"{program} cannot be started: {error}")
     if done.returncode == 0:
         return Examined(way, "works", "a program in one (unshare -Urn) needs no helper there")
     said = done.stderr.decode(errors="replace").strip()

@@ -24,7 +24,7 @@ from ..wire.kinds import Flag
 from ..wire.message import VERSION
 from ..wire.reply import BY_FILE, Reason, Reply, Stage
 from .ask import how_to_ask
-from .diagnose import WIDEN_PING_RANGE, why_filtered
+from .diagnose import OUT_OF, WIDEN_PING_RANGE, why_filtered
 from .install import how_to_install
 
 __all__ = ("hello_refused", "is_ping_socket", "open_failed", "open_refused", "policy_hint")
@@ -93,6 +93,10 @@ _FILE_HINTS: Final = {
     Reason.LISTEN: "give backlog=",
     Reason.LIMIT: "a new session begins to count anew",
 }
+_NO_PORT: Final = (
+    "a rule grants ports, and a socket without one takes no privilege: give port=, or start the "
+    "program in the network that it is for"
+)
 _ROOT_ONLY: Final = "the helper's built-in policy does not grant it: run the program as root"
 _REASON_HINTS: Final = {
     Reason.KIND: _ROOT_ONLY,
@@ -127,15 +131,18 @@ def open_failed(
     if number in _REFUSALS:
         hint = _REFUSAL_HINTS.get(step, _no_refusal_hint)(spec, what)
         return NotPermittedError(message, errno=number, step=step, hint=hint)
-    hint = _HINTS.get((step, number), _no_hint)(spec)
+    hint = OUT_OF.get(number, "") or _HINTS.get((step, number), _no_hint)(spec)
     return OpenError(message, errno=number, step=step, hint=hint)
 
 
-def open_refused(spec: Spec, reply: Reply, by: str) -> AioprocketError:
-    """The error for a helper's reply to OPEN that brings no descriptor."""
+def open_refused(spec: Spec, reply: Reply, by: str, uid: int) -> AioprocketError:
+    """The error for a helper's reply to OPEN that brings no descriptor.
+
+    ``uid``: as whom it knows this process, which in a user namespace may have another number.
+    """
     match reply.stage:
         case Stage.POLICY:
-            return _policy(spec, reply, by)
+            return _policy(spec, reply, by, uid)
         case Stage.DECODE | Stage.VERSION | Stage.IDENTITY:
             return hello_refused(reply, by)
         case Stage.INTERNAL:
@@ -192,13 +199,13 @@ def policy_hint(reason: Reason) -> str:
     return _REASON_HINTS.get(reason, "")
 
 
-def _policy(spec: Spec, reply: Reply, by: str) -> NotPermittedError:
+def _policy(spec: Spec, reply: Reply, by: str, uid: int) -> NotPermittedError:
     try:
         reason = Reason(reply.detail & ~BY_FILE)
     except ValueError:
         words, hint = f"reason {reply.detail}", ""
     else:
-        words, hint = _explained(spec, reason, by_file=bool(reply.detail & BY_FILE))
+        words, hint = _explained(spec, reason, uid, by_file=bool(reply.detail & BY_FILE))
     return NotPermittedError(
         f"{by} does not open the {describe(spec)}: {words}",
         errno=reply.errno,
@@ -207,13 +214,18 @@ def _policy(spec: Spec, reply: Reply, by: str) -> NotPermittedError:
     )
 
 
-def _explained(spec: Spec, reason: Reason, *, by_file: bool) -> tuple[str, str]:
+def _explained(spec: Spec, reason: Reason, uid: int, *, by_file: bool) -> tuple[str, str]:
     """The words and the hint."""
     if reason is Reason.POLICY:
         return _INVALID, "what is wrong with it: aioprocket policy check"
     if by_file and reason in _FILE_REASONS:
-        hint = how_to_install() if reason is Reason.FILE else how_to_ask(spec)
-        return _FILE_REASONS[reason], _FILE_HINTS.get(reason, hint)
+        hint = how_to_install() if reason is Reason.FILE else ""
+        if reason is Reason.PORT and isinstance(spec, SocketSpec) and spec.port == 0:
+            hint = _NO_PORT
+        foreign = reason is Reason.NAMESPACE  # though none was asked for: ours is not the broker's
+        return _FILE_REASONS[reason], (
+            hint or _FILE_HINTS.get(reason) or how_to_ask(spec, uid, foreign=foreign)
+        )
     return _REASONS.get(reason, f"reason {int(reason)}"), policy_hint(reason)
 
 

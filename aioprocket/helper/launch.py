@@ -25,7 +25,7 @@ import anyio
 from .._system.descriptor import Descriptor
 from ..errors import HelperError, HelperNotFoundError, errno_text
 from ..readiness import Readiness
-from .diagnose import why_no_sudo, why_not_executable
+from .diagnose import OUT_OF, why_no_sudo, why_not_executable
 
 __all__ = ("Process", "launch")
 
@@ -294,9 +294,15 @@ def _program(name: str, source: str) -> str:
 def _not_started(path: str, error: OSError, source: str) -> HelperError:
     number = error.errno or errno.EIO
     message = f"cannot start {path}{source}: {errno_text(number)}"
+    if number == errno.EACCES and os.access(path, os.X_OK) and not os.access(os.devnull, os.W_OK):
+        return HelperError(
+            f"cannot start {path}{source}: its output cannot go to {os.devnull}: "
+            f"{errno_text(number)}",
+            hint=f"sudo chmod 0666 {os.devnull}",
+        )
     if number in _NOT_A_PROGRAM:
         return HelperNotFoundError(message, hint=_not_a_program(path))
-    return HelperError(message)
+    return HelperError(message, hint=OUT_OF.get(number, ""))
 
 
 def _not_a_program(path: str) -> str:

@@ -9,6 +9,7 @@ Any fault of the other side ends the session for good: after an unreadable messa
 whose the next descriptor is.
 """
 
+import os
 import socket
 import time
 from collections import deque
@@ -179,7 +180,8 @@ class Session:
                 self.peer.wait_briefly()
             _, reply, descriptor = await self._answer(id, timeout, spec)
         if descriptor is None:
-            raise open_refused(spec, reply, str(self.peer))
+            uid = os.getuid() if self.facts is None else self.facts.uid
+            raise open_refused(spec, reply, str(self.peer), uid)
         try:
             check_received(descriptor, spec, str(self.peer))
         except HelperProtocolError as error:

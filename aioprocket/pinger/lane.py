@@ -19,6 +19,7 @@ from .._system.numbers import IP_RECVERR
 from .._system.options import bound_ifindex
 from ..errors import AioprocketError, ClosedError, LinkDownError
 from ..readiness import Readiness
+from .echo import Echo
 from .reports import local_error, quoted_error, reported_error
 
 __all__ = ("READ", "WINDOW", "Lane", "wait_for_any")
@@ -85,6 +86,11 @@ class Lane:
             hint="begin again: what is begun now goes by the new one",
         )
         self.close()
+
+    def give_up(self, group: EchoGroup) -> list[Echo]:
+        """What a group has, and its probes on their way as lost ones; nothing more is read."""
+        self.table.expire(group, time.monotonic_ns() + group.timeout_ns)
+        return group.take()
 
     @property
     def is_retired(self) -> bool:

@@ -1,15 +1,15 @@
 """The same hosts all the time: a probe to each per interval, and what became of the last ones."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import anyio
 
 from .._system._native import EchoGroup, EchoWatch
 from ..bounds import seconds, whole
-from ..errors import AioprocketError, ClosedError, LinkDownError, SpecError
+from ..errors import ClosedError, LinkDownError, SpecError
 from ..readiness import checkpoint
 from ..spec import IpAddress
 from .echo import Echo, EchoError
@@ -17,6 +17,7 @@ from .host_window import HostWindow, sum_up
 from .lane import Lane, wait_for_any
 from .reports import FOR_MANY
 from .source import Source
+from .successor import LOOK, LaneOf, is_refusal, succeed
 from .targets import UNRESOLVED, Host, Target, Unresolved, literal
 from .window import FIRST
 
@@ -39,8 +40,6 @@ _GATHER: Final = 0.01
 
 # Hosts that are looked at before others have a turn of the loop.
 _AT_ONCE: Final = 1024
-# Seconds between two looks whether an interface that is gone has a successor of its name.
-_LOOK: Final = 1.0
 
 _Slice: TypeAlias = list[tuple[int, list[EchoWatch]]]  # by version of IP
 
@@ -76,7 +75,7 @@ class Monitor:
     def __init__(
         self,
         source: Source,
-        lane_of: Callable[[Literal[4, 6]], Awaitable[Lane]],
+        lane_of: LaneOf,
         new_group: Callable[[], EchoGroup],
         *,
         interval: float,
@@ -261,7 +260,7 @@ class Monitor:
             error = echo.error
             if error is not None:
                 self._errors[echo.host, echo.packed] = error
-                self._refused |= error.router is None
+                self._refused |= is_refusal(echo)
 
     async def _follow(self) -> list[Echo]:
         """Go by the interface by which another call goes already; what ends by that."""
@@ -276,17 +275,12 @@ class Monitor:
         self._refused = False
         if time.monotonic() < self._look_at:
             return found
-        self._look_at = time.monotonic() + _LOOK
+        self._look_at = time.monotonic() + LOOK
         for version, (lane, group) in self._lanes.items():
-            try:
-                fresh = await self._lane_of(lane.version)
-            except ClosedError:
-                raise
-            except AioprocketError:  # it may be gone again, or not be permitted any more
-                continue
-            if fresh is not lane:
-                lane.table.expire(group, time.monotonic_ns() + group.timeout_ns)
-                found += group.take()
+            succeeded = await succeed(lane, group, self._lane_of)
+            if succeeded is not None:
+                fresh, ended = succeeded
+                found += ended
                 self._lanes[version] = fresh, self._new_group()
         return found
 

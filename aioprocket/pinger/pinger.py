@@ -21,7 +21,7 @@ from .link import LinkLanes
 from .monitor import MOST, Monitor
 from .opening import open_socket
 from .settings import Addresses, Probes, Settings, source_address
-from .single import Plan, probe_one
+from .single import Plan, Single
 from .source import Source
 from .stats import PingerStats
 from .sweep import Course, Pace
@@ -43,9 +43,8 @@ class Pinger:
         type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
             full queue threw away: they are lost. A helper that is named opens it, and no privilege
             helps: net.ipv4.ping_group_range of that network has to have a group of the helper's,
-            which is its caller's. ``"raw"``: a raw socket, by own rights or the
-            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process and no
-            helper is named, else raw.
+            which is its caller's. ``"raw"``: a raw socket, by own rights or the helper's.
+            ``"auto"``: dgram where that range lets this process and no helper is named, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
         addresses: Of a name. ``"first"``: the one that the resolver prefers (RFC 6724).
             ``"happy"``: the first that there is a route to from here, with this interface, source,
@@ -54,8 +53,8 @@ class Pinger:
             `monitor`.
         source: The address that probes come from.
         interface: Send and receive by this interface only. Where another gets its name, as with
-            ppp, a VPN or USB, `monitor` goes on by that within seconds, and so do new calls; what
-            else is under way then ends with `LinkDownError`.
+            ppp, a VPN or USB, `monitor`, `ping` and `echoes` go on by that within seconds, and so
+            do new calls; a `sweep` that is under way then ends with `LinkDownError`.
         namespace: Network namespace, as `aioprocket.open`.
         mark: SO_MARK, for routing and firewalls.
         ttl: Time to live (hop limit) of the probes, 1 to 255.
@@ -115,7 +114,7 @@ class Pinger:
         self._lanes: dict[int, Lane] = {}
         self._past = PingerStats.of(())  # of those that were replaced
         self._by_link = LinkLanes(self._settings, self._open_timeout)
-        self._calls: dict[EchoGroup, str] = {}  # of one host, by its name
+        self._calls: dict[Single, str] = {}  # of one host, by its name
         self._lock: anyio.Lock | None = None
         self._closed = False
 
@@ -159,7 +158,7 @@ class Pinger:
 
     def in_flight(self, host: Host) -> int:
         """Probes to a host, as `ping` or `echoes` was told it, that have no end yet."""
-        return sum(group.in_flight for group, named in self._calls.items() if named == str(host))
+        return sum(call.in_flight for call, named in self._calls.items() if named == str(host))
 
     async def resolve(self, host: Host) -> tuple[IpAddress, ...]:
         """The addresses of a host that are asked, as ``addresses=`` says: one, or all of a name's.
@@ -204,13 +203,14 @@ class Pinger:
         """
         plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
         probes = self._probes.like(size, pattern, timeout)
-        target, lane, group = await self._prepare(host, probes)
+        target, single = await self._single(host, plan, probes)
         try:
-            echoes = [echo async for echo in probe_one(lane, group, target, plan)]
+            echoes = [echo async for echo in single.run()]
         finally:
-            self._end(lane, group)
+            self._end(single)
+        repeats = single.repeats
         echoes = [
-            echo.with_duplicates(more) if (more := group.repeats.get(echo.sequence)) else echo
+            echo.with_duplicates(more) if (more := repeats.get(echo.sequence)) else echo
             for echo in sorted(echoes, key=attrgetter("sequence"))
         ]
         return PingResult.of(str(host), target.address, echoes)
@@ -239,13 +239,13 @@ class Pinger:
         return self._echoes(host, plan, self._probes.like(size, pattern, timeout))
 
     async def _echoes(self, host: Host, plan: Plan, probes: Probes) -> AsyncGenerator[Echo, None]:
-        target, lane, group = await self._prepare(host, probes)
+        _, single = await self._single(host, plan, probes)
         try:
-            async with aclosing(probe_one(lane, group, target, plan)) as stream:
+            async with aclosing(single.run()) as stream:
                 async for echo in stream:
                     yield echo
         finally:
-            self._end(lane, group)
+            self._end(single)
 
     def sweep(
         self,
@@ -354,16 +354,17 @@ class Pinger:
 
     # What these share
 
-    async def _prepare(self, host: Host, probes: Probes) -> tuple[Target, Lane, EchoGroup]:
+    async def _single(self, host: Host, plan: Plan, probes: Probes) -> tuple[Target, Single]:
         target = await one_target(host, self._settings)
         lane = await self._lane(target.version)
-        group = self._group(probes, target)
-        self._calls[group] = str(host)
-        return target, lane, group
+        lane_of = None if self._settings.interface is None else self._lane
+        single = Single(target, lane, plan, lane_of, partial(self._group, probes, target))
+        self._calls[single] = str(host)
+        return target, single
 
-    def _end(self, lane: Lane, group: EchoGroup) -> None:
-        del self._calls[group]
-        lane.table.abandon(group)
+    def _end(self, single: Single) -> None:
+        del self._calls[single]
+        single.abandon()
 
     def _group(
         self, probes: Probes, target: Target | None = None, *, stamped: bool = True

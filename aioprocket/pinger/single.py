@@ -1,20 +1,25 @@
 """Probes to one host, at an interval or back to back."""
 
+import math
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import anyio
+
 from .._system._native import EchoGroup
 from ..bounds import positive, seconds, whole
-from ..errors import SpecError
+from ..errors import LinkDownError, SpecError
 from ..readiness import checkpoint
 from .echo import Echo
 from .lane import Lane
+from .successor import LOOK, LaneOf, is_refusal, succeed
 from .targets import Target
 
-__all__ = ("PAUSES", "Plan", "probe_one")
+__all__ = ("PAUSES", "Plan", "Single")
 
 # Seconds between attempts to send where there is no room: doubled each time.
 PAUSES: Final = tuple(0.001 * 2**step for step in range(7))
@@ -52,53 +57,129 @@ class Plan:
         return self.interval * (1 + self.jitter * random.uniform(-1, 1))
 
 
-async def probe_one(
-    lane: Lane, group: EchoGroup, target: Target, plan: Plan
-) -> AsyncGenerator[Echo, None]:
-    """Send as planned, and yield each probe's end as it comes."""
-    now = turn = time.monotonic()
-    next_at = now
-    end = None if plan.deadline is None else now + plan.deadline
-    sent = refused = 0
-    while True:
-        lane.expire(group)
-        for echo in group.take():
-            yield echo
-        now = time.monotonic()
-        more = plan.count is None or sent < plan.count
-        if end is not None and now >= end:
-            lane.end(group)
-            for echo in group.take():
+class Single:
+    """The probes of one call to one host.
+
+    Args:
+        target: The host.
+        lane: By which its probes go, as long as its interface is that of the name.
+        plan: When they are sent.
+        lane_of: Gives the lane of a version of IP; None: the lane is of no interface.
+        new_group: Makes what knows of the probes on their way.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        lane: Lane,
+        plan: Plan,
+        lane_of: LaneOf | None,
+        new_group: Callable[[], EchoGroup],
+    ) -> None:
+        self._target = target
+        self._lane = lane
+        self._plan = plan
+        self._lane_of = lane_of
+        self._new_group = new_group
+        self._group = new_group()
+        self._refused = False  # a probe, by this machine: the interface may be another one now
+        self._look_at = 0.0
+        self._repeats: dict[int, int] = {}  # of groups that are over
+
+    @property
+    def repeats(self) -> dict[int, int]:
+        """Further replies, by the sequence number of their probe."""
+        return self._repeats | self._group.repeats
+
+    @property
+    def in_flight(self) -> int:
+        """Probes without an end yet."""
+        return self._group.in_flight
+
+    def abandon(self) -> None:
+        """Forget the probes that still fly."""
+        self._lane.table.abandon(self._group)
+
+    async def run(self) -> AsyncGenerator[Echo, None]:
+        """Send as planned, and yield each probe's end as it comes."""
+        plan = self._plan
+        now = turn = time.monotonic()
+        next_at = now
+        end = None if plan.deadline is None else now + plan.deadline
+        sent = refused = 0
+        while True:
+            for echo in await self._collect():
                 yield echo
-            return
-        if not (more or group.in_flight):
-            return
-        if more and not plan.interval and not group.in_flight:
-            limit = _BURST if plan.count is None else min(_BURST, plan.count - sent)
-            until = now + _TURN if end is None else min(end, now + _TURN)
-            done = lane.exchange(group, target, sent, limit, until) if now >= next_at else 0
-            if done:
-                sent += done
-                lane.receive()  # what else there may be
+            lane, group = self._lane, self._group
+            now = time.monotonic()
+            more = plan.count is None or sent < plan.count
+            if end is not None and now >= end:
+                for echo in self._end():
+                    yield echo
+                return
+            if not (more or group.in_flight):
+                return
+            if lane.is_retired:
+                await anyio.sleep(max(0.0, min(self._look_at, end or math.inf) - now))
+                continue
+            if more and not plan.interval and not group.in_flight:
+                limit = _BURST if plan.count is None else min(_BURST, plan.count - sent)
+                until = now + _TURN if end is None else min(end, now + _TURN)
+                due = now >= next_at
+                done = lane.exchange(group, self._target, sent, limit, until) if due else 0
+                if done:
+                    sent += done
+                    lane.receive()  # what else there may be
+                    await checkpoint()
+                    turn = time.monotonic()
+                    continue
+            if more and now >= next_at and (plan.interval or not group.in_flight):
+                if lane.send(group, [self._target], 0, sent):
+                    sent += 1
+                    refused = 0
+                    next_at = max(next_at + plan.gap(), now - plan.interval)
+                else:
+                    next_at = now + PAUSES[min(refused, len(PAUSES) - 1)]
+                    refused += 1
+                lane.receive()
+                if now - turn < _TURN:
+                    continue
                 await checkpoint()
-                turn = time.monotonic()
+                turn = now
                 continue
-        if more and now >= next_at and (plan.interval or not group.in_flight):
-            if lane.send(group, [target], 0, sent):
-                sent += 1
-                refused = 0
-                next_at = max(next_at + plan.gap(), now - plan.interval)
-            else:
-                next_at = now + PAUSES[min(refused, len(PAUSES) - 1)]
-                refused += 1
-            lane.receive()
-            if now - turn < _TURN:
-                continue
-            await checkpoint()
-            turn = now
-            continue
-        await lane.wait(group, _earliest(lane, group, next_at if more else None, end))
-        turn = time.monotonic()
+            with suppress(LinkDownError):  # another call has begun to go by the new interface
+                await lane.wait(group, _earliest(lane, group, next_at if more else None, end))
+            turn = time.monotonic()
+
+    async def _collect(self) -> list[Echo]:
+        if not self._lane.is_retired:
+            self._lane.expire(self._group)
+        found = self._group.take()
+        if self._lane_of is None:
+            return found
+        self._refused |= any(map(is_refusal, found))
+        if (self._refused or self._lane.is_retired) and time.monotonic() >= self._look_at:
+            self._refused = False
+            self._look_at = time.monotonic() + LOOK
+            found += await self._follow(self._lane_of)
+        return found
+
+    async def _follow(self, lane_of: LaneOf) -> list[Echo]:
+        over = self._group
+        succeeded = await succeed(self._lane, over, lane_of)
+        if succeeded is None:
+            return []
+        self._lane, found = succeeded
+        self._repeats |= over.repeats
+        self._group = self._new_group()
+        return found
+
+    def _end(self) -> list[Echo]:
+        lane, group = self._lane, self._group
+        if lane.is_retired:
+            return lane.give_up(group)
+        lane.end(group)
+        return group.take()
 
 
 def _earliest(lane: Lane, group: EchoGroup, next_at: float | None, end: float | None) -> float:

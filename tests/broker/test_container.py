@@ -143,6 +143,12 @@ def test_a_rule_names_a_container_by_its_account(broker: Broker) -> None:
     def here() -> list[str]:
         return [asyncio.run(_answer(helper, port)) for port in (53, 123)]
 
+    def advice() -> str:
+        _become_container()
+        with pytest.raises(aioprocket.NotPermittedError) as caught:
+            asyncio.run(_once(helper, 123))
+        return caught.value.hint
+
     def contained() -> list[str]:
         _become_container()
         return here()
@@ -153,18 +159,23 @@ def test_a_rule_names_a_container_by_its_account(broker: Broker) -> None:
         (etc / "policy").chmod(0o644)
         assert run_as(contained, 1000, 1000, [1234]) == ["granted", "refused: policy"]
         assert run_as(here, 1000, 1000, [1234]) == ["refused: policy", "granted"]
+        # Inside it is root, to the broker it is not; and its network is not the broker's.
+        assert "allow uid=1000 udp port=123 netns=own\n" in run_as(advice, 1000, 1000, [1234])
 
 
 async def _answer(helper: str, port: int) -> str:
+    try:
+        await _once(helper, port)
+    except aioprocket.NotPermittedError as error:
+        return f"refused: {error.step}"
+    return "granted"
+
+
+async def _once(helper: str, port: int) -> None:
     spec = SocketSpec(
         family=socket.AF_INET, type=socket.SOCK_DGRAM, protocol=socket.IPPROTO_UDP, port=port
     )
-    try:
-        opened = await obtain(spec, helper=helper)
-    except aioprocket.NotPermittedError as error:
-        return f"refused: {error.step}"
-    opened.descriptor.close()
-    return "granted"
+    (await obtain(spec, helper=helper)).descriptor.close()
 
 
 def test_many_at_a_time_from_one_container(broker: Broker, as_nobody: Unprivileged) -> None:

@@ -47,6 +47,8 @@ def number(packet: Packet | bytes) -> int:
 def open_packet(ifname: str | None, **options: Any) -> PacketChannel:
     """A packet channel for the frames that `frame` makes."""
     options = {"protocol": ETH_P_LOCAL_NUMBER, "interface": ifname} | options
+    if options.get("ring") and "receive_buffer" in options:
+        options["ring_size"] = options.pop("receive_buffer")
     sock = socket.socket(socket.AF_PACKET, options.get("type", socket.SOCK_RAW), 0)
     descriptor = Descriptor(sock.detach())
     try:

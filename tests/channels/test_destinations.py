@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from aioprocket import Channel, SpecError
+import aioprocket
+from aioprocket import Channel, ChannelError, SpecError
 
 pytestmark = [pytest.mark.netns, pytest.mark.anyio]
 
@@ -19,11 +20,9 @@ def open_udp(family: int) -> Channel:
     [
         (socket.AF_INET, "localhost"),
         (socket.AF_INET, b"localhost"),
-        (socket.AF_INET, "::1"),
         (socket.AF_INET, "bad\0name"),
         (socket.AF_INET, "a" * 70),
         (socket.AF_INET6, "localhost"),
-        (socket.AF_INET6, "127.0.0.1"),
         (socket.AF_INET6, "<broadcast>"),
         (socket.AF_INET6, "fe80::1%nope0"),
     ],
@@ -43,6 +42,20 @@ async def test_what_would_be_looked_up_is_refused_by_every_send(family: int, hos
             await channel.sendmsg([b"x"], address=address)
 
         assert channel.stats().tx_packets == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "version"),
+    [(socket.AF_INET, "::1", "IPv4"), (socket.AF_INET6, "127.0.0.1", "IPv6")],
+)
+async def test_an_address_of_the_other_family_is_not_taken_for_a_name(
+    family: int, host: str, version: str
+) -> None:
+    async with open_udp(family) as channel:
+        with pytest.raises(SpecError, match=f"the socket is one of {version}") as raised:
+            await channel.sendto(b"x", (host, 9))
+
+        assert "getaddrinfo" not in raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -78,6 +91,29 @@ async def test_broadcast_has_a_name() -> None:
             await channel.sendto(b"x", ("<broadcast>", 9))
 
         assert not isinstance(raised.value, SpecError)
+
+
+async def test_broadcasts_are_for_who_asked_for_them() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("", 0))
+        everybody = ("127.255.255.255", far.getsockname()[1])
+        async with aioprocket.open(0, protocol="udp") as channel:
+            with pytest.raises(PermissionError) as raised:
+                await channel.sendto(b"x", everybody)
+            assert "broadcast=True" in str(getattr(raised.value, "hint", ""))
+        async with aioprocket.open(0, protocol="udp", broadcast=True) as channel:
+            await channel.sendto(b"to all", everybody)
+
+        assert far.recv(10, socket.MSG_DONTWAIT) == b"to all"
+
+
+async def test_a_datagram_that_no_mtu_would_carry_is_told_its_limit() -> None:
+    async with aioprocket.open(0, protocol="udp") as channel:
+        await channel.sendto(bytes(65_507), ("127.0.0.1", 9))
+        with pytest.raises(ChannelError) as raised:
+            await channel.sendto(bytes(65_508), ("127.0.0.1", 9))
+
+        assert "65,507 bytes at most" in raised.value.hint
 
 
 async def test_what_is_no_address_is_the_socket_modules_to_refuse() -> None:

@@ -1,5 +1,8 @@
+import ctypes
 import errno
+import os
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +129,68 @@ async def test_the_filter_it_was_opened_with_is_known(veth: tuple[str, str]) -> 
     with cable(veth, filter=tuple(EVEN)) as wire:
         assert wire.channel.filter == tuple(EVEN)
         assert frame(0)
+
+
+async def test_what_is_in_force_is_known_whoever_attached_it(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        assert wire.channel.attached_filter is None
+        sock = wire.channel.extra(anyio.abc.SocketAttribute.raw_socket)
+        options.attach_filter(sock, EVEN)
+
+        assert wire.channel.filter is None
+        assert wire.channel.attached_filter == tuple(EVEN)
+        assert not wire.channel.filter_locked
+        assert "filter=" not in repr(wire.channel)
+
+        options.lock_filter(sock)
+
+        assert wire.channel.filter_locked
+        assert "filter=locked" in repr(wire.channel)
+    assert wire.channel.attached_filter is None
+    assert not wire.channel.filter_locked
+
+
+async def test_what_a_ring_keeps_of_a_packet_is_in_the_filter_that_is_in_force(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth, ring=True, snaplen=96, filter=tuple(EVEN)) as wire:
+        assert wire.channel.filter == tuple(EVEN)
+        assert wire.channel.attached_filter == (*EVEN[:2], (0x06, 0, 0, 96), EVEN[3])
+
+
+async def test_a_device_has_no_filter_in_force() -> None:
+    with tap() as wire:
+        assert wire.channel.attached_filter is None
+        assert not wire.channel.filter_locked
+
+
+@pytest.mark.realroot
+async def test_of_ebpf_it_is_said_that_nobody_can_see_it(veth: tuple[str, str]) -> None:
+    with cable(veth) as wire:
+        sock = wire.channel.extra(anyio.abc.SocketAttribute.raw_socket)
+        attach_ebpf(sock)
+
+        with pytest.raises(NotPermittedError, match="eBPF") as raised:
+            _ = wire.channel.attached_filter
+        assert raised.value.errno == errno.EACCES
+
+        wire.channel.set_filter(EVEN)
+        assert wire.channel.attached_filter == tuple(EVEN)
+
+
+def attach_ebpf(sock: socket.socket) -> None:
+    """A program that keeps everything: bpf(2), struct bpf_insn in linux/bpf.h."""
+    number = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine)
+    if number is None:
+        pytest.skip("the number of bpf(2) is not known here")
+    code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0xFFFF, 0x95, 0, 0, 0))
+    text = ctypes.create_string_buffer(b"GPL")
+    load = struct.pack("=IIQQ16x", 1, 2, ctypes.addressof(code), ctypes.addressof(text))
+    fd = ctypes.CDLL(None, use_errno=True).syscall(number, 5, load, len(load))
+    if fd < 0:
+        pytest.skip(f"bpf(2): {os.strerror(ctypes.get_errno())}")
+    sock.setsockopt(socket.SOL_SOCKET, 50, fd)  # SO_ATTACH_BPF
+    os.close(fd)
 
 
 def shut_by_its_peer() -> socket.socket:

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+import aioprocket
 from aioprocket import (
     Channel,
     ClosedError,
@@ -455,3 +456,12 @@ async def test_a_tun_device_elsewhere_is_described_by_its_spec() -> None:
         async with channels.build(opened) as channel:
             assert (channel.name, channel.ifindex, channel.mtu) == ("far0", 99, 1300)
             assert channel.linktype == 101
+
+
+async def test_what_a_raw_socket_receives_starts_with_its_ip_header() -> None:
+    async with aioprocket.open(protocol=253, ip="127.0.0.1") as channel:
+        assert channel.linktype == 228
+    async with aioprocket.open(protocol=253, ip="::1") as channel:
+        assert channel.linktype is None
+    async with aioprocket.open_icmp(type="raw") as icmp:
+        assert icmp.linktype is None

@@ -1,5 +1,6 @@
 """Channels with a ring: what they do as all others do, and what only a ring can."""
 
+import asyncio
 import errno
 import mmap
 import resource
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
+import aioprocket
 from aioprocket import (
     OpenError,
     SpecError,
@@ -32,7 +34,7 @@ from channels.rig import (
 from channels.ring_rig import arrived, receive, send
 from contract import Line, Recorder, TransportContract, until
 from lab.traffic import flood
-from sandbox import links
+from sandbox import kernel, links
 
 pytestmark = pytest.mark.netns
 
@@ -290,6 +292,23 @@ def test_no_room_for_a_ring_says_what_to_lower(veth: tuple[str, str]) -> None:
         assert (raised.value.errno, raised.value.step) == (errno.ENOMEM, "ring")
         assert "receive_buffer" in raised.value.hint
         open_packet(veth[1], ring=True, receive_buffer=1 << 20).close()
+
+    in_child(child)
+
+
+def test_the_size_of_a_ring_takes_no_privilege() -> None:
+    # In a user namespace of one's own all of a network can be had, but for the machine's memory
+    # (SO_RCVBUFFORCE in net/core/sock.c).
+    async def size(**options: Any) -> int:
+        async with aioprocket.open_packet("lo", receive_buffer=16 << 20, **options) as channel:
+            return channel.ring_size
+
+    def child() -> None:
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
+        assert asyncio.run(size()) == 16 << 20
+        assert asyncio.run(size(latency="low")) >= 15 << 20
+        with pytest.raises(aioprocket.NotPermittedError, match="EPERM"):
+            asyncio.run(size(ring=False))
 
     in_child(child)
 

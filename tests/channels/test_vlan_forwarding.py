@@ -46,6 +46,11 @@ async def to_an_address(channel: Channel, packets: list[Packet]) -> None:
         await channel.sendto(packet, (channel.interface, 0))
 
 
+async def as_messages(channel: Channel, packets: list[Packet]) -> None:
+    for packet in packets:
+        await channel.sendmsg([packet])
+
+
 async def by_transport(channel: Channel, packets: list[Packet]) -> None:
     transport, _ = await create_endpoint(asyncio.DatagramProtocol, channel, active=False)
     for packet in packets[:2]:
@@ -64,6 +69,7 @@ SENDS: dict[str, Callable[[Channel, list[Packet]], Awaitable[Any]]] = {
     "sendto": to_an_address,
     "send_batch": lambda channel, packets: channel.send_batch(packets),
     "a batch of packets": lambda channel, packets: channel.send_batch(Batch(packets)),
+    "sendmsg": as_messages,
     "a transport": by_transport,
     "send_stamped": stamped,
     "send_batch_stamped": lambda channel, packets: channel.send_batch_stamped(packets),
@@ -125,3 +131,19 @@ async def test_a_tap_device_gets_tags(veth: tuple[str, str]) -> None:
             for packet in packets[2:]:
                 await device.channel.send(packet)
             assert await arrived(inside) == WIRE
+
+
+@pytest.mark.asyncio
+async def test_a_tag_is_put_back_behind_the_addresses_that_a_message_begins_with(
+    veth: tuple[str, str],
+) -> None:
+    with cable(veth, protocol=ALL) as wire:
+        wire.far.send(WIRE[0])
+        packet = await wire.channel.receive()
+        async with open_packet(veth[0], protocol=ALL) as back:
+            await wire.channel.sendmsg([packet, b"tail"])
+            # A frame within another is what that one carries, and has no tag of its own to show.
+            await wire.channel.sendmsg([WIRE[1][:14], packet])
+            with anyio.fail_after(20):
+                assert (await back.receive()).tagged() == WIRE[0] + b"tail"
+                assert (await back.receive()).tagged() == WIRE[1][:14] + packet.data

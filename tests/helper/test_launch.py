@@ -14,7 +14,10 @@ import pytest
 from aioprocket.errors import HelperError, HelperNotFoundError
 from aioprocket.helper import launch as launch_module
 from aioprocket.helper.launch import Process, launch
+from channels.rig import in_child
 from lab.leaks import children, descriptors
+from sandbox import kernel
+from sandbox.accounts import NOBODY
 
 pytestmark = pytest.mark.anyio
 
@@ -177,10 +180,34 @@ async def test_no_room_for_descriptors_is_an_error_that_leaves_nothing() -> None
     for room in range(4):
         resource.setrlimit(resource.RLIMIT_NOFILE, (free[room], limits[1]))
         try:
-            with pytest.raises(HelperError, match="EMFILE"):
+            with pytest.raises(HelperError, match="EMFILE") as caught:
                 launch(("/bin/cat",))
+            assert "ulimit -n" in caught.value.hint
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.realroot
+def test_a_closed_null_device_is_not_taken_for_a_fault_of_the_helper(tmp_path: Path) -> None:
+    mine = tmp_path / "null"
+    mine.touch(0o644)
+
+    def blame() -> tuple[str, str]:
+        with pytest.raises(HelperError) as caught:
+            launch(("/bin/cat",))
+        return str(caught.value), caught.value.hint
+
+    def apart() -> None:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount(str(mine), "/dev/null", "", kernel.MS_BIND)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        message, hint = blame()
+        assert "its output cannot go to /dev/null: Permission denied" in message
+        assert hint == "sudo chmod 0666 /dev/null"
+
+    in_child(apart)
 
 
 async def test_parent_that_ignores_its_children_is_no_obstacle() -> None:

@@ -3,14 +3,14 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
 from sandbox.accounts import NOBODY
 
-__all__ = ("Program", "run_program")
+__all__ = ("Program", "Runner", "run_program")
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +39,10 @@ class Program:
         """Read to the end; the exit status."""
         self.lines += [line.rstrip("\n") for line in self._output]
         return self._process.wait()
+
+
+# Runs an example, by its name and with arguments, as long as the block runs.
+Runner = Callable[..., AbstractContextManager[Program]]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import aioprocket
+from aioprocket.bpf import Ancillary
 from aioprocket.spec import Latency
 from lab.policies import ACCOUNT, Policy, run_as
 
@@ -30,6 +31,27 @@ def test_the_channel_is_bound_to_the_only_interface_that_is_granted(
             return channel.interface, channel.ifindex, channel.get_extra_info("sockname")[0]
 
     assert run_as(lambda: asyncio.run(opened()), ACCOUNT, ACCOUNT) == ("lo", 1, "lo")
+
+
+def test_the_filter_that_the_policy_imposes_can_be_seen(
+    policy: Policy, everybodys_helper: Path
+) -> None:
+    policy(f"uid={ACCOUNT} packet if=lo")
+
+    async def opened() -> tuple[bool, list[int], bool, bool]:
+        async with aioprocket.open_packet("lo", helper=str(everybodys_helper)) as channel:
+            imposed = channel.attached_filter
+            assert imposed is not None
+            passing = [imposed.run(b"", ancillary=Ancillary(ifindex=index)) for index in (1, 2)]
+            locked = "filter=locked" in repr(channel)
+            return channel.filter is None, passing, channel.filter_locked, locked
+
+    asked, (own, other), locked, shown = run_as(lambda: asyncio.run(opened()), ACCOUNT, ACCOUNT)
+
+    assert asked
+    assert own > 0 == other
+    assert locked
+    assert shown
 
 
 def test_sniff_says_which_interface_it_is(policy: Policy, everybodys_helper: Path) -> None:

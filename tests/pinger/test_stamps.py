@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -14,7 +15,7 @@ from aioprocket._system._native import EchoGroup, EchoTable
 from aioprocket.pinger.lane import READ, Lane
 from aioprocket.pinger.opening import open_socket
 from aioprocket.pinger.settings import Settings
-from aioprocket.pinger.single import Plan, probe_one
+from aioprocket.pinger.single import Plan, Single
 from aioprocket.pinger.targets import Target, one_target
 
 from .responder import PATIENT, Request, Responder, host, running
@@ -191,9 +192,9 @@ async def test_a_hundred_pings_at_once_have_their_own_timestamps(
 async def test_timestamp_that_never_comes_keeps_nobody(address_without_host: str) -> None:
     async with a_lane(4) as lane:
         target = await one_target(address_without_host, Settings())
-        group = EchoGroup(56, b"", 50_000_000, False, True)
         plan = Plan(count=2, interval=0.01)
-        echoes = [echo async for echo in probe_one(lane, group, target, plan)]
+        short = partial(EchoGroup, 56, b"", 50_000_000, False, True)
+        echoes = [echo async for echo in Single(target, lane, plan, None, short).run()]
 
         assert clocks(echoes) == {"lost": 2}
         assert lane.table.awaited == 0
@@ -204,7 +205,7 @@ async def test_back_to_back_times_begin_at_the_clock(version: Any) -> None:
     async with a_lane(version) as lane:
         target = await one_target(LOCAL[version], Settings())
         plan = Plan(count=600, interval=0)
-        echoes = [echo async for echo in probe_one(lane, new_group(), target, plan)]
+        echoes = [echo async for echo in Single(target, lane, plan, None, new_group).run()]
 
     # One whose reply was not there at once was sent by itself, and has a timestamp.
     assert clocks(echoes)["receive"] + clocks(echoes)["kernel"] == 600
