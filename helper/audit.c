@@ -26,7 +26,7 @@ static const char *const kinds[] = {
 	[KIND_RAW6] = "raw6", [KIND_PING4] = "ping4", [KIND_PING6] = "ping6",
 	[KIND_TCP4] = "tcp4", [KIND_TCP6] = "tcp6", [KIND_UDP4] = "udp4",
 	[KIND_UDP6] = "udp6", [KIND_TUN] = "tun", [KIND_TAP] = "tap",
-	[KIND_DEVICE] = "device",
+	[KIND_DEVICE] = "device", [KIND_ROUTE] = "route",
 };
 
 static const char *const modes[] = {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -26,7 +27,7 @@ union endpoint {
 
 typedef int impl(struct job *job);
 
-static impl impl_packet, impl_raw, impl_tcp, impl_udp;
+static impl impl_packet, impl_raw, impl_tcp, impl_udp, impl_route;
 
 static const struct row {
 	impl *open;
@@ -45,6 +46,7 @@ static const struct row {
 	[KIND_TUN] = { impl_tun, 0, 0, 0 },
 	[KIND_TAP] = { impl_tun, 0, 0, 0 },
 	[KIND_DEVICE] = { impl_device, 0, 0, 0 },
+	[KIND_ROUTE] = { impl_route, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE },
 };
 
 void open_job(struct job *job)
@@ -262,6 +264,12 @@ static int impl_tcp(struct job *job)
 	return open_socket(job) || share_port(job) || bind_to_interface(job) ||
 	       set_options(job) || bind_address(job) || start_listening(job) ||
 	       verify(job) || verify_port(job);
+}
+
+/* Its holder can ask; to change anything the kernel wants his own right. */
+static int impl_route(struct job *job)
+{
+	return open_socket(job) || verify(job);
 }
 
 /* To hold one proves nothing: /run/netns/x is everybody's to open. */

@@ -78,6 +78,9 @@ static uint32_t words_of(const struct request *request)
 		return WORD_TAP;
 	case KIND_DEVICE:
 		return WORD_DEVICE;
+	/* What a network is like, for who may read what passes there. */
+	case KIND_ROUTE:
+		return WORD_PACKET | WORD_ICMP | WORD_ICMP6;
 	case KIND_NONE:
 		break;
 	}
@@ -127,10 +130,12 @@ static bool name_fits(const struct rule *rule, const struct request *request)
 static bool interface_fits(const struct rule *rule,
 			   const struct request *request)
 {
-	/* None: then the rule imposes its own. */
-	return !(rule->conditions & HAS_INTERFACE) ||
-	       !(request->flags & FLAG_INTERFACE) ||
-	       strcmp(rule->interface, request->interface) == 0;
+	if (!(rule->conditions & HAS_INTERFACE))
+		return true;
+	/* None: then the rule imposes its own; but a route socket has all. */
+	return request->kind != KIND_ROUTE &&
+	       (!(request->flags & FLAG_INTERFACE) ||
+		strcmp(rule->interface, request->interface) == 0);
 }
 
 static bool lies_in(const struct tun_address *address,

@@ -58,6 +58,7 @@ enum {
 
 static const uint32_t takes[] = {
 	[KIND_NONE] = 0, [KIND_DEVICE] = FLAG_DEVICE,
+	[KIND_ROUTE] = FLAG_NAMESPACE,
 	[KIND_PACKET] = TAKES_PACKET, [KIND_PACKET_DGRAM] = TAKES_PACKET,
 	[KIND_RAW4] = TAKES_RAW, [KIND_RAW6] = TAKES_RAW,
 	[KIND_PING4] = TAKES_RAW, [KIND_PING6] = TAKES_RAW,
@@ -209,7 +210,7 @@ static bool request_fits(const struct request *request)
 	return request->size == REQUEST_SIZE &&
 	       (request->op == OP_HELLO || request->op == OP_OPEN) &&
 	       (request->op == OP_HELLO) == (request->kind == KIND_NONE) &&
-	       request->kind <= KIND_DEVICE &&
+	       request->kind <= KIND_ROUTE &&
 	       flags_fit(request) && fields_fit(request) &&
 	       interface_fits(request) && device_fits(request) &&
 	       address_fits(request->address, request_is_ipv4(request)) &&

@@ -62,6 +62,7 @@ class Kind(IntEnum):
     TUN = 11
     TAP = 12
     DEVICE = 13
+    ROUTE = 14
 
 
 class Flag(IntFlag):

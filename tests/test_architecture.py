@@ -26,7 +26,7 @@ ROWS = (
     ("policy",),
     ("helper", "channels"),
     ("opening",),
-    ("doors", "endpoint", "resolve"),
+    ("doors", "endpoint", "resolve", "route_socket"),
     ("capture", "neighbours", "pcapng", "pinger", "tracer"),
     ("testing",),
     ("__init__",),

@@ -68,10 +68,10 @@ class Step(NamedTuple):
 
 
 class Fib:
-    """Asks the kernel, in the calling thread's namespace as it was when this was made."""
+    """Asks the kernel by a socket of rtnetlink, which it owns from here on."""
 
-    def __init__(self) -> None:
-        self._route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    def __init__(self, route: socket.socket) -> None:
+        self._route = route
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,6 +1,6 @@
 """Where the kernel would send a packet: by which interface, from which address, by which router.
 
-Of the calling thread's namespace. Source: rtnetlink(7), RTM_GETROUTE.
+Of the namespace of the socket of rtnetlink that is asked. Source: rtnetlink(7), RTM_GETROUTE.
 """
 
 import ipaddress
@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Final, NamedTuple
 
-from .netlink import DUMP, HEADER, ask, attribute, attributes
+from .netlink import DUMP, HEADER, ask_by, attribute, attributes
 
 __all__ = ("Route", "interface_networks", "route_to")
 
@@ -43,7 +43,7 @@ class Route(NamedTuple):
     gateway: _IpAddress | None
 
 
-def route_to(address: _IpAddress, ifindex: int = 0) -> Route:
+def route_to(asked: socket.socket, address: _IpAddress, ifindex: int = 0) -> Route:
     """Ask the kernel; with ``ifindex``, for a way by this interface.
 
     Raises:
@@ -54,7 +54,7 @@ def route_to(address: _IpAddress, ifindex: int = 0) -> Route:
     body = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_DST, packed)
     if ifindex:
         body += attribute(_RTA_OIF, _INT.pack(ifindex))
-    (answer,) = ask(_RTM_GETROUTE, 0, body)
+    (answer,) = ask_by(asked, _RTM_GETROUTE, 0, body)
     found = attributes(answer[HEADER.size + _ROUTE.size :])
     return Route(
         ifindex=_INT.unpack(found[_RTA_OIF])[0] if _RTA_OIF in found else 0,
@@ -63,10 +63,11 @@ def route_to(address: _IpAddress, ifindex: int = 0) -> Route:
     )
 
 
-def interface_networks(ifindex: int) -> list[_IpInterface]:
+def interface_networks(asked: socket.socket, ifindex: int) -> list[_IpInterface]:
     """The addresses of an interface, each with its network, in the kernel's order."""
     networks: list[_IpInterface] = []
-    for answer in ask(_RTM_GETADDR, DUMP, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+    request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    for answer in ask_by(asked, _RTM_GETADDR, DUMP, request):
         _, prefix, _, _, index = _ADDRESS.unpack_from(answer, HEADER.size)
         found = attributes(answer[HEADER.size + _ADDRESS.size :])
         # On a point-to-point link ADDRESS is the peer's; IPv6 has no LOCAL elsewhere.

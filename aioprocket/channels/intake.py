@@ -6,6 +6,7 @@ to ``on_error``, and reading continues. All others end the read that met them.
 """
 
 import errno
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class Intake:
     """Reads from a port, keeps the books, and knows what may be delivered (``machine``)."""
 
     __slots__ = (
-        "_drops_told", "_gone", "_link", "_link_is_down", "_on_drop", "_port", "_soft",
+        "_drops_told", "_gone", "_link", "_link_is_down", "_on_drop", "_port", "_soft", "deafens",
         "error_count", "extra_bytes", "extra_packets", "extra_truncated", "machine", "on_error",
         "place", "times_link_down",
     )  # fmt: skip
@@ -53,6 +54,10 @@ class Intake:
         self._on_drop: Callable[[int], object] | None = None
         # To a device and to a stream, whatever goes wrong is the end of it.
         self._soft = _SOFT if port.sock is not None and not port.stream else frozenset()
+        # Of the end of its interface the kernel tells such a socket nothing.
+        sock = port.sock
+        bound = link is not None and sock is not None and sock.family in _INET
+        self.deafens = bound and not port.stream
         self.machine = ReadMachine()
         self.on_error: Callable[[OSError], None] | None = None
         self._drops_told = 0
@@ -328,16 +333,20 @@ class Intake:
             callback(dropped)
 
     def check_link(self) -> None:
-        """Look whether a link that went down was removed, for of that the kernel says nothing.
+        """Look whether the link was removed, where the kernel says nothing of that (any more).
 
         Raises:
             LinkDownError: It was.
         """
-        if self._link_is_down and self._link is not None and self._link.gone():
-            # What came before is still to be delivered.
-            self._beware(gone=not self.machine.backlog and not self._port.queued())
-            if self._gone:
-                raise self._removed()
+        if not (self._link_is_down or self.deafens) or self._link is None or not self._link.gone():
+            return
+        if not self._link_is_down:
+            self._note_link_down(OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
+            return  # from here once more
+        # What came before is still to be delivered.
+        self._beware(gone=not self.machine.backlog and not self._port.queued())
+        if self._gone:
+            raise self._removed()
 
     def _removed(self) -> LinkDownError:
         assert self._link is not None

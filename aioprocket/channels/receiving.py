@@ -27,13 +27,12 @@ from ..readiness import Readiness, checkpoint
 from .intake import Intake
 from .modes import Mode
 from .port import MAX_PACKET, Message, Port
+from .removal import LINK_CHECK, watch_link
 from .serve import deliver
 
-__all__ = ("LINK_CHECK", "Receiving")
+__all__ = ("Receiving",)
 
 _STRETCH: Final = 64  # packets between looks at the clock; as in Reader
-# Seconds between looks at a link that is down: of its removal the kernel says nothing any more.
-LINK_CHECK: Final = 0.5
 
 _T = TypeVar("_T")
 
@@ -51,6 +50,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         self._read_packets = read_packets
         self._machine = intake.machine
         self._closed = False
+        self._on_link_down: Callable[[], None] = lambda: None
         # While it is free, receives do without any check: until the turn ends, and not while
         # something is in the way: closed, active, another reader.
         ahead = 1 if port.stream else min(_STRETCH, read_packets)
@@ -62,14 +62,13 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
     def receive(self) -> Coroutine[Any, Any, Packet]:
         """Receive the next packet.
 
-        Who receives packets faster than they have to be waited for gets them read ahead, up to 64
-        of them: ``stats().rx_held``.
+        Packets that need not be waited for are read ahead, up to 64: ``stats().rx_held``.
 
         Raises:
             ClosedError: The channel is closed, or was while this call waited.
             BusyError: Another task receives.
             ActiveModeError: Packets go to a protocol or to `serve`.
-            LinkDownError: The interface was removed.
+            LinkDownError: The interface was removed. A socket of IP finds out within a second.
             ChannelError: What else the kernel said.
             anyio.EndOfStream: The other end closed.
         """
@@ -172,6 +171,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         if packets is None:
             # Who polls and never waits would never empty the error queue.
             self._intake.drain_errors()
+            self._intake.check_link()
             self._intake.look_for_drops()
             raise BlockingIOError(errno.EAGAIN, "no packet is there now")
         return packets[0]
@@ -344,7 +344,7 @@ class Receiving(UnreliableObjectReceiveStream[Packet]):
         """Until there is something to read, or to see."""
         intake = self._intake
         intake.look_for_drops()
-        if intake.link_is_down:
+        if intake.link_is_down or (intake.deafens and not watch_link(self)):
             with anyio.move_on_after(LINK_CHECK):
                 await self._readiness.wait_readable()
             intake.check_link()

@@ -22,7 +22,7 @@ from .dispatch import Dispatch
 from .intake import TURN_NS
 from .modes import Mode
 from .port import MAX_PACKET, Address, Data, Message
-from .receiving import LINK_CHECK
+from .removal import LINK_CHECK, watch_link
 from .state import Stats
 from .writebuffer import WriteBuffer
 from .writer import Writer
@@ -73,6 +73,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._writer.on_writable = self._on_writable
         self._intake.on_error = self._tell_error
         channel._on_close = self._channel_closed
+        channel._on_link_down = self._update
 
     def set_protocol(self, protocol: Any) -> None:
         """Give the packets to another protocol from the next one on; it hears nothing of it."""
@@ -133,6 +134,8 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _start(self, ended: bool, started: "asyncio.Future[None]") -> None:
         self._dispatch.call("connection_made", self)
         self._started = True
+        if self._intake.deafens:
+            watch_link(self._channel)
         if ended:
             self._tell_passive()
         self._update()
@@ -323,6 +326,7 @@ class RawTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _tell_lost(self, error: Exception | None) -> None:
         self._dispatch.call("connection_lost", error)
         self._channel._on_close = None
+        self._channel._on_link_down = lambda: None
         self._intake.on_error = None
         self._channel.close()
 

@@ -5,7 +5,7 @@ and how, is not known here.
 """
 
 from .client import Helper
-from .ladder import HelperLike, check_helper, is_named, obtain, obtain_directly
+from .ladder import HelperLike, check_helper, is_named, obtain, obtain_directly, obtain_route
 from .locate import helper_path
 from .session import Facts
 from .way import check_timeout
@@ -20,4 +20,5 @@ __all__ = (
     "is_named",
     "obtain",
     "obtain_directly",
+    "obtain_route",
 )

@@ -182,7 +182,10 @@ def hello_refused(reply: Reply, by: str) -> AioprocketError:
             f"{by} speaks versions {reply.lowest} to {reply.highest}, this library {VERSION}",
             hint=how_to_install(),
         )
-    return HelperProtocolError(f"{by} did not understand the request: {errno_text(reply.errno)}")
+    return HelperProtocolError(
+        f"{by} did not understand the request: {errno_text(reply.errno)}",
+        hint=f"is it older than this library? {how_to_install()}",
+    )
 
 
 def is_ping_socket(spec: Spec) -> bool:

@@ -24,12 +24,20 @@ from .locate import BROKER_SOCKET, DEFAULT_VARIABLE, INSTALLED, installed_helper
 from .policy import policy_refusal
 from .way import Command, Way, check_timeout, check_way, named_in_environment, named_way
 
-__all__ = ("HelperLike", "check_helper", "is_named", "obtain", "obtain_directly")
+__all__ = (
+    "HelperLike",
+    "check_helper",
+    "is_named",
+    "obtain",
+    "obtain_directly",
+    "obtain_route",
+)
 
 HelperLike: TypeAlias = Helper | Command | None
 
-# What the helper has no kind for, because everybody may have it.
+# What everybody may have, in the network where he is.
 _UNPRIVILEGED: Final = (socket.AF_NETLINK, socket.AF_UNIX)
+_ROUTE: Final = (socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
 
 
 def check_helper(helper: HelperLike) -> None:
@@ -68,9 +76,35 @@ async def obtain(spec: Spec, *, helper: HelperLike = None, timeout: float = 5.0)
             timeout is none.
     """
     check_timeout(timeout)
-    if isinstance(spec, SocketSpec) and spec.family in _UNPRIVILEGED:
+    if isinstance(spec, SocketSpec) and spec.family in _UNPRIVILEGED and not _is_elsewhere(spec):
         check_helper(helper)
         return open_directly(spec)
+    return await _obtain(spec, helper, timeout)
+
+
+def _is_elsewhere(spec: SocketSpec) -> bool:
+    """Whether it takes privilege after all, to enter a namespace, and the helper has a kind."""
+    return spec.namespace is not None and (spec.family, spec.type, spec.protocol) == _ROUTE
+
+
+async def obtain_route(
+    namespace: str | None, *, helper: HelperLike = None, timeout: float = 5.0
+) -> Opened:
+    """A socket of rtnetlink, in the network where `obtain` opens sockets with these arguments.
+
+    A helper that is named may be in another network than this process, so it is asked, though
+    everybody may have such a socket where he is.
+
+    Raises:
+        What `obtain` raises.
+    """
+    check_timeout(timeout)
+    family, type, protocol = _ROUTE
+    spec = SocketSpec(family=family, type=type, protocol=protocol, namespace=namespace)
+    return await _obtain(spec, helper, timeout)
+
+
+async def _obtain(spec: Spec, helper: HelperLike, timeout: float) -> Opened:
     if isinstance(helper, Helper):
         return await helper.open_descriptor(spec, min(timeout, helper.timeout))
     way = named_in_environment() if helper is None else named_way(helper)

@@ -3,20 +3,21 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import anyio
 
 from .. import doors
-from .._system import interfaces, namespace, routes
+from .._system import interfaces, routes
 from ..channels import PacketChannel
 from ..errors import OpenError, SpecError, errno_text
 from ..helper import HelperLike
 from ..packet import Packet
 from ..readiness import checkpoint
+from ..route_socket import open_route_socket
 from ..spec import IpAddress, IpInterface
 from ..wire.ethernet import mac_text
 from .neighbour import Neighbour
@@ -25,7 +26,6 @@ from .sweep import Sweep
 
 __all__ = ("Link", "Place", "open_link")
 
-_T = TypeVar("_T")
 _ETHERNET: Final = 1  # ARPHRD_ETHER: linux/if_arp.h
 _BURST: Final = 64  # questions between two looks at what has come
 _AT_ONCE: Final = 256  # answers taken before other tasks get their turn: a flood has no end
@@ -130,57 +130,68 @@ async def open_link(place: Place) -> Link:
         SpecError: The interface is none that has hardware addresses, or the address is behind a
             router.
         OpenError: There is no such interface, or no way to the address.
+        NotPermittedError: The packet socket, or asking for the addresses in its network.
         And what `aioprocket.open_packet` raises.
     """
-    name = _by_route(place) if place.interface is None else place.interface
-    channel = await doors.open_packet(
-        name,
-        filter=ANSWERS,
-        ring=False,
-        latency="low",
-        namespace=place.namespace,
-        helper=place.helper,
-    )
+    route: socket.socket | None = None
     try:
-        if interfaces.hardware_type(channel.fileno(), name) != _ETHERNET:
-            raise SpecError(f"{name} is no Ethernet: there are no hardware addresses to ask for")
-        addresses = _inside(
-            place.namespace, lambda: routes.interface_networks(socket.if_nametoindex(name))
+        if place.interface is None:
+            route = await open_route_socket(place.namespace, place.helper)
+        name = place.interface if route is None else _by_route(route, place)
+        assert name is not None
+        channel = await doors.open_packet(
+            name,
+            filter=ANSWERS,
+            ring=False,
+            latency="low",
+            namespace=place.namespace,
+            helper=place.helper,
         )
-        return Link(channel, addresses)
-    except BaseException:
-        channel.close()
-        raise
+        try:
+            fd = channel.fileno()
+            if interfaces.hardware_type(fd, name) != _ETHERNET:
+                raise SpecError(
+                    f"{name} is no Ethernet: there are no hardware addresses to ask for"
+                )
+            if route is None:
+                route = await open_route_socket(place.namespace, place.helper, beside=fd)
+            return Link(channel, _networks(route, fd, name))
+        except BaseException:
+            channel.close()
+            raise
+    finally:
+        if route is not None:
+            route.close()
 
 
-def _by_route(place: Place) -> str:
-    def ask() -> tuple[routes.Route, str]:
-        route = routes.route_to(place.toward)
-        return route, socket.if_indextoname(route.ifindex)
-
+def _networks(route: socket.socket, fd: int, name: str) -> list[IpInterface]:
+    """The addresses of an interface that the socket ``fd`` knows by this name."""
     try:
-        route, name = _inside(place.namespace, ask)
+        return routes.interface_networks(route, interfaces.interface_index(fd, name))
     except OSError as error:
-        number = error.errno or 0
-        raise OpenError(
-            f"find the interface that leads to {place.toward}: {errno_text(number)}",
-            errno=number,
-            step="interface",
-            hint="name an interface of this network",
-        ) from error
-    if route.gateway is not None and place.on_link:
+        raise _not_found(f"ask for the addresses of {name}", error) from error
+
+
+def _by_route(route: socket.socket, place: Place) -> str:
+    """The interface that leads there."""
+    try:
+        found = routes.route_to(route, place.toward)
+        name = interfaces.interface_name(route.fileno(), found.ifindex)
+    except OSError as error:
+        raise _not_found(f"find the interface that leads to {place.toward}", error) from error
+    if found.gateway is not None and place.on_link:
         raise SpecError(
-            f"{place.toward} is no neighbour: the way leads by {route.gateway} on {name}",
+            f"{place.toward} is no neighbour: the way leads by {found.gateway} on {name}",
             hint="interface= asks there all the same",
         )
     return name
 
 
-def _inside(of: str | None, function: Callable[[], _T]) -> _T:
-    if of is None:
-        return function()
-    entered = namespace.open_namespace(of)
-    try:
-        return namespace.run_inside(entered.fileno(), function)
-    finally:
-        entered.close()
+def _not_found(what: str, error: OSError) -> OpenError:
+    number = error.errno or 0
+    return OpenError(
+        f"{what}: {errno_text(number)}",
+        errno=number,
+        step="interface",
+        hint="name an interface of this network",
+    )

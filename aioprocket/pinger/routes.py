@@ -2,46 +2,32 @@
 
 from collections.abc import Sequence
 
-from .._system import namespace
 from .._system.fib import Fib
-from ..errors import ResolutionError, errno_text
+from ..errors import AioprocketError, ResolutionError
+from ..route_socket import open_route_socket
 from ..spec import IpAddress
 from .settings import Settings
 
-__all__ = ("first_with_route", "open_fib")
+__all__ = ("first_with_route",)
 
 
-def open_fib(of: str | None) -> Fib:
-    """One that asks in a namespace; None: in this one.
-
-    Raises:
-        OSError: There is no such namespace, or this process may not enter it.
-    """
-    if of is None:
-        return Fib()
-    entered = namespace.open_namespace(of)
-    try:
-        return namespace.run_inside(entered.fileno(), Fib)
-    finally:
-        entered.close()
-
-
-def first_with_route(host: str, addresses: Sequence[IpAddress], settings: Settings) -> IpAddress:
+async def first_with_route(
+    host: str, addresses: Sequence[IpAddress], settings: Settings
+) -> IpAddress:
     """The first address that a packet of these settings could leave to; else the first of all.
 
     Nothing is sent: a route is asked for.
 
     Raises:
-        ResolutionError: The namespace cannot be entered to ask there.
+        ResolutionError: The network cannot be asked.
     """
     if len(addresses) == 1:
         return addresses[0]
     try:
-        fib = open_fib(settings.namespace)
-    except OSError as error:
+        fib = Fib(await open_route_socket(settings.namespace, settings.helper))
+    except AioprocketError as error:
         raise ResolutionError(
-            f"{host}: ask for routes in namespace {settings.namespace}: "
-            f"{errno_text(error.errno or 0)}",
+            f"{host}: ask for the way to its addresses: {error}",
             host=host,
             hint='addresses="first" takes the address that the resolver prefers',
         ) from error

@@ -147,7 +147,7 @@ async def addresses_of(host: Host, settings: Settings) -> Sequence[IpAddress]:
         case "all":
             return addresses
         case "happy":
-            return (first_with_route(str(host), addresses, settings),)
+            return (await first_with_route(str(host), addresses, settings),)
         case "first":
             return addresses[:1]
 

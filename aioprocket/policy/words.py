@@ -50,7 +50,7 @@ def request_words(request: Request, namespace: str | None = None) -> str:
 def _kind_word(request: Request) -> str:
     kind = request.kind
     assert kind is not None
-    if kind in PACKET_KINDS:
+    if kind in PACKET_KINDS or kind is Kind.ROUTE:  # icmp and icmp6 would do for that as well
         return "packet"
     if kind in RAW_KINDS and request.protocol not in (_ICMP if kind is Kind.RAW4 else _ICMPV6,):
         return f"{kind.name.lower()} proto={request.protocol}"

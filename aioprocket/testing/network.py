@@ -39,6 +39,7 @@ class Host:
             helper, root without one.
         helper: For ``helper=`` of every door and tool, for ``--helper`` and for the environment
             variable AIOPROCKET_HELPER: a command line, which opens here whatever it is asked for.
+            What tools ask about a network, its addresses and routes, they ask here as well.
     """
 
     interface: str

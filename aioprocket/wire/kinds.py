@@ -27,6 +27,7 @@ class Kind(IntEnum):
     TUN = 11
     TAP = 12
     DEVICE = 13
+    ROUTE = 14
 
 
 class Flag(IntFlag):
@@ -79,12 +80,14 @@ TAKES: Final = {
     Kind.TUN: _TUN,
     Kind.TAP: _TUN,
     Kind.DEVICE: Flag.DEVICE,
+    Kind.ROUTE: Flag.NAMESPACE,
 }
 
 PACKET_KINDS: Final = frozenset({Kind.PACKET, Kind.PACKET_DGRAM})
 RAW_KINDS: Final = frozenset({Kind.RAW4, Kind.RAW6})
 IPV4_KINDS: Final = frozenset({Kind.RAW4, Kind.PING4, Kind.TCP4, Kind.UDP4})
 
+_NETLINK_ROUTE: Final = 0  # linux/netlink.h
 _SOCKETS: Final = {
     (FAMILIES[family], TYPES[type], IP_PROTOCOLS[protocol]): kind
     for family, type, protocol, kind in (
@@ -95,12 +98,12 @@ _SOCKETS: Final = {
         ("inet", "dgram", "udp", Kind.UDP4),
         ("inet6", "dgram", "udp", Kind.UDP6),
     )
-}
+} | {(FAMILIES["netlink"], TYPES["raw"], _NETLINK_ROUTE): Kind.ROUTE}
 _RAW_SOCKETS: Final = {FAMILIES["inet"]: Kind.RAW4, FAMILIES["inet6"]: Kind.RAW6}
 
 
 def maybe_kind(family: int, type: int, protocol: int) -> Kind | None:
     """The kind of a socket of these numbers, or None if the helper does not open it."""
-    if type == TYPES["raw"] and 0 <= protocol <= 255:
-        return _RAW_SOCKETS.get(family)
+    if type == TYPES["raw"] and family in _RAW_SOCKETS and 0 <= protocol <= 255:
+        return _RAW_SOCKETS[family]
     return _SOCKETS.get((family, type, protocol))

@@ -93,6 +93,7 @@ static void check_grant(const struct verdict_of_policy *verdict, const struct re
 
 	demand(rule != NULL);
 	demand(rule->who == WHO_ALL || rule->id == caller->uid || rule->id == caller->groups[0]);
+	demand(request->kind != KIND_ROUTE || !(rule->conditions & HAS_INTERFACE));
 	if (rule->conditions & HAS_INTERFACE) {
 		demand(request->flags & FLAG_INTERFACE);
 		demand(strcmp(request->interface, rule->interface) == 0);
@@ -114,7 +115,7 @@ static void decide_all(struct policy *policy)
 	policy_begin(policy, &caller);
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		check_rule(&policy->rules[i]);
-		for (int kind = KIND_PACKET; kind <= KIND_DEVICE; kind++) {
+		for (int kind = KIND_PACKET; kind <= KIND_ROUTE; kind++) {
 			struct request request = ask((enum kind)kind, &policy->rules[i]);
 			const struct verdict_of_policy verdict =
 				policy_decide(policy, &caller, &here, &request);

@@ -330,7 +330,7 @@ async def test_refusals_leave_the_session_usable() -> None:
 
 
 async def test_what_the_helper_does_not_open_is_refused_before_anything_is_sent() -> None:
-    netlink = SocketSpec(family=socket.AF_NETLINK, type=socket.SOCK_RAW, protocol=0)
+    netlink = SocketSpec(family=socket.AF_NETLINK, type=socket.SOCK_RAW, protocol=15)
     async with session_with(serve) as session:
         with pytest.raises(SpecError):
             await session.open(netlink, None, LONG)

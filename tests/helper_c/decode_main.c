@@ -32,6 +32,7 @@ static const char *const kinds[] = {
 	[KIND_TCP4] = "tcp4", [KIND_TCP6] = "tcp6",
 	[KIND_UDP4] = "udp4", [KIND_UDP6] = "udp6",
 	[KIND_TUN] = "tun", [KIND_TAP] = "tap", [KIND_DEVICE] = "device",
+	[KIND_ROUTE] = "route",
 };
 
 static const char *const stages[] = {

@@ -58,10 +58,26 @@ def test_only_the_kinds_of_sockets_there_are_can_be_had(way: Way) -> None:
 
 
 @pytest.mark.hostile(36)
+def test_who_may_ask_about_a_network_changes_nothing_in_it(way: Way) -> None:
+    def try_to_change(opened: socket.socket) -> list[int]:
+        # struct nlmsghdr, and of ifaddrmsg and ifinfomsg so much that the right is looked at:
+        # RTM_NEWADDR, RTM_DELADDR, RTM_NEWLINK, RTM_DELLINK; NLM_F_REQUEST, NLM_F_ACK.
+        found = []
+        for kind, body in ((20, 8), (21, 8), (16, 16), (17, 16)):
+            opened.send(struct.pack("=IHHII", 16 + body, kind, 5, 1, 0) + bytes(body))
+            found.append(-struct.unpack_from("=i", opened.recv(4096), 16)[0])
+        return found
+
+    with way.session() as running, running.granted_socket(Kind.ROUTE) as opened:
+        opened.settimeout(20)
+        assert as_account(lambda: try_to_change(opened)) == [EPERM] * 4
+
+
+@pytest.mark.hostile(36)
 @pytest.mark.hostile(39)
 def test_families_and_types_have_no_number_in_a_request(way: Way) -> None:
     # SOCK_PACKET; AF_NETLINK, AF_PACKET, AF_ALG, AF_XDP; a kind and SOCK_CLOEXEC, SOCK_NONBLOCK.
-    for number in (14, 16, 17, 38, 40, 44, 0x80 | Kind.TCP4, 0x800 | Kind.PACKET):
+    for number in (15, 16, 17, 38, 40, 44, 0x80 | Kind.TCP4, 0x800 | Kind.PACKET):
         way.refuses(open_request(number))
 
 

@@ -231,6 +231,7 @@ REQUESTS: list[tuple[Kind, dict[str, Any]]] = [
     (Kind.TUN, {"interface": "aio7", "mtu": 1400, "up": True, "queues": True,
                 "addresses": [(4, 24, bytes([198, 18, 0, 1]))]}),
     (Kind.TAP, {"up": True}),
+    (Kind.ROUTE, {}),
     (Kind.DEVICE, {"device": "net/tun"}),
 ]  # fmt: skip
 

@@ -80,6 +80,7 @@ def cable(veth: tuple[str, str]) -> tuple[str, str]:
         (Kind.TCP6, {"port": 80}, (socket.AF_INET6, socket.SOCK_STREAM, 6)),
         (Kind.UDP4, {"port": 53}, (socket.AF_INET, socket.SOCK_DGRAM, 17)),
         (Kind.UDP6, {"port": 53}, (socket.AF_INET6, socket.SOCK_DGRAM, 17)),
+        (Kind.ROUTE, {}, (socket.AF_NETLINK, socket.SOCK_RAW, 0)),
     ],
 )
 def test_each_kind_is_what_it_should_be(

@@ -269,7 +269,7 @@ def test_spec_becomes_what_only_the_helper_can_do(spec: Spec, request_: Request)
 
 REFUSED: dict[str, tuple[Spec, str]] = {
     "netlink": (
-        SocketSpec(family=socket.AF_NETLINK, type=socket.SOCK_RAW, protocol=0),
+        SocketSpec(family=socket.AF_NETLINK, type=socket.SOCK_RAW, protocol=15),
         "does not open this: netlink socket",
     ),
     "unix": (

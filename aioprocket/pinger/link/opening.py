@@ -5,10 +5,11 @@ import os
 from typing import Final, Literal
 
 from ..._system import options
+from ..._system.fib import Fib
 from ..._system.ring import FrameGeometry, make_frames
 from ...doors import open_packet
-from ...errors import OpenError, errno_text
-from ..routes import open_fib
+from ...errors import AioprocketError, OpenError, errno_text
+from ...route_socket import open_route_socket
 from ..settings import Settings
 from .filter import link_filter
 from .lane import LinkLane
@@ -56,8 +57,17 @@ async def open_link(
         geometry = FrameGeometry(frame, max(8, (settings.receive_buffer or _RING) // frame))
         geometry = _whole_blocks(geometry)
         make_frames(sock, geometry)
-        fib = open_fib(settings.namespace)
-        return LinkLane(sock, version, identifier, settings, geometry, fib)
+        route = await open_route_socket(
+            settings.namespace, settings.helper, timeout, beside=sock.fileno()
+        )
+        try:
+            return LinkLane(sock, version, identifier, settings, geometry, Fib(route))
+        except BaseException:
+            route.close()
+            raise
+    except AioprocketError:
+        sock.close()
+        raise
     except OSError as error:
         sock.close()
         number = error.errno or errno.EIO
