@@ -8,7 +8,13 @@ import os
 import signal
 from typing import NoReturn
 
-__all__ = ("main",)
+__all__ = ("leave_at_interrupt", "main")
+
+
+def leave_at_interrupt() -> None:
+    """Let SIGINT end this process with status 130, unless it was started with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _leave)
 
 
 def _leave(number: int, frame: object) -> NoReturn:
@@ -17,8 +23,7 @@ def _leave(number: int, frame: object) -> NoReturn:
 
 def main() -> None:
     """Run the command of ``sys.argv``."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    leave_at_interrupt()
     from aioprocket.cli import main as run
 
     run()

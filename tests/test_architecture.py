@@ -195,6 +195,14 @@ def test_path_on_the_map_exists(path: str) -> None:
     assert (ROOT / path).exists()
 
 
+def test_decisions_are_newest_first() -> None:
+    decisions = (ROOT / "ARCHITECTURE.md").read_text().partition("## Decisions")[2]
+    dates = re.findall(r"^\*\*(\d{4}-\d\d-\d\d) · ", decisions, re.MULTILINE)
+
+    assert len(dates) > 50
+    assert dates == sorted(dates, reverse=True)
+
+
 def test_map_has_the_layers_in_this_order() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Layers")[2].partition("\n## ")[0]
     drawn = re.findall(r"`aioprocket/(\w+)(?:\.py|/)`", table)

@@ -1,6 +1,6 @@
 """Running the system's own programs as root: shown first, by absolute path, through sudo.
 
-Nothing of ours is run as root, neither Python nor the helper.
+Nothing of ours is run as root, neither Python nor the helper, but for lines of sh that are shown.
 """
 
 import os
@@ -15,7 +15,7 @@ from ..errors import HelperError
 from ..helper.place import is_roots_alone
 from ..helper.steps import Steps
 
-__all__ = ("in_words", "run_as_root", "system_program")
+__all__ = ("in_words", "run_as_root", "status_as_root", "system_program")
 
 _FOLDERS: Final = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 # Where sudo lies elsewhere: NixOS has its setuid programs apart.
@@ -56,14 +56,27 @@ def run_as_root(steps: Steps, out: Console) -> None:
     """
     commands = [_command(step) for step in steps]
     for number, command in enumerate(commands):
-        out.print(f"$ {shlex.join(command)}", markup=False)
-        status = subprocess.run(command, check=False).returncode
+        status = _run(command, out)
         if status != 0:
             left = [shlex.join(each) for each in commands[number:]]
             raise HelperError(
                 f"{shlex.join(command)} ended with status {status}",
                 hint="\n  ".join(["what is left to do:", *left]),
             )
+
+
+def status_as_root(step: tuple[str, ...], out: Console) -> int:
+    """Show and run one; its exit status, or sudo's.
+
+    Raises:
+        HelperError: The program is missing, and nothing was run.
+    """
+    return _run(_command(step), out)
+
+
+def _run(command: list[str], out: Console) -> int:
+    out.print(f"$ {shlex.join(command)}", markup=False)
+    return subprocess.run(command, check=False).returncode
 
 
 def _command(step: tuple[str, ...]) -> list[str]:

@@ -19,22 +19,25 @@ def filter_command(
         typer.Argument(metavar="EXPRESSION", help="as tcpdump takes it", show_default=False),
     ],
     linktype: Annotated[
-        str, typer.Option("--linktype", "-y", help="what packets begin with: a name or a number")
+        str, typer.Option("-y", "--linktype", help="what packets begin with: a name or a number")
     ] = "ethernet",
     snaplen: Annotated[
-        int, typer.Option("--snaplen", "-s", min=1, help="bytes that are kept of a packet")
+        int, typer.Option("-s", "--snaplen", min=1, help="bytes that are kept of a packet")
     ] = 262144,
     live: Annotated[
         bool, typer.Option("--live", help="for frames whose VLAN tag the kernel has taken out")
     ] = False,
-    explain: Annotated[bool, typer.Option("--explain", "-e", help="say what it does")] = False,
+    explain: Annotated[bool, typer.Option("-e", "--explain", help="say what it does")] = False,
     asm: Annotated[bool, typer.Option("--asm", help="as the kernel's bpf_asm reads it")] = False,
     dump: Annotated[
-        int, typer.Option("-d", count=True, help="-dd: as an array of C; -ddd: as numbers")
+        int,
+        typer.Option(
+            "-d", count=True, show_default=False, help="-dd: as an array of C; -ddd: as numbers"
+        ),
     ] = 0,
     file: Annotated[
         str | None,
-        typer.Option("--read", "-r", metavar="FILE", help="count what matches in a capture file"),
+        typer.Option("-r", "--read", metavar="FILE", help="count what matches in a capture file"),
     ] = None,
 ) -> None:
     """Print the program that the kernel runs for an expression of pcap-filter(7).

@@ -23,7 +23,7 @@ from ..helper.locate import BROKER_SOCKET, INSTALLED, has_broker, helper_path
 from ..helper.units import limits
 from .elevate import in_words, run_as_root
 from .report import Report
-from .trial import try_way
+from .trial import NOBODY, try_way
 
 __all__ = ("app", "install", "status", "uninstall")
 
@@ -143,7 +143,13 @@ def _is_done(plan: Plan) -> bool:
 
 def _report(found: Examined, what: str, group: str) -> None:
     if found.state == "works":
-        _out.print(f"it works, {what}, for the group {group}", markup=False)
+        who = f", as uid {NOBODY} in that group" if os.geteuid() == 0 else ""
+        tried = f"a raw socket for ICMP was opened{who}"
+        if found.grants:
+            tried = f"a raw socket for ICMP was asked for{who}, and refused, for the policy grants "
+            tried += f"{', '.join(found.grants)}: that was not tried"
+        verb = "answers" if found.grants else "works"
+        _out.print(f"it {verb}, {what}, for the group {group}: {tried}", markup=False)
         return
     _out.print(f"installed; {found.reason}", markup=False)
     if found.remedy:

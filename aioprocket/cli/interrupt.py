@@ -4,19 +4,13 @@ Python's own handler raises KeyboardInterrupt, and wherever that is while module
 interpreter ends, somebody tells it.
 """
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+
+from aioprocket_command import leave_at_interrupt
 
 __all__ = ("leave_at_interrupt", "raise_at_interrupt")
-
-
-def leave_at_interrupt() -> None:
-    """Let SIGINT end this process with status 130, unless it was started with SIGINT ignored."""
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _leave)
 
 
 @contextmanager
@@ -28,7 +22,3 @@ def raise_at_interrupt() -> Iterator[None]:
         yield
     finally:
         leave_at_interrupt()
-
-
-def _leave(number: int, frame: object) -> NoReturn:
-    os._exit(128 + number)

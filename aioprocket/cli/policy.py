@@ -1,8 +1,6 @@
 """``aioprocket policy``: who may open what through the helper."""
 
 import os
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import HelperError, NotPermittedError, SpecError
+from ..errors import NotPermittedError, SpecError
 from ..helper.locate import installed_helper
 from ..policy import (
     BUILT_IN,
@@ -23,12 +21,11 @@ from ..policy import (
     find_fault,
     parse_request,
     read_policy,
-    sole_writer,
     write_policy,
 )
 from . import judge
 from .accounts import comment_of, name_of, resolve
-from .elevate import run_as_root
+from .policy_by_sudo import change_by_sudo
 from .report import Report
 
 __all__ = ("add", "app", "check", "remove", "show")
@@ -41,7 +38,7 @@ _Who = Annotated[
 ]
 _What = Annotated[
     list[str],
-    typer.Argument(metavar="WHAT...", help="like: tcp port=80 addr=127.0.0.1", show_default=False),
+    typer.Argument(metavar="WHAT", help="like: tcp port=80 addr=127.0.0.1", show_default=False),
 ]
 _File = Annotated[Path, typer.Option("--file", help="another file than the helper's")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
@@ -83,7 +80,7 @@ def remove(
     who: _Who,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WHAT...]", help="just this rule; else all", show_default=False),
+        typer.Argument(metavar="WHAT", help="just this rule; else all", show_default=False),
     ] = None,
 ) -> None:
     """Take a grant back: one rule, or all that an account or a group has. Comments stay."""
@@ -131,7 +128,7 @@ def show(
 def check(
     request: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REQUEST...]", help="like: tcp port=80", show_default=False),
+        typer.Argument(metavar="REQUEST", help="like: tcp port=80", show_default=False),
     ] = None,
     person: Annotated[
         str | None, typer.Option("--as", metavar="USER", help="who would ask", show_default=False)
@@ -227,52 +224,4 @@ def _change(change: "judge.Change", ends: str = "") -> None:
         )
     if ends:
         _out.print(ends, markup=False)
-    change(_text())  # what cannot be is said before anybody is asked for a password
-    with _as_root():
-        _write_as_root(change)
-
-
-def _text() -> str:
-    return (_readable(POLICY_PATH) or b"").decode("ascii")
-
-
-@contextmanager
-def _as_root() -> Iterator[None]:
-    """What is left to do is never a copy of the file, which may change until that is done."""
-    try:
-        yield
-    except HelperError as error:
-        raise HelperError(
-            f"the policy is as it was: {error}", hint="run this command as root"
-        ) from error
-
-
-def _write_as_root(change: "judge.Change") -> None:
-    """By the system's programs: no Python is run as root. The last of them is atomic."""
-    folder = POLICY_PATH.parent
-    if not folder.exists():
-        make = ("install", "-d", "-o", "root", "-g", "root", "-m", "0755", str(folder))
-        run_as_root((make,), _out)
-    with (
-        sole_writer(folder),
-        tempfile.NamedTemporaryFile("w", prefix="aioprocket-policy-", encoding="ascii") as draft,
-    ):
-        old = _text()
-        new = change(old)
-        if new == old:
-            return
-        draft.write(new)
-        draft.flush()
-        group, mode = _group_and_mode()
-        beside = f"{POLICY_PATH}.new"
-        place = ("-o", "root", "-g", str(group), "-m", f"{mode:04o}", draft.name, beside)
-        run_as_root((("install", *place), ("mv", "-f", beside, str(POLICY_PATH))), _out)
-
-
-def _group_and_mode() -> tuple[int, int]:
-    """Of the file that is there: the new one keeps them."""
-    try:
-        status = POLICY_PATH.stat()
-    except FileNotFoundError:
-        return 0, 0o644
-    return status.st_gid, stat.S_IMODE(status.st_mode)
+    change_by_sudo(lambda: _readable(POLICY_PATH), change, _out)

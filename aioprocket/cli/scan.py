@@ -11,7 +11,7 @@ from rich.console import Console
 import aioprocket
 
 from ..errors import MissingLibraryError
-from .ping.options import HelperCommand, IPv4, IPv6, Json, Namespace, family_of
+from .ping.options import HelperCommand, IPv4, IPv6, Json, Namespace, Numeric, family_of
 from .ping.output import Output
 from .ping.run import guarded
 from .ping.text import milliseconds
@@ -24,6 +24,8 @@ SCAN_EPILOG: Final = """\
 
   aioprocket scan eth0
 
+  aioprocket scan 192.168.1.0/24                by the interface that leads there
+
   aioprocket scan eth0 192.168.1.0/24 --json
 """
 
@@ -31,21 +33,25 @@ SCAN_EPILOG: Final = """\
 def scan(
     interface: Annotated[
         str | None,
-        typer.Argument(metavar="[INTERFACE]", help="else that of the default route"),
+        typer.Argument(metavar="INTERFACE", help="else the one that leads there"),
     ] = None,
     network: Annotated[
-        str | None, typer.Argument(metavar="[NETWORK]", help="else the interface's own")
+        str | None, typer.Argument(metavar="NETWORK", help="else the interface's own")
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("-I", "--interface", metavar="NAME", help="the same as INTERFACE")
     ] = None,
     rate: Annotated[float, typer.Option("--rate", metavar="N", help="questions per second")] = 500,
     timeout: Annotated[
         float, typer.Option("-W", "--timeout", metavar="SECONDS", help="that an answer may take")
     ] = 1.0,
-    retries: Annotated[int, typer.Option(help="to whoever does not answer")] = 1,
+    retries: Annotated[int, typer.Option("-r", "--retries", help="to whoever does not answer")] = 1,
     ipv4: IPv4 = False,
     ipv6: IPv6 = False,
     namespace: Namespace = None,
     helper: HelperCommand = None,
     json: Json = False,
+    _numeric: Numeric = False,
 ) -> None:
     """List the hosts of a local network, as they answer: address, hardware address, vendor.
 
@@ -53,6 +59,10 @@ def scan(
     are shown where the library netaddr is installed. Status 0: somebody answered; 1: nobody did; 2:
     an error.
     """
+    if interface is not None and network is None and (named is not None or "/" in interface):
+        interface, network = None, interface
+    if None not in (interface, named):
+        raise typer.BadParameter("-I names the interface: no other one")
     request: dict[str, Any] = {
         "family": family_of(ipv4, ipv6),
         "rate": rate,
@@ -61,7 +71,7 @@ def scan(
         "namespace": namespace,
         "helper": helper,
     }
-    raise typer.Exit(guarded(lambda: anyio.run(_run, interface, network, request, json)))
+    raise typer.Exit(guarded(lambda: anyio.run(_run, named or interface, network, request, json)))
 
 
 async def _run(

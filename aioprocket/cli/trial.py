@@ -11,11 +11,11 @@ import anyio
 
 from ..helper.examine import Examined
 
-__all__ = ("try_way",)
+__all__ = ("NOBODY", "try_way")
 
 _Examine: TypeAlias = Callable[[], Awaitable[Examined]]
 
-_NOBODY: Final = 65534
+NOBODY: Final = 65534  # who is asked for, where root is
 
 
 def try_way(examine: _Examine, gid: int) -> Examined:
@@ -38,7 +38,7 @@ def try_way(examine: _Examine, gid: int) -> Examined:
         answer = pipe.read()
     os.waitpid(pid, 0)
     if not answer:
-        return Examined("trial", "no", f"none was possible as uid {_NOBODY}")
+        return Examined("trial", "no", f"none was possible as uid {NOBODY}")
     found = json.loads(answer)
     return Examined(**found | {"grants": tuple(found["grants"])})
 
@@ -46,8 +46,8 @@ def try_way(examine: _Examine, gid: int) -> Examined:
 def _answer(examine: _Examine, gid: int, writing: int) -> int:
     try:
         os.setgroups([gid])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
         found = anyio.run(examine)
         with open(writing, "w", encoding="utf-8") as pipe:
             pipe.write(json.dumps(asdict(found)))

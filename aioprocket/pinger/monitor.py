@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final, Self, TypeAlias
 
 import anyio
@@ -21,7 +21,10 @@ from .successor import LOOK, LaneOf, is_refusal, succeed
 from .targets import UNRESOLVED, Host, Target, Unresolved, literal
 from .window import FIRST
 
-__all__ = ("HostWindow", "Monitor")
+__all__ = ("MOST", "HostWindow", "Monitor")
+
+# Hosts that one may watch: some 600 bytes of memory each, and 8 for each probe of its window.
+MOST: Final = 1 << 20
 
 # Probes sent at once, for a host has room for so many replies.
 _SLICE: Final = FIRST
@@ -39,6 +42,14 @@ _GATHER: Final = 0.01
 _AT_ONCE: Final = 1024
 
 _Slice: TypeAlias = list[tuple[int, list[EchoWatch]]]  # by version of IP
+
+
+def _refuse_more(count: int) -> None:
+    if count > MOST:
+        raise SpecError(
+            f"a monitor of more than {MOST:,} hosts would remember too much",
+            hint="sweep asks any number of hosts and remembers none; or watch a part of them",
+        )
 
 
 def _ask(lane: Lane, group: EchoGroup, hosts: list[EchoWatch]) -> None:
@@ -70,6 +81,7 @@ class Monitor:
         interval: float,
         window: int,
     ) -> None:
+        _refuse_more(source.count())
         self._source = source
         self._lane_of = lane_of
         self._new_group = new_group
@@ -125,6 +137,7 @@ class Monitor:
         Raises:
             ResolutionError: The only host has no address, or one is of the other version of IP;
                 nothing was sent.
+            SpecError: An asynchronous iterable has more than 2^20 hosts; nothing was sent.
             ClosedError: The pinger, or the monitor, is closed.
         """
         if self._running is not None:
@@ -195,20 +208,25 @@ class Monitor:
 
     async def _prepare(self) -> list[EchoWatch]:
         count = 0
-        async for item in self._source.each():
-            count += 1
-            if count % _AT_ONCE == 0:  # a network may be large, and who cancels is to be heard
-                await checkpoint()
-            target = item.target if isinstance(item, Unresolved) else item
-            watched = self._watched.setdefault(target.host or str(target.address), {})
-            watch = watched.setdefault(target.packed, EchoWatch(target, self._window))
-            if isinstance(item, Unresolved):
-                self._unresolved[watch] = None
+        async with aclosing(self._source.each()) as items:
+            async for item in items:
+                count += 1
+                _refuse_more(count)
+                if count % _AT_ONCE == 0:  # a network may be large, and who cancels is to be heard
+                    await checkpoint()
+                self._remember(item)
         for host in self._each():
             version = host.target.version
             if version not in self._lanes:
                 self._lanes[version] = await self._lane_of(version), self._new_group()
         return [host for host in self._each() if host not in self._unresolved]
+
+    def _remember(self, item: Target | Unresolved) -> None:
+        target = item.target if isinstance(item, Unresolved) else item
+        watched = self._watched.setdefault(target.host or str(target.address), {})
+        watch = watched.setdefault(target.packed, EchoWatch(target, self._window))
+        if isinstance(item, Unresolved):
+            self._unresolved[watch] = None
 
     def _slice(self, hosts: Sequence[EchoWatch]) -> _Slice:
         alike = [

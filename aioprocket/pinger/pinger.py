@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 from types import TracebackType
 from typing import Literal, Self
@@ -17,7 +18,7 @@ from ..spec import IpAddress
 from .echo import Echo, PingResult
 from .lane import Lane
 from .link import LinkLanes
-from .monitor import Monitor
+from .monitor import MOST, Monitor
 from .opening import open_socket
 from .settings import Addresses, Probes, Settings, source_address
 from .single import Plan, Single
@@ -42,9 +43,8 @@ class Pinger:
         type: ``"dgram"``: the kernel's ping socket; that of IPv6 does not tell of probes that a
             full queue threw away: they are lost. A helper that is named opens it, and no privilege
             helps: net.ipv4.ping_group_range of that network has to have a group of the helper's,
-            which is its caller's. ``"raw"``: a raw socket, by own rights or the
-            helper's. ``"auto"``: dgram where net.ipv4.ping_group_range lets this process and no
-            helper is named, else raw.
+            which is its caller's. ``"raw"``: a raw socket, by own rights or the helper's.
+            ``"auto"``: dgram where that range lets this process and no helper is named, else raw.
         family: 4 or 6: only addresses of that version; None: whatever a host has.
         addresses: Of a name. ``"first"``: the one that the resolver prefers (RFC 6724).
             ``"happy"``: the first that there is a route to from here, with this interface, source,
@@ -114,6 +114,7 @@ class Pinger:
         self._lanes: dict[int, Lane] = {}
         self._past = PingerStats.of(())  # of those that were replaced
         self._by_link = LinkLanes(self._settings, self._open_timeout)
+        self._calls: dict[Single, str] = {}  # of one host, by its name
         self._lock: anyio.Lock | None = None
         self._closed = False
 
@@ -154,6 +155,10 @@ class Pinger:
         present = (*self._lanes.values(), *self._by_link)
         past = self._past.plus(self._by_link.past)
         return past.plus(PingerStats.of(lane.table for lane in present))
+
+    def in_flight(self, host: Host) -> int:
+        """Probes to a host, as `ping` or `echoes` was told it, that have no end yet."""
+        return sum(call.in_flight for call, named in self._calls.items() if named == str(host))
 
     async def resolve(self, host: Host) -> tuple[IpAddress, ...]:
         """The addresses of a host that are asked, as ``addresses=`` says: one, or all of a name's.
@@ -197,12 +202,12 @@ class Pinger:
             And what `aioprocket.open_icmp` raises, if this is the first use.
         """
         plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
-        probes = self._probes_like(size, pattern, timeout)
+        probes = self._probes.like(size, pattern, timeout)
         target, single = await self._single(host, plan, probes)
         try:
             echoes = [echo async for echo in single.run()]
         finally:
-            single.abandon()
+            self._end(single)
         repeats = single.repeats
         echoes = [
             echo.with_duplicates(more) if (more := repeats.get(echo.sequence)) else echo
@@ -231,7 +236,7 @@ class Pinger:
             What `ping` raises.
         """
         plan = Plan(count=count, interval=interval, jitter=jitter, deadline=deadline)
-        return self._echoes(host, plan, self._probes_like(size, pattern, timeout))
+        return self._echoes(host, plan, self._probes.like(size, pattern, timeout))
 
     async def _echoes(self, host: Host, plan: Plan, probes: Probes) -> AsyncGenerator[Echo, None]:
         _, single = await self._single(host, plan, probes)
@@ -240,7 +245,7 @@ class Pinger:
                 async for echo in stream:
                     yield echo
         finally:
-            single.abandon()
+            self._end(single)
 
     def sweep(
         self,
@@ -262,7 +267,8 @@ class Pinger:
 
         Args:
             hosts: Names, addresses, networks (objects, or text such as ``"192.0.2.0/24"``), also
-                mixed; a network; or an asynchronous iterable.
+                mixed; a network; or an asynchronous iterable, which a task of its own takes from,
+                when there is room for another probe: no reply waits for it.
                 All addresses of a network are asked, its own and its broadcast address included.
                 It may be endless.
             rate: Probes per second at most; None: as fast as the replies come.
@@ -290,7 +296,7 @@ class Pinger:
                 ``"unresolved"`` and the address 0.0.0.0 (``::``), and gets no probe.
             ClosedError: The pinger is closed.
         """
-        probes = self._probes_like(size, pattern, timeout)
+        probes = self._probes.like(size, pattern, timeout)
         course = Course(
             Source(hosts, self._settings),
             Pace(rate, window, count, timeout),
@@ -320,8 +326,9 @@ class Pinger:
         are the kernel's.
 
         Args:
-            hosts: As `sweep`, but not endless. A name without an address has an echo with the error
-                ``"unresolved"`` each time, if there are others; it is looked up once.
+            hosts: As `sweep`, but 2^20 at most, for of each some 600 bytes are kept and 8 for each
+                probe of its window: 1.4 GiB of as many. A name without an address has an echo with
+                the error ``"unresolved"`` each time, if there are others; it is looked up once.
             interval: Seconds between two probes to one host.
             timeout: Seconds that each has.
             window: Probes to a host that its statistics are about.
@@ -332,11 +339,11 @@ class Pinger:
                 is ten microseconds off on average, and on a busy machine more.
 
         Raises:
-            SpecError: The arguments cannot be.
+            SpecError: The arguments cannot be, or these are more hosts; nothing was opened.
         """
-        probes = self._probes_like(size, pattern, timeout)
+        probes = self._probes.like(size, pattern, timeout)
         if isinstance(hosts, Iterable) and not isinstance(hosts, Host | Network | bytes):
-            hosts = list(hosts)
+            hosts = list(islice(hosts, MOST + 1))  # it may be endless
         return Monitor(
             Source(hosts, self._settings),
             self._lane,
@@ -351,14 +358,13 @@ class Pinger:
         target = await one_target(host, self._settings)
         lane = await self._lane(target.version)
         lane_of = None if self._settings.interface is None else self._lane
-        return target, Single(target, lane, plan, lane_of, partial(self._group, probes, target))
+        single = Single(target, lane, plan, lane_of, partial(self._group, probes, target))
+        self._calls[single] = str(host)
+        return target, single
 
-    def _probes_like(self, size: int | None, pattern: bytes | None, timeout: float) -> Probes:
-        return Probes(
-            size=self._probes.size if size is None else size,
-            pattern=self._probes.pattern if pattern is None else pattern,
-            timeout=timeout,
-        )
+    def _end(self, single: Single) -> None:
+        del self._calls[single]
+        single.abandon()
 
     def _group(
         self, probes: Probes, target: Target | None = None, *, stamped: bool = True

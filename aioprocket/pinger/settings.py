@@ -68,6 +68,14 @@ class Probes:
         whole("size", self.size, 0, MAX_SIZE)
         seconds("timeout", self.timeout)
 
+    def like(self, size: int | None, pattern: bytes | None, timeout: float) -> "Probes":
+        """These, but for what is not None."""
+        return Probes(
+            size=self.size if size is None else size,
+            pattern=self.pattern if pattern is None else pattern,
+            timeout=timeout,
+        )
+
     @property
     def timeout_ns(self) -> int:
         """In nanoseconds; a century and more fits a number of the kernel's beside a time of day."""

@@ -91,6 +91,11 @@ class Single:
         """Further replies, by the sequence number of their probe."""
         return self._repeats | self._group.repeats
 
+    @property
+    def in_flight(self) -> int:
+        """Probes without an end yet."""
+        return self._group.in_flight
+
     def abandon(self) -> None:
         """Forget the probes that still fly."""
         self._lane.table.abandon(self._group)

@@ -1,7 +1,8 @@
 """The hosts of a sweep, a batch at a time."""
 
 import ipaddress
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import anyio
 
 from ..errors import AioprocketError, ResolutionError, SpecError
+from .feed import Feed
 from .settings import Settings
 from .targets import Hosts, Network, Target, Unresolved, check_version, literal, targets_of
 
@@ -33,14 +35,14 @@ class Source:
 
     def __init__(self, hosts: Hosts, settings: Settings) -> None:
         self._settings = settings
-        self._slow: AsyncIterator[Any] | None = None
+        self._feed: Feed | None = None
         self._sequence: Sequence[Any] | None = None
         self._single = False
         self._named: Sequence[Any] = ()  # as far as it is known without asking an iterator
         # The last is asked first.
         self._iterators: list[Iterator[Any]] = []
         if isinstance(hosts, AsyncIterable):
-            self._slow = aiter(hosts)
+            self._feed = Feed(hosts)
         elif isinstance(hosts, _NETWORKS):
             self._named = (hosts,)
             self.push_network(hosts)
@@ -70,8 +72,12 @@ class Source:
             return False
         return any(isinstance(each, _NETWORKS) and address in each for each in self._named)
 
-    async def batch(self, count: int) -> list[Any]:
-        """The next items, ``count`` at most; none: there are no more.
+    def count(self) -> int:
+        """Hosts, as far as is known without asking an iterator."""
+        return sum(each.num_addresses if isinstance(each, _NETWORKS) else 1 for each in self._named)
+
+    async def batch(self, count: int) -> list[Any] | None:
+        """The next items, ``count`` at most; none: there are no more; None: not yet.
 
         Raises:
             ResolutionError: The only name of a list or tuple is not known, or an address is of the
@@ -86,9 +92,22 @@ class Source:
             if items:
                 return items
             self._iterators.pop()
-        if self._slow is not None:
-            return [host async for host in _first(self._slow)]
-        return []
+        return [] if self._feed is None else self._feed.take(count)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `batch` has something that was not there yet."""
+        return self._feed is not None and self._feed.has_more
+
+    def interrupting(self) -> AbstractContextManager[None]:
+        """What is awaited within is over when `batch` has something that was not there yet."""
+        assert self._feed is not None  # else it all was there
+        return self._feed.interrupting()
+
+    async def aclose(self) -> None:
+        """Take no more from an asynchronous iterable. Idempotent."""
+        if self._feed is not None:
+            await self._feed.aclose()
 
     def push(self, items: list[Any]) -> None:
         """Give items back: they are the next ones."""
@@ -135,21 +154,28 @@ class Source:
                 raise
             return [Unresolved(host, self._settings.version or 4)]
 
-    async def each(self) -> AsyncIterator[Target | Unresolved]:
+    async def each(self) -> AsyncGenerator[Target | Unresolved, None]:
         """Every host as a target.
 
         Raises:
             What `batch` and `targets` raise.
         """
-        while items := await self.batch(1):
-            item = items[0]
-            if isinstance(item, Target | Unresolved):
-                yield item
-            elif isinstance(item, bytes):
-                yield Target("", item)
-            elif (found := await self.targets(items)) is not None:
-                for target in found:
-                    yield target
+        try:
+            while (items := await self.batch(1)) != []:
+                if items is None:
+                    with self.interrupting():
+                        await anyio.sleep_forever()
+                    continue
+                item = items[0]
+                if isinstance(item, Target | Unresolved):
+                    yield item
+                elif isinstance(item, bytes):
+                    yield Target("", item)
+                elif (found := await self.targets(items)) is not None:
+                    for target in found:
+                        yield target
+        finally:
+            await self.aclose()
 
     async def _with_addresses(self, hosts: Sequence[Any]) -> Sequence[Any]:
         """The same, with the names looked up: nothing is sent before it is known what can be."""
@@ -187,13 +213,6 @@ class Source:
                 found[at] = await self._targets_of(host)
             except AioprocketError as error:
                 failures.append(error)
-
-
-async def _first(hosts: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    try:
-        yield await anext(hosts)
-    except StopAsyncIteration:
-        return
 
 
 def _network_of(host: Any) -> Network | None:

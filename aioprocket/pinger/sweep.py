@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Literal
 
+import anyio
+
 from .._system._native import EchoGroup
 from ..bounds import positive, seconds, whole
 from ..readiness import checkpoint
@@ -103,6 +105,7 @@ class Course:
         self._again: list[Any] = []  # echoes of hosts that get another probe
         self._unresolved: list[Echo] = []  # of names, among others, that get none
         self._exhausted = False
+        self._starved = False  # there is room, and the next host is not there yet
         self._gathering = Gathering()
 
     async def run(self) -> AsyncGenerator[Echo, None]:
@@ -130,6 +133,7 @@ class Course:
         finally:
             for lane, group in self._lanes.values():
                 lane.table.abandon(group)
+            await self._source.aclose()
 
     # Receiving
 
@@ -162,6 +166,7 @@ class Course:
     # Sending
 
     async def _send(self) -> int:
+        self._starved = False
         room = self._pace.allows(self._in_flight(), self._not_overtaken(), self._most())
         if room and self._at == len(self._items) and not await self._refill(room):
             return 0
@@ -188,8 +193,10 @@ class Course:
         """Something to send, if there is more; hosts that have begun come first."""
         self._items, self._again, self._at = self._again, [], 0
         if not self._items and not self._exhausted:
-            self._items = await self._source.batch(room)
-            self._exhausted = not self._items
+            items = await self._source.batch(room)
+            self._starved = items is None
+            self._exhausted = items == []
+            self._items = items or []
         return bool(self._items)
 
     async def _understand(self) -> None:
@@ -229,10 +236,22 @@ class Course:
         return not waiting and not self._in_flight()
 
     async def _wait(self) -> None:
+        if self._starved:
+            await checkpoint()
+            if self._source.has_more:  # a wait that is interrupted costs more
+                return
+            with self._source.interrupting():
+                await self._wait_for_lanes()
+        else:
+            await self._wait_for_lanes()
+
+    async def _wait_for_lanes(self) -> None:
         next_at = self._pace.next_at()
-        if self._in_flight() or (next_at is not None and self._lanes):
+        if self._in_flight() or (self._lanes and (self._starved or next_at is not None)):
             until = math.inf if next_at is None else next_at
             await wait_for_any(list(self._lanes.values()), until)
+        elif self._starved:
+            await anyio.sleep_forever()
         else:
             await checkpoint()
 

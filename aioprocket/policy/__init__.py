@@ -5,7 +5,7 @@ writes the file, and for errors that say what to ask for.
 """
 
 from .decision import BUILT_IN, Decision, Fault, Person, decide, find_fault
-from .file import POLICY_PATH, Distrust, distrust, read_policy, sole_writer, write_policy
+from .file import POLICY_PATH, Distrust, distrust, read_policy, write_policy
 from .text import PolicyText, Rule
 from .words import parse_request, request_words
 
@@ -24,6 +24,5 @@ __all__ = (
     "parse_request",
     "read_policy",
     "request_words",
-    "sole_writer",
     "write_policy",
 )

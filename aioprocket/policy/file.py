@@ -21,13 +21,14 @@ __all__ = (
     "Distrust",
     "distrust",
     "read_policy",
-    "sole_writer",
     "write_policy",
 )
 
 POLICY_PATH: Final = Path("/etc/aioprocket/policy")
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _MAX_SIZE: Final = 64 << 10
+# Root's alone, as /etc/.pwd.lock is: whoever can open a file can lock it, and keep root waiting.
+_LOCK: Final = ".lock"
 
 
 class Distrust(NamedTuple):
@@ -109,7 +110,7 @@ def write_policy(change: Callable[[str], str], path: Path = POLICY_PATH) -> None
     with suppress(FileExistsError):
         _refuse(distrust(path))
         path.parent.mkdir(mode=0o755)
-    with sole_writer(path.parent) as folder:
+    with _sole_writer(path.parent) as folder:
         # Once more, now that nobody else changes it by this way.
         _refuse(distrust(path))
         old = read_policy(path)
@@ -129,12 +130,14 @@ def _refuse(reasons: list[Distrust]) -> None:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[int]:
-    """While entered, nobody else who asks so changes a file in the folder; gives its descriptor."""
+def _sole_writer(folder: Path) -> Iterator[int]:
+    """While entered, nobody else who asks so changes the policy; gives the folder's descriptor."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield fd
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(_LOCK, flags, 0o600, dir_fd=fd), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield fd
     finally:
         os.close(fd)
 

@@ -18,7 +18,9 @@ import pytest
 from aioprocket.helper import helper_path
 from aioprocket.helper.install import CAPABILITIES
 from aioprocket.helper.locate import BROKER_SOCKET as SOCKET_PATH
+from aioprocket.policy import POLICY_PATH
 from lab.brokers import running_broker
+from lab.commands import aioprocket
 from lab.machine import ALICE, INSTALLED, Completed, Machine
 from lab.must import require
 from sandbox import kernel
@@ -72,13 +74,30 @@ def test_one_command_installs_and_opens_a_socket(mode: str, use_pty: str, alice:
     alice.permit(f"Defaults {use_pty}")
     output = good(alice.aioprocket("helper", "install", "--mode", mode))
 
-    assert f"it works, {mode}, for the group aioprocket" in output
+    words = f"it works, {mode}, for the group aioprocket: a raw socket for ICMP was opened\n"
+    assert words in output
     gid = Path("/etc/group").read_text().partition("\naioprocket:x:")[2].partition(":")[0]
     expected = (0, int(gid), 0o4750, False) if mode == "setuid" else (0, int(gid), 0o750, True)
     assert facts() == expected
     for sudo, separator, program, *_ in shown(output):
         assert (sudo, separator) == ("/usr/bin/sudo", "--")
         assert program in SYSTEM_PROGRAMS.split(", ")
+
+
+def test_install_says_what_it_tried_where_the_policy_grants_something_else(alice: Machine) -> None:
+    POLICY_PATH.parent.mkdir()
+    POLICY_PATH.write_text("version 1\nallow all tcp port=80\n")
+    POLICY_PATH.chmod(0o644)
+    refused = (
+        "a raw socket for ICMP was asked for{}, and refused, for the policy grants tcp port=80"
+    )
+
+    output = good(alice.aioprocket("helper", "install"))
+    again = good(aioprocket("helper", "install"))
+
+    words = f"it answers, setuid, for the group aioprocket: {refused}: that was not tried\n"
+    assert words.format("") in output
+    assert words.format(f", as uid {NOBODY} in that group") in again
 
 
 def test_the_folder_is_made_where_it_is_missing(alice: Machine) -> None:

@@ -47,14 +47,30 @@ def test_addresses_are_shown_as_they_are() -> None:
     assert f"'{address}/65/3' is no address" in swept.stderr
 
 
-def test_ctrl_c_counts_what_is_on_its_way(veth: tuple[str, str]) -> None:
+@pytest.mark.parametrize("hosts", [["198.51.100.2"], ["198.51.100.2", "198.51.100.3", HERE]])
+def test_ctrl_c_tells_of_each_host_what_is_not_waited_for(
+    veth: tuple[str, str], hosts: list[str]
+) -> None:
     links.add_address(veth[0], "198.51.100.1/24")
+    command = ("ping", "-i", "0.05", "-W", "0.5", *hosts)
 
-    done = interrupted("ping", "-i", "0.05", "-W", "0.5", "198.51.100.2", after="no reply")
+    done = interrupted(*command, after="no reply from 198.51.100.2")
+    told = interrupted(*command, "--json", after='"address":"198.51.100.2"')
 
-    counted = re.search(r"(\d+) sent, 0 received, 100.0% lost", done.stdout)
-    assert counted is not None
-    assert int(counted[1]) > done.stdout.count("no reply")
+    for host in hosts[:2]:
+        lost = done.stdout.count(f"no reply from {host}")
+        last = done.stdout.partition(f"--- {host} ---\n")[2].splitlines()[0]
+        words = r"(\d+) sent, 0 received, \d+.0% lost, (\d+) not waited for"
+        counted = re.fullmatch(words, last)
+        assert counted is not None, last
+        assert int(counted[2]) > 0
+        assert int(counted[1]) == lost + int(counted[2])
+    sums = [json.loads(line) for line in told.stdout.splitlines() if '"summary"' in line]
+    assert [each["host"] for each in sums] == hosts
+    for each in sums[:2]:
+        lost = sum(f'"echo","host":"{each["host"]}"' in line for line in told.stdout.splitlines())
+        assert each["unawaited"] > 0
+        assert (each["sent"], each["received"]) == (lost + each["unawaited"], 0)
 
 
 @pytest.mark.parametrize("form", [(), ("--json",), ("-C", "1")])

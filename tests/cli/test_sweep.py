@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
+import select
 from pathlib import Path
 
 import pytest
 
-from lab.commands import aioprocket, at_terminal, run_here
+from lab.commands import PATIENCE, aioprocket, at_terminal, interrupted, run_here, talking
+from sandbox import links
 
 pytestmark = pytest.mark.netns
 
@@ -61,6 +64,29 @@ def test_standard_input_is_asked_as_it_comes() -> None:
     assert [json.loads(line)["host"] for line in done.stdout.splitlines()] == HOSTS[3:5]
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--alive",)], ids=" ".join)
+def test_answers_are_written_while_the_next_line_is_waited_for(form: tuple[str, ...]) -> None:
+    with talking("sweep", *PATIENT, *form, "-") as sweep:
+        assert sweep.stdin is not None
+        assert sweep.stdout is not None
+        for host in HOSTS[:2]:
+            sweep.stdin.write(f"{host}\n".encode())
+            said, _, _ = select.select([sweep.stdout], [], [], PATIENCE)
+            assert said
+            assert host.encode() in sweep.stdout.readline()
+        sweep.stdin.close()
+        assert sweep.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_tells_what_is_not_waited_for(veth: tuple[str, str]) -> None:
+    links.add_address(veth[0], "198.51.100.1/24")
+    hosts = (HOSTS[0], "198.51.100.2")
+    done = interrupted("sweep", "-c", "2", "-W", "600", *hosts, after=HOSTS[0])
+
+    assert done.returncode == 1
+    assert re.search(r"^[12] probes? in .*: [12] repl(y|ies) \(100.0%\), 1 more not", done.stderr)
+
+
 def test_sums_say_why_this_machine_did_not_ask() -> None:
     own = aioprocket("sweep", "--path", "link", "--all", *PATIENT, *HOSTS[:2])
     nowhere = aioprocket("sweep", *PATIENT, HOSTS[0], NOBODY)
@@ -93,7 +119,9 @@ def test_rubbish_in_standard_input_has_its_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["10.0.0.0/8"], "16,777,216 hosts"),
+        (["10.0.0.0/8"], "16,777,216 hosts: 3 minutes at 100,000 probes per second, if so many"),
+        (["--rate", "1e3", "-c", "2", "10.0.0.0/8"], "hosts: 9 hours at 1,000 probes per second\n"),
+        (["::/0"], "hosts: more than a thousand years"),
         (["--rate", "0", "127.0.0.1"], "rate 0"),
         (["127.0.0.300"], "is no address, network, name or file"),
         (["-", "127.0.0.1"], "only target"),

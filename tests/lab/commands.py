@@ -15,7 +15,7 @@ import pytest
 
 from aioprocket.cli import main
 
-__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted", "run_here")
+__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted", "run_here", "talking")
 
 PATIENCE = 45.0  # seconds that anything may take on a machine that is busy
 _COMMAND = (sys.executable, "-m", "aioprocket.cli")
@@ -67,18 +67,38 @@ def interrupted(*arguments: str, after: str) -> "subprocess.CompletedProcess[str
         env=_ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        bufsize=0,  # what is read ahead here communicate() does not see
     ) as running:
         assert running.stdout is not None
-        said = []
-        for line in running.stdout:
-            said.append(line)
-            if after in line:
+        said = b""
+        while after.encode() not in said.rpartition(b"\n")[0]:
+            data = running.stdout.read(65536)
+            if not data:
                 break
+            said += data
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=PATIENCE)
+        rest, errors = running.communicate(timeout=PATIENCE)
+    out, err = (said + rest).decode(), errors.decode()
     assert "Traceback" not in err, err
-    return subprocess.CompletedProcess(arguments, running.returncode, "".join(said) + out, err)
+    return subprocess.CompletedProcess(arguments, running.returncode, out, err)
+
+
+@contextmanager
+def talking(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run it with pipes for what it is told and what it says."""
+    with subprocess.Popen(
+        [*_COMMAND, *arguments],
+        env=_ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+    ) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
 
 
 class Terminal:

@@ -2,16 +2,18 @@
 
 import socket
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from ipaddress import ip_address, ip_network
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from aioprocket import ClosedError, Echo, Pinger, ResolutionError
+from aioprocket import ClosedError, Echo, Pinger, ResolutionError, SpecError
+from aioprocket.pinger import monitor as monitor_module
 from aioprocket.pinger.monitor import Monitor
 from aioprocket.readiness import checkpoint
 
@@ -290,6 +292,38 @@ async def test_closing_a_monitor_ends_the_wait_of_another_task() -> None:
 async def test_monitor_that_nobody_has_begun_can_be_closed() -> None:
     async with Pinger(type="raw") as pinger, aclosing(pinger.monitor(["127.0.0.1"])) as monitor:
         assert monitor.windows() == []
+
+
+async def endless() -> AsyncGenerator[str, None]:
+    while True:
+        yield "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [["::/0"], ip_network("::/0"), [ip_network("10.0.0.0/12"), "127.0.0.1"], repeat("127.0.0.1")],
+    ids=["text", "network", "one-too-many", "endless"],
+)
+async def test_more_hosts_than_can_be_remembered_are_refused(hosts: Any) -> None:
+    async with Pinger(type="raw") as pinger:
+        with pytest.raises(ValueError, match="more than 1,048,576 hosts") as caught:
+            pinger.monitor(hosts)
+        pinger.monitor(["10.0.0.0/12"])
+
+        assert isinstance(caught.value, SpecError)
+        assert "sweep" in caught.value.hint
+        assert not pinger._lanes
+
+
+async def test_asynchronous_hosts_without_end_are_refused_before_anything_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(monitor_module, "MOST", 3000)  # as many as it takes are a minute
+    async with Pinger(type="raw") as pinger, aclosing(endless()) as hosts:
+        with pytest.raises(SpecError, match="more than 3,000 hosts"):
+            await anext(aiter(pinger.monitor(hosts)))
+
+        assert not pinger._lanes
 
 
 @pytest.mark.parametrize("good", [["127.0.0.1", "127.0.0.2"], []])

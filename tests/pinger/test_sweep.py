@@ -4,7 +4,8 @@ import ipaddress
 import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +65,7 @@ async def test_endless_hosts_are_taken_as_they_are_needed() -> None:
     assert next(taken) <= 1000 + 2 * 64
 
 
-async def _first(echoes: Any, count: int) -> AsyncIterator[Any]:
+async def _first(echoes: Any, count: int) -> AsyncGenerator[Any, None]:
     async for echo in echoes:
         yield echo
         count -= 1
@@ -73,7 +74,7 @@ async def _first(echoes: Any, count: int) -> AsyncIterator[Any]:
 
 
 async def test_asynchronous_hosts() -> None:
-    async def hosts() -> AsyncIterator[str]:
+    async def hosts() -> AsyncGenerator[str, None]:
         for number in range(1, 20):
             yield f"127.0.0.{number}"
             await anyio.lowlevel.checkpoint()
@@ -82,6 +83,58 @@ async def test_asynchronous_hosts() -> None:
         found = await answered(pinger, hosts())
 
     assert len(set(found)) == 19
+
+
+async def test_probes_are_lost_in_time_while_the_next_host_is_waited_for(
+    address_without_host: str,
+) -> None:
+    async def hosts() -> AsyncGenerator[str, None]:
+        yield address_without_host
+        await anyio.sleep_forever()
+
+    async with Pinger(type="raw") as pinger, aclosing(hosts()) as source:
+        async with aclosing(pinger.sweep(source, timeout=0.05)) as echoes:
+            with anyio.fail_after(PATIENT):
+                echo = await anext(echoes)
+        assert (echo.host, echo.rtt, echo.error) == (address_without_host, None, None)
+        # The hosts are the caller's again.
+        with pytest.raises(StopAsyncIteration):
+            await anext(source)
+
+
+async def test_what_asynchronous_hosts_raise_is_raised_after_the_replies() -> None:
+    told = anyio.Event()
+
+    async def hosts() -> AsyncGenerator[str, None]:
+        yield "127.0.0.1"
+        await told.wait()
+        raise LookupError("no more names")
+
+    async with Pinger(type="raw") as pinger:
+        echoes = pinger.sweep(hosts(), timeout=PATIENT)
+        assert (await anext(echoes)).ok
+        told.set()
+        with pytest.raises(LookupError, match="no more names"):
+            await anext(echoes)
+
+
+async def test_asynchronous_hosts_are_not_taken_ahead() -> None:
+    taken = []
+
+    async def hosts() -> AsyncGenerator[str, None]:
+        for number in itertools.count(1):
+            taken.append(number)
+            yield f"127.0.{number // 250 % 250}.{number % 250 + 1}"
+
+    async with (
+        Pinger(type="raw") as pinger,
+        aclosing(hosts()) as source,
+        aclosing(pinger.sweep(source, window=16, timeout=PATIENT)) as echoes,
+    ):
+        seen = [echo async for echo in _first(echoes, 500)]
+
+    assert all(echo.ok for echo in seen)
+    assert len(taken) <= 500 + 2 * 64
 
 
 async def test_each_host_gets_as_many_probes_as_asked_for() -> None:

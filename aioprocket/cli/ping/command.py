@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -33,19 +33,19 @@ EPILOG: Final = """\
   aioprocket ping -c 100 -i 0.1 --plot rtt.svg example.org
 """
 
-_Fragments = Literal["do", "want", "dont"]
-_DF: Final[dict[str, bool | None]] = {"do": True, "want": None, "dont": False}
-
 
 def ping(
     hosts: Annotated[
-        list[str], typer.Argument(metavar="HOST...", help="names or addresses", show_default=False)
+        list[str], typer.Argument(metavar="HOST", help="names or addresses", show_default=False)
     ],
     count: Annotated[
         int | None, typer.Option("-c", "--count", min=1, help="end after so many to each")
     ] = None,
     interval: Annotated[
-        float, typer.Option("-i", "--interval", metavar="SECONDS", help="0: back to back")
+        float,
+        typer.Option(
+            "-i", "--interval", metavar="SECONDS", help="from one to the next; 0: back to back"
+        ),
     ] = 1.0,
     timeout: Annotated[
         float, typer.Option("-W", "--timeout", metavar="SECONDS", help="that each reply may take")
@@ -58,19 +58,19 @@ def ping(
     ipv4: options.IPv4 = False,
     ipv6: options.IPv6 = False,
     every: Annotated[
-        bool, typer.Option("-A", "--all", help="all addresses of a name, not the first alone")
+        bool, typer.Option("-A", "--all", help="all addresses of a name, not one of them")
     ] = False,
     bound: options.Bound = None,
     tos: options.Tos = None,
-    fragments: Annotated[
-        _Fragments, typer.Option("-M", help="do: never fragment; dont: without that flag")
-    ] = "want",
+    fragments: options.Fragments = "want",
     pattern: options.Pattern = None,
     broadcast: options.Broadcast = False,
     jitter: Annotated[
         float, typer.Option(help="part of the interval by which it varies at random, 0 to 1")
     ] = 0.0,
-    mark: options.Mark = None,
+    mark: Annotated[
+        int | None, typer.Option("-m", "--mark", help="for routing and firewalls")
+    ] = None,
     namespace: options.Namespace = None,
     type: options.SocketType = "auto",
     helper: options.HelperCommand = None,
@@ -88,6 +88,7 @@ def ping(
         Path | None,
         typer.Option(metavar="FILE", help="a picture at the end: .png, .svg or .pdf"),
     ] = None,
+    _numeric: options.Numeric = False,
 ) -> None:
     """Ask hosts for an answer, and say how long it took.
 
@@ -120,7 +121,7 @@ def ping(
         "family": options.family_of(ipv4, ipv6),
         "ttl": ttl,
         "tos": tos,
-        "df": _DF[fragments],
+        "df": options.df_of(fragments),
         "size": size,
         "pattern": options.pattern_of(pattern),
         "broadcast": broadcast,

@@ -1,24 +1,27 @@
 """Options that the commands with probes share."""
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 __all__ = (
     "Bound",
     "Broadcast",
+    "Fragments",
     "HelperCommand",
     "IPv4",
     "IPv6",
     "Json",
     "Mark",
     "Namespace",
+    "Numeric",
     "Pattern",
     "Size",
     "SocketType",
     "Tos",
     "Ttl",
+    "df_of",
     "family_of",
     "origin_of",
     "pattern_of",
@@ -41,8 +44,15 @@ Tos = Annotated[int | None, typer.Option("-Q", "--tos", help="type of service, 0
 Pattern = Annotated[
     str | None, typer.Option("-p", "--pattern", metavar="HEX", help="what fills the probes")
 ]
+Fragments = Annotated[
+    Literal["do", "want", "dont"],
+    typer.Option("-M", help="do: never fragment; dont: without that flag"),
+]
 Broadcast = Annotated[bool, typer.Option("-b", "--broadcast", help="allow addresses of many hosts")]
 Mark = Annotated[int | None, typer.Option("--mark", help="for routing and firewalls")]
+Numeric = Annotated[
+    bool, typer.Option("-n", help="changes nothing: addresses are numbers in any case")
+]
 Namespace = Annotated[
     str | None, typer.Option(metavar="NETNS", help="a name of ip netns, a path, or pid:NUMBER")
 ]
@@ -54,6 +64,14 @@ HelperCommand = Annotated[
     str | None, typer.Option(metavar="COMMAND", help="how to get the socket; else as programs do")
 ]
 Json = Annotated[bool, typer.Option("--json", help="one object per line")]
+
+
+_DF: Final[dict[str, bool | None]] = {"do": True, "want": None, "dont": False}
+
+
+def df_of(fragments: str) -> bool | None:
+    """The ``df`` that ``-M`` means, as ping(8) has it."""
+    return _DF[fragments]
 
 
 def family_of(ipv4: bool, ipv6: bool) -> Literal[4, 6] | None:

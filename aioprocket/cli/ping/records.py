@@ -105,6 +105,7 @@ _METRICS: Final = (
     ("aioprocket_ping_received_total", "counter", "Replies, each probe's first.", "received"),
     ("aioprocket_ping_duplicates_total", "counter", "Further replies.", "duplicates"),
     ("aioprocket_ping_loss_ratio", "gauge", "Part of the probes without a reply.", "loss"),
+    ("aioprocket_ping_unawaited_total", "counter", "Probes not waited for.", "unawaited"),
     ("aioprocket_ping_rtt_min_seconds", "gauge", "Shortest round trip.", "min"),
     ("aioprocket_ping_rtt_avg_seconds", "gauge", "Mean round trip.", "avg"),
     ("aioprocket_ping_rtt_median_seconds", "gauge", "Median round trip.", "median"),

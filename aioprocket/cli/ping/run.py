@@ -64,7 +64,7 @@ class _Run:
 
     async def run(self) -> int:
         wanted, tallies = self._wanted, self._tallies
-        await until_signalled(self._ping, self._count_unended)
+        await until_signalled(self._ping, self._count_unawaited)
         if self._view is not None:
             # An error that kept all from being sent speaks for itself: no sums of nothing.
             self._view.end([each for each in tallies if each.sent or not self._failures])
@@ -86,10 +86,11 @@ class _Run:
                 for tally in self._tallies:
                     group.start_soon(self._watch, pinger, tally, self._view, group.cancel_scope)
 
-    def _count_unended(self) -> None:
-        """What is on its way counts as sent, as with ping: of one host, for it is a sum of all."""
-        if self._pinger is not None and len(self._tallies) == 1:
-            self._tallies[0].sent += self._pinger.stats().in_flight
+    def _count_unawaited(self) -> None:
+        """What is on its way now gets no end."""
+        if self._pinger is not None:
+            for tally in {str(tally.address): tally for tally in self._tallies}.values():
+                tally.unawaited = self._pinger.in_flight(tally.address)
 
     async def _resolve(self, pinger: aioprocket.Pinger) -> None:
         """A tally for each address to ask: all names are looked up before anything is sent.

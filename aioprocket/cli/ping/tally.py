@@ -15,7 +15,10 @@ _LAST: Final = 512  # of the live graph: more columns than a terminal has
 
 
 class Summary(NamedTuple):
-    """Sums over the probes to one host; times in seconds, None where no reply came."""
+    """Sums over the probes to one host; times in seconds, None where no reply came.
+
+    Those that had no end when the command ended, ``unawaited``, are sent, and not lost.
+    """
 
     host: str
     address: str
@@ -30,6 +33,7 @@ class Summary(NamedTuple):
     max: float | None
     stddev: float | None
     jitter: float | None
+    unawaited: int
 
 
 class Tally:
@@ -43,7 +47,8 @@ class Tally:
     def __init__(self, host: str, address: IpAddress) -> None:
         self.host = host
         self.address = address
-        self.sent = 0
+        self.ended = 0
+        self.unawaited = 0  # that no longer get an end
         self.duplicates = 0
         self.errors: Counter[str] = Counter()
         self.rtts = array("d")  # seconds, of replies
@@ -52,13 +57,18 @@ class Tally:
         self.last: deque[float | None] = deque(maxlen=_LAST)
 
     @property
+    def sent(self) -> int:
+        """Probes."""
+        return self.ended + self.unawaited
+
+    @property
     def received(self) -> int:
         """Replies."""
         return len(self.rtts)
 
     def add(self, echo: aioprocket.Echo) -> None:
         """Count one more."""
-        self.sent += 1
+        self.ended += 1
         self.duplicates += echo.duplicates
         self.last.append(echo.rtt)
         if echo.rtt is not None:
@@ -79,11 +89,12 @@ class Tally:
             received=len(rtts),
             duplicates=self.duplicates,
             errors=dict(self.errors),
-            loss=1 - len(rtts) / self.sent if self.sent else 0.0,
+            loss=1 - len(rtts) / self.ended if self.ended else 0.0,
             min=min(rtts, default=None),
             avg=mean(rtts),
             median=median(rtts),
             max=max(rtts, default=None),
             stddev=deviation(rtts),
             jitter=jitter(rtts),
+            unawaited=self.unawaited,
         )

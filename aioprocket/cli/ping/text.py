@@ -54,6 +54,8 @@ def summary_lines(summary: Summary) -> list[str]:
         counts += f", {summary.duplicates} duplicates"
     for kind, number in summary.errors.items():
         counts += f", {number} {kind}"
+    if summary.unawaited:
+        counts += f", {summary.unawaited} not waited for"
     lines = [f"--- {summary.host} ---", counts]
     if summary.received:
         times = (

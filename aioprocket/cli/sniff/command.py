@@ -174,7 +174,10 @@ def sniff(
     _numeric: Annotated[
         int,
         typer.Option(
-            "-n", count=True, help="as of tcpdump, also -nn: addresses are numbers in any case"
+            "-n",
+            count=True,
+            show_default=False,
+            help="also -nn, changes nothing: addresses are numbers in any case",
         ),
     ] = 0,
     helper: Annotated[

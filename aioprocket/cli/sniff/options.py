@@ -100,7 +100,7 @@ def rotation(
         return None
     if size is seconds is packets is None:
         raise typer.BadParameter(
-            "-W says how many files are kept: -C, -G or --packets, when to go on"
+            "-W says how many files are kept: -C, -G or --rotate-packets, when to go on"
         )
     return Rotation(
         size=None if size is None else int(size * 1_000_000),

@@ -14,6 +14,8 @@ from .targets import STDIN, check_versions, count_hosts, parse_targets
 __all__ = ("EPILOG", "sweep")
 
 _MOST: Final = 65536  # hosts, without --yes
+_FAST: Final = 100_000  # probes per second that a machine and its network may manage
+_UNITS: Final = (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60))
 
 EPILOG: Final = """\
 [bold]Examples[/bold]
@@ -32,7 +34,7 @@ def sweep(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGET...",
+            metavar="TARGET",
             help="addresses, networks, names, files of these line by line; -: standard input",
             show_default=False,
         ),
@@ -71,11 +73,14 @@ def sweep(
     ipv6: options.IPv6 = False,
     bound: options.Bound = None,
     tos: options.Tos = None,
+    fragments: options.Fragments = "want",
+    pattern: options.Pattern = None,
     broadcast: options.Broadcast = False,
     mark: options.Mark = None,
     namespace: options.Namespace = None,
     type: options.SocketType = "auto",
     helper: options.HelperCommand = None,
+    _numeric: options.Numeric = False,
 ) -> None:
     """Ask many hosts once, all by one socket, and say who answers.
 
@@ -96,7 +101,9 @@ def sweep(
         "family": options.family_of(ipv4, ipv6),
         "ttl": ttl,
         "tos": tos,
+        "df": options.df_of(fragments),
         "size": size,
+        "pattern": options.pattern_of(pattern),
         "broadcast": broadcast,
         "mark": mark,
         "namespace": namespace,
@@ -111,7 +118,10 @@ def sweep(
         number = 0 if hosts is None else count_hosts(hosts)
         check_versions(hosts or (), settings["family"])
         if number > _MOST and not yes:
-            raise SpecError(f"that is {number:,} hosts", hint="--yes, if you mean it")
+            raise SpecError(
+                f"that is {number:,} hosts: {_what_it_takes(number * count, rate)}",
+                hint="--yes, if you mean it",
+            )
         return run(
             Wanted(
                 hosts=hosts,
@@ -124,3 +134,15 @@ def sweep(
         )
 
     raise typer.Exit(guarded(main))
+
+
+def _what_it_takes(probes: int, rate: float | None) -> str:
+    each = rate if rate and rate > 0 else _FAST
+    seconds = probes / each
+    if seconds > 1000 * _UNITS[0][1]:
+        time = "more than a thousand years"
+    else:
+        unit, length = next((each for each in _UNITS if seconds >= 2 * each[1]), ("seconds", 1))
+        time = f"{seconds / length:,.0f} {unit}"
+    doubt = "" if each is rate else ", if so many"
+    return f"{time} at {each:,g} probes per second{doubt}"

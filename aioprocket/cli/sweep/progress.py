@@ -19,9 +19,9 @@ import aioprocket
 
 from ..ping.text import milliseconds, reason
 
-__all__ = ("Sums",)
+__all__ = ("INTERVAL", "Sums")
 
-_INTERVAL: Final = 0.1  # seconds between two drawings
+INTERVAL: Final = 0.1  # seconds between two drawings
 
 
 class Sums:
@@ -36,7 +36,7 @@ class Sums:
         self._err = err
         self._began = time.monotonic()
         self._drawn = self._began
-        self.probes = self.replies = self.duplicates = 0
+        self.probes = self.replies = self.duplicates = self.unawaited = 0
         self._reasons: Counter[str] = Counter()
         self._least, self._most, self._total_rtt = math.inf, 0.0, 0.0
         self._progress = Progress(
@@ -73,7 +73,7 @@ class Sums:
 
     def is_due(self) -> bool:
         """Whether it is time to draw, and to write out what was found."""
-        return time.monotonic() - self._drawn >= _INTERVAL
+        return time.monotonic() - self._drawn >= INTERVAL
 
     def draw(self) -> None:
         """Show how far it is."""
@@ -97,6 +97,8 @@ class Sums:
         )
         if self.errors:
             line += f", {self.errors:,} {'error' if self.errors == 1 else 'errors'}"
+        if self.unawaited:
+            line += f", {self.unawaited:,} more not waited for"
         if self.duplicates:
             line += f", {self.duplicates:,} duplicates"
         lines = [line]

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ import aioprocket
 
 from ..signals import until_signalled
 from .lines import Format, renderer
-from .progress import Sums
+from .progress import INTERVAL, Sums
 from .targets import Host, count_hosts, read_lines
 
 __all__ = ("Run", "Wanted", "run")
@@ -54,6 +54,7 @@ class Run:
         self._texts: list[str] = []
         self._lively = sys.stdout.isatty()
         self._unresolved = 0
+        self._pinger: aioprocket.Pinger | None = None
 
     async def run(self) -> int:
         """The exit status.
@@ -66,7 +67,7 @@ class Run:
         total = None if wanted.hosts is None else count_hosts(wanted.hosts) * count
         sums = Sums(self._err, total, shown=not wanted.quiet)
         try:
-            await until_signalled(partial(self._sweep, sums))
+            await until_signalled(partial(self._sweep, sums), partial(self._count_unawaited, sums))
         finally:
             sums.clear()
             self._write()
@@ -76,8 +77,12 @@ class Run:
         elif not wanted.quiet:
             for line in sums.words():
                 self._err.print(line, markup=False)
-        well = sums.probes and sums.replies == sums.probes and not self._unresolved
-        return 0 if well else 1
+        answered = sums.probes and sums.replies == sums.probes == (total or sums.probes)
+        return 0 if answered and not self._unresolved and not sums.unawaited else 1
+
+    def _count_unawaited(self, sums: Sums) -> None:
+        if self._pinger is not None:
+            sums.unawaited = self._pinger.stats().in_flight
 
     async def _sweep(self, sums: Sums) -> None:
         wanted = self._wanted
@@ -87,7 +92,9 @@ class Run:
         async with (
             aioprocket.Pinger(**wanted.settings) as pinger,
             aclosing(pinger.sweep(hosts, **wanted.plan)) as echoes,
+            self._told_in_time(sums),
         ):
+            self._pinger = pinger
             async for echo in echoes:
                 if echo.error is not None and echo.error.kind == "unresolved":
                     self._unresolved += 1
@@ -102,6 +109,36 @@ class Run:
                     self._write()
                     sums.draw()
 
+    @asynccontextmanager
+    async def _told_in_time(self, sums: Sums) -> AsyncIterator[None]:
+        """Meanwhile what was found is written out although nothing more comes.
+
+        What is raised is raised as it is, in no group.
+        """
+        failure: Exception | None = None
+
+        async def tell() -> None:
+            nonlocal failure
+            try:
+                while True:
+                    await anyio.sleep(INTERVAL)
+                    if sums.is_due():
+                        self._write()
+                        sums.draw()
+            except OSError as error:  # of the output
+                failure = error
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tell)
+            try:
+                yield
+            except Exception as error:
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
     def _write(self) -> None:
         data = "".join(self._texts).encode()
         self._texts.clear()
@@ -111,8 +148,9 @@ class Run:
 
 def _metrics(sums: Sums) -> str:
     rows = (
-        ("sent_total", "counter", "Probes sent.", sums.probes),
+        ("sent_total", "counter", "Probes sent.", sums.probes + sums.unawaited),
         ("received_total", "counter", "Replies, each probe's first.", sums.replies),
+        ("unawaited_total", "counter", "Probes not waited for.", sums.unawaited),
         ("errors_total", "counter", "Probes that an error ended.", sums.errors),
     )
     return "".join(

@@ -9,12 +9,22 @@ import typer
 
 import aioprocket
 
-from ..ping.options import Bound, HelperCommand, IPv4, IPv6, Json, Mark, Namespace, SocketType
+from ..ping.options import (
+    Bound,
+    HelperCommand,
+    IPv4,
+    IPv6,
+    Json,
+    Mark,
+    Namespace,
+    Numeric,
+    SocketType,
+)
 from ..ping.output import Output
 from ..ping.run import guarded
 from ..ping.text import milliseconds
 from ..signals import until_signalled
-from .options import FirstHop, Host, MaxHops, Method, Port, Timeout, settings
+from .options import FirstHop, Host, MaxHops, Method, Parallel, Port, Size, Timeout, settings
 from .waiting import Waiting
 
 __all__ = ("EPILOG", "labels_text", "trace")
@@ -38,12 +48,8 @@ def trace(
     first_hop: FirstHop = 1,
     timeout: Timeout = 1.0,
     port: Port = None,
-    size: Annotated[
-        int | None, typer.Option("-s", "--size", metavar="BYTES", help="of a whole packet")
-    ] = None,
-    parallel: Annotated[
-        int | None, typer.Option("-N", "--parallel", help="probes that are out at a time")
-    ] = None,
+    size: Size = None,
+    parallel: Parallel = None,
     ipv4: IPv4 = False,
     ipv6: IPv6 = False,
     bound: Bound = None,
@@ -52,9 +58,7 @@ def trace(
     type: SocketType = "auto",
     helper: HelperCommand = None,
     json: Json = False,
-    _numeric: Annotated[
-        bool, typer.Option("-n", help="as of traceroute: addresses are numbers in any case")
-    ] = False,
+    _numeric: Numeric = False,
 ) -> None:
     """Show the routers on the way to a host, each as soon as it is known.
 

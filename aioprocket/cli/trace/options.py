@@ -6,14 +6,33 @@ import typer
 
 from ..ping.options import family_of, origin_of
 
-__all__ = ("FirstHop", "Host", "MaxHops", "Method", "Port", "Timeout", "settings")
+__all__ = (
+    "FirstHop",
+    "Host",
+    "MaxHops",
+    "Method",
+    "Parallel",
+    "Port",
+    "Size",
+    "Timeout",
+    "settings",
+)
 
 Host = Annotated[str, typer.Argument(metavar="HOST", help="a name or an address")]
 Method = Annotated[
     Literal["icmp", "udp", "tcp"] | None,
     typer.Option("--method", help="what is sent; else ICMP, or UDP where that is not permitted"),
 ]
-Port = Annotated[int | None, typer.Option("-p", "--port", help="of the destination; udp or tcp")]
+Port = Annotated[
+    int | None,
+    typer.Option("-p", "-P", "--port", help="of the destination: udp, else 33434; tcp, else 80"),
+]
+Size = Annotated[
+    int | None, typer.Option("-s", "--size", metavar="BYTES", help="of a whole packet")
+]
+Parallel = Annotated[
+    int | None, typer.Option("-N", "--parallel", help="probes that are out at a time")
+]
 MaxHops = Annotated[int, typer.Option("-m", "--max-hops", help="where to give up")]
 FirstHop = Annotated[int, typer.Option("-f", "--first-hop", help="where to begin")]
 Timeout = Annotated[

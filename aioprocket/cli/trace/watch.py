@@ -13,16 +13,27 @@ from rich.text import Text
 
 import aioprocket
 
-from ..ping.options import Bound, HelperCommand, IPv4, IPv6, Json, Mark, Namespace, SocketType
+from ..ping.options import (
+    Bound,
+    HelperCommand,
+    IPv4,
+    IPv6,
+    Json,
+    Mark,
+    Namespace,
+    Numeric,
+    SocketType,
+)
 from ..ping.output import Output
 from ..ping.run import guarded
 from ..ping.text import milliseconds
 from ..signals import until_signalled
 from .command import labels_text
-from .options import FirstHop, Host, MaxHops, Method, Port, Timeout, settings
+from .options import FirstHop, Host, MaxHops, Method, Parallel, Port, Size, Timeout, settings
 
 __all__ = ("WATCH_EPILOG", "mtr")
 
+_REPORTED: Final = 10  # rounds, as mtr(8) has it
 _TIMES: Final = ("last", "best", "avg", "worst", "stddev", "jitter")
 # Columns of the terminal for an address of IPv4 and what is not a time, and for a time.
 _BESIDE: Final = 36
@@ -33,7 +44,7 @@ WATCH_EPILOG: Final = """\
 
   aioprocket mtr example.org                    a live table, until Ctrl-C
 
-  aioprocket mtr -c 60 example.org > report     one table at the end, where it is no terminal
+  aioprocket mtr -r -c 60 example.org           one table at the end
 
   aioprocket mtr -c 10 --json example.org
 """
@@ -52,6 +63,8 @@ def mtr(
     first_hop: FirstHop = 1,
     timeout: Timeout = 1.0,
     port: Port = None,
+    size: Size = None,
+    parallel: Parallel = None,
     ipv4: IPv4 = False,
     ipv6: IPv6 = False,
     bound: Bound = None,
@@ -60,21 +73,27 @@ def mtr(
     type: SocketType = "auto",
     helper: HelperCommand = None,
     json: Json = False,
+    report: Annotated[
+        bool, typer.Option("-r", "--report", help="one table at the end; of 10 rounds, without -c")
+    ] = False,
+    _numeric: Numeric = False,
 ) -> None:
     """Watch the routers on the way to a host: their times, and what they lose.
 
-    On a terminal a live table; else one at the end. With --json an object for each round. Status 0:
-    the host was reached; 1: it was not; 2: an error.
+    On a terminal a live table; else, and with --report, one at the end. With --json an object for
+    each round. Status 0: the host was reached; 1: it was not; 2: an error.
     """
+    rounds = _REPORTED if report and count is None else count
     request = settings(
-        method=method, port=port, ipv4=ipv4, ipv6=ipv6, bound=bound, rounds=count,
-        interval=interval, max_hops=max_hops, first_hop=first_hop, timeout=timeout, mark=mark,
-        namespace=namespace, type=type, helper=helper,
+        method=method, port=port, ipv4=ipv4, ipv6=ipv6, bound=bound, rounds=rounds,
+        interval=interval, max_hops=max_hops, first_hop=first_hop, timeout=timeout, size=size,
+        parallel=parallel, mark=mark, namespace=namespace, type=type, helper=helper,
     )  # fmt: skip
-    raise typer.Exit(guarded(lambda: anyio.run(_run, host, request, json)))
+    lively = not json and not report
+    raise typer.Exit(guarded(lambda: anyio.run(_run, host, request, json, lively)))
 
 
-async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
+async def _run(host: str, request: dict[str, Any], as_json: bool, lively: bool) -> int:
     out = Output(highlight=False, emoji=False)
     snapshot = aioprocket.Snapshot(round=0, hops=())
 
@@ -82,7 +101,7 @@ async def _run(host: str, request: dict[str, Any], as_json: bool) -> int:
         nonlocal snapshot
         with ExitStack() as stack:
             live = None
-            if out.is_terminal and not as_json:
+            if out.is_terminal and lively:
                 live = stack.enter_context(Live(console=out, transient=True, auto_refresh=False))
             path = stack.enter_context(closing(aioprocket.mtr(host, **request)))
             async for snapshot in path:
