@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from ..helper.ask import how_to_ask_for
 from ..helper.diagnose import has_file_capabilities
 from ..helper.locate import has_broker
-from ..policy import Person, decide, distrust, find_fault
+from ..policy import POLICY_PATH, Person, decide, distrust, find_fault
 from ..wire.kinds import Flag
 from ..wire.reply import Reason
 from ..wire.request import Request
@@ -25,8 +25,8 @@ _IMPOSED = {Flag.INTERFACE: "the rule's interface", Flag.LOCK: "a locked filter"
 
 
 def about_file(path: Path, text: bytes | None) -> Report:
-    """Whether the helper would believe the file."""
-    reasons = distrust(path)
+    """Whether the helper would believe the file; of another than its own, the text alone."""
+    reasons = distrust(path) if path == POLICY_PATH else []
     fault = None if text is None else find_fault(text)
     return {
         "file": str(path),
@@ -143,6 +143,9 @@ def in_words(report: Report) -> Iterator[str]:
 
 def _file_in_words(report: Report) -> Iterator[str]:
     file = report["file"]
+    if not report["exists"] and file != str(POLICY_PATH):
+        yield f"{file}: there is none"
+        return
     if not report["exists"] and report["valid"]:
         yield (
             f"{file}: there is none; what is built in holds for whoever may execute the helper "
@@ -151,7 +154,8 @@ def _file_in_words(report: Report) -> Iterator[str]:
     elif report["valid"]:
         yield f"{file}: valid"
     else:
-        yield f"{file}: invalid, and nobody gets anything until it is mended"
+        closed = ", and nobody gets anything until it is mended" * (file == str(POLICY_PATH))
+        yield f"{file}: invalid{closed}"
     for each in report["distrust"]:
         yield f"  {each['path']}: {each['words']}"
     commands = [command for each in report["distrust"] for command in each["commands"]]

@@ -106,22 +106,31 @@ def show(
     file: _File = POLICY_PATH,
     json: _Json = False,
 ) -> None:
-    """Print the rules with the names that their accounts have now."""
+    """Print the rules with the names that their accounts have now. Status 1: it is invalid."""
     text = None if built_in else _readable(file)
     source = "built in" if text is None else str(file)
     rules = PolicyText(BUILT_IN if text is None else text.decode("ascii", "replace")).rules()
+    report: judge.Report = {"valid": True} if text is None else judge.about_file(file, text)
     if json:
-        typer.echo(judge.dumps({"source": source, "rules": [_as_dict(rule) for rule in rules]}))
-        return
-    if built_in:
+        rows = [_as_dict(rule) for rule in rules]
+        typer.echo(judge.dumps({"source": source, "valid": report["valid"], "rules": rows}))
+    elif built_in:
         typer.echo(BUILT_IN, nl=False)
-        return
+    else:
+        if not report["valid"]:
+            for line in judge.in_words(report):
+                _out.print(line, markup=False)
+        _out.print(_table(source, rules))
+    raise typer.Exit(0 if report["valid"] else 1)
+
+
+def _table(source: str, rules: list[Rule]) -> Table:
     table = Table("line", "who", "may open", "", title=escape(f"policy: {source}"), box=None)
     table.columns[2].overflow = "fold"  # nothing of it is cut off
     for rule in rules:
         who = escape(f"{rule.who} {name_of(rule.who)}".rstrip())
         table.add_row(str(rule.line), who, escape(" ".join(rule.what)), escape(rule.comment))
-    _out.print(table)
+    return table
 
 
 @app.command()

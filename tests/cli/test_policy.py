@@ -356,6 +356,36 @@ def test_show_prints_rules_with_the_names_of_now(policy_file: Path) -> None:
     ]
 
 
+def test_show_does_not_pass_an_invalid_file_off_as_what_is_in_force(policy_file: Path) -> None:
+    policy_file.write_text("version 1\nallow uid=1 icmp\nallow uid=1 icmpp\n")
+    policy_file.chmod(0o644)
+    done = aioprocket("show")
+
+    assert done.returncode == 1
+    assert "nobody gets anything until it is mended" in done.stdout.splitlines()[0]
+    assert "line 3: unknown word" in done.stdout
+    assert json.loads(aioprocket("show", "--json").stdout)["valid"] is False
+
+
+def test_a_draft_is_judged_by_its_text_whoever_owns_it(
+    policy_file: Path, no_helper: None, tmp_path: Path
+) -> None:
+    draft = tmp_path / "draft"
+    draft.write_text("version 1\nallow uid=1 icmp\n")
+    os.chown(draft, 61001, 61001)
+    draft.chmod(0o666)
+
+    assert "valid" in good("check", "--file", str(draft))
+    assert report("--file", str(draft), "--as", "daemon", "icmp")[0] == 0
+    draft.write_text("version 1\nallow uid=1 icmpp\n")
+    done = aioprocket("check", "--file", str(draft))
+    assert done.returncode == 1
+    assert "line 2: unknown word" in done.stdout
+    assert "sudo" not in done.stdout
+    done = aioprocket("check", "--file", str(tmp_path / "nothing"))
+    assert "there is none" in done.stdout
+
+
 def test_the_command_is_a_program(policy_file: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "aioprocket.cli", "policy", "add", "daemon", "nonsense"],

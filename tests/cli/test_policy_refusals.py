@@ -101,25 +101,11 @@ def test_what_sudo_refuses_is_not_done(
     done = machine.aioprocket("policy", *change)
 
     assert done.returncode == 2
-    assert "aioprocket: the policy is as it was: /usr/bin/sudo -- /usr/bin/" in done.stderr
-    assert "ended with status 1" in done.stderr
+    assert "aioprocket: the policy is as it was: the command ended with status 1\n" in done.stderr
     assert done.stderr.endswith("run this command as root\n")
     assert "Traceback" not in done.stderr
     assert "granted" not in done.stdout
     assert "taken back" not in done.stdout
-    assert POLICY_PATH.read_text() == RULES
-
-
-@pytest.mark.parametrize("change", [["add", "uid=2", "icmp"], ["remove", "uid=1"]], ids=" ".join)
-def test_a_folder_that_cannot_be_read_is_said_in_words(machine: Machine, change: list[str]) -> None:
-    write(machine)
-    POLICY_PATH.parent.chmod(0o711)  # the file can be read, and the folder not be locked
-    done = machine.aioprocket("policy", *change)
-
-    assert done.returncode == 2
-    assert done.stderr == (
-        f"aioprocket: {POLICY_PATH.parent}: Permission denied\nrun this command as root\n"
-    )
     assert POLICY_PATH.read_text() == RULES
 
 
