@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab.commands import aioprocket, at_terminal, interrupted, run_here
+from lab.commands import add_silent_host, aioprocket, at_terminal, interrupted, run_here
 from sandbox import links
 
 pytestmark = pytest.mark.netns
@@ -52,6 +52,8 @@ def test_ctrl_c_tells_of_each_host_what_is_not_waited_for(
     veth: tuple[str, str], hosts: list[str]
 ) -> None:
     links.add_address(veth[0], "198.51.100.1/24")
+    for host in ("198.51.100.2", "198.51.100.3"):
+        add_silent_host(veth[0], host)
     command = ("ping", "-i", "0.05", "-W", "0.5", *hosts)
 
     done = interrupted(*command, after="no reply from 198.51.100.2")

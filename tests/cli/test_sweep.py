@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from lab.commands import PATIENCE, aioprocket, at_terminal, interrupted, run_here, talking
+from lab.commands import (
+    PATIENCE,
+    add_silent_host,
+    aioprocket,
+    at_terminal,
+    interrupted,
+    run_here,
+    talking,
+)
 from sandbox import links
 
 pytestmark = pytest.mark.netns
@@ -81,6 +89,7 @@ def test_answers_are_written_while_the_next_line_is_waited_for(form: tuple[str, 
 def test_ctrl_c_tells_what_is_not_waited_for(veth: tuple[str, str]) -> None:
     links.add_address(veth[0], "198.51.100.1/24")
     hosts = (HOSTS[0], "198.51.100.2")
+    add_silent_host(veth[0], hosts[1])
     done = interrupted("sweep", "-c", "2", "-W", "600", *hosts, after=HOSTS[0])
 
     assert done.returncode == 1

@@ -14,8 +14,17 @@ from typing import Any, TextIO
 import pytest
 
 from aioprocket.cli import main
+from lab.must import require
 
-__all__ = ("Terminal", "aioprocket", "at_terminal", "interrupted", "run_here", "talking")
+__all__ = (
+    "Terminal",
+    "add_silent_host",
+    "aioprocket",
+    "at_terminal",
+    "interrupted",
+    "run_here",
+    "talking",
+)
 
 PATIENCE = 45.0  # seconds that anything may take on a machine that is busy
 _COMMAND = (sys.executable, "-m", "aioprocket.cli")
@@ -143,3 +152,9 @@ def at_terminal(*arguments: str) -> Iterator[Terminal]:
         os.close(master)
         if slave >= 0:
             os.close(slave)
+
+
+def add_silent_host(ifname: str, address: str) -> None:
+    """A neighbour of a link that answers nothing, where one that is not there is soon reported."""
+    words = ["neighbour", "add", address, "lladdr", "02:00:00:00:00:99", "dev", ifname]
+    subprocess.run([require("ip"), *words], check=True)
