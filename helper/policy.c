@@ -46,7 +46,7 @@ void policy_begin(struct policy *policy, const struct caller *caller)
 {
 	policy->own_count = 0;
 	for (size_t i = 0; i < policy->rule_count; i++) {
-		policy->granted[i] = 0;
+		policy->granted[i][0] = policy->granted[i][1] = 0;
 		if (is_about(&policy->rules[i], caller))
 			policy->own[policy->own_count++] = (uint16_t)i;
 	}
@@ -113,6 +113,12 @@ static bool is_tun(const struct request *request)
 	return request->kind == KIND_TUN || request->kind == KIND_TAP;
 }
 
+/* Counted by itself: else a question would cost the socket that it is for. */
+static bool is_route(const struct request *request)
+{
+	return request->kind == KIND_ROUTE;
+}
+
 static bool name_fits(const struct rule *rule, const struct request *request)
 {
 	/* Without a name it gets one that begins so. */
@@ -133,7 +139,7 @@ static bool interface_fits(const struct rule *rule,
 	if (!(rule->conditions & HAS_INTERFACE))
 		return true;
 	/* None: then the rule imposes its own; but a route socket has all. */
-	return request->kind != KIND_ROUTE &&
+	return !is_route(request) &&
 	       (!(request->flags & FLAG_INTERFACE) ||
 		strcmp(rule->interface, request->interface) == 0);
 }
@@ -280,7 +286,8 @@ static struct verdict_of_policy find_rule(struct policy *policy,
 
 		if (!(rule->words & wanted))
 			continue;
-		reason = check(rule, site, request, policy->granted[number]);
+		reason = check(rule, site, request,
+			       policy->granted[number][is_route(request)]);
 		if (distance(reason) > distance(best.reason))
 			best = (struct verdict_of_policy){ .reason = reason,
 							   .rule = rule };
@@ -366,7 +373,8 @@ struct verdict_of_policy policy_decide(struct policy *policy,
 	verdict = find_rule(policy, site, request);
 	if (verdict.reason != REASON_NONE)
 		return verdict;
-	verdict.first = policy->granted[verdict.rule - policy->rules]++ == 0;
+	verdict.first = policy->granted[verdict.rule - policy->rules]
+				       [is_route(request)]++ == 0;
 	if (request->kind == KIND_DEVICE)
 		verdict.device = &verdict.rule->device;
 	impose(verdict.rule, request);

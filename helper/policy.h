@@ -99,7 +99,7 @@ struct policy {
 	/* Of this session: the rules that are about its caller. */
 	size_t own_count;
 	uint16_t own[POLICY_RULES_MAX];
-	uint32_t granted[POLICY_RULES_MAX];
+	uint32_t granted[POLICY_RULES_MAX][2]; /* [1]: KIND_ROUTE */
 };
 
 /* Where a request wants its socket. */

@@ -29,7 +29,7 @@ mkdir -p -m 0755 {POLICY_PATH.parent}; cd {POLICY_PATH.parent}
 exec 9>>.lock; flock 9
 [ "$(sha256sum 2>/dev/null <{POLICY_PATH.name})" = "$1" ] || exit {_CHANGED}
 new=$(mktemp .policy-XXXXXX); trap 'rm -f "$new"' EXIT
-install -o root -g "$3" -m "$4" "$2" "$new"; mv -f "$new" {POLICY_PATH.name}
+install -o root -g "$3" -m "$4" "$2" "$new"; mv -fT "$new" {POLICY_PATH.name}
 """
 
 

@@ -13,7 +13,7 @@ import anyio
 from .. import doors
 from .._system import interfaces, routes
 from ..channels import PacketChannel
-from ..errors import OpenError, SpecError, errno_text
+from ..errors import NotPermittedError, OpenError, SpecError, errno_text
 from ..helper import HelperLike
 from ..packet import Packet
 from ..readiness import checkpoint
@@ -136,7 +136,7 @@ async def open_link(place: Place) -> Link:
     route: socket.socket | None = None
     try:
         if place.interface is None:
-            route = await open_route_socket(place.namespace, place.helper)
+            route = await _route_socket(place)
         name = place.interface if route is None else _by_route(route, place)
         assert name is not None
         channel = await doors.open_packet(
@@ -162,6 +162,21 @@ async def open_link(place: Place) -> Link:
     finally:
         if route is not None:
             route.close()
+
+
+async def _route_socket(place: Place) -> socket.socket:
+    try:
+        return await open_route_socket(place.namespace, place.helper)
+    except NotPermittedError as error:
+        if place.namespace is not None:
+            raise
+        hint = f"with interface= none is needed in this process's network; else {error.hint}"
+        raise NotPermittedError(
+            f"find the interface that leads to {place.toward}: {error}",
+            errno=error.errno,
+            step=error.step,
+            hint=hint if error.hint else hint.partition(";")[0],
+        ) from error
 
 
 def _networks(route: socket.socket, fd: int, name: str) -> list[IpInterface]:

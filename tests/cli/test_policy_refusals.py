@@ -101,12 +101,30 @@ def test_what_sudo_refuses_is_not_done(
     done = machine.aioprocket("policy", *change)
 
     assert done.returncode == 2
-    assert "aioprocket: the policy is as it was: the command ended with status 1\n" in done.stderr
-    assert done.stderr.endswith("run this command as root\n")
+    assert done.stdout.startswith("$ /usr/bin/sudo -- /usr/bin/sh -c ")
+    assert done.stderr.endswith(
+        "aioprocket: the policy is as it was: the command ended with status 1\n"
+        "run this command as root\n"
+    )
     assert "Traceback" not in done.stderr
     assert "granted" not in done.stdout
     assert "taken back" not in done.stdout
     assert POLICY_PATH.read_text() == RULES
+
+
+@pytest.mark.parametrize("change", [["add", "uid=2", "icmp"], ["remove", "uid=1"]], ids=" ".join)
+def test_a_folder_that_cannot_be_listed_is_in_nobodys_way(
+    machine: Machine, change: list[str]
+) -> None:
+    require("sudo")
+    write(machine)
+    machine.permit(f"{ALICE} ALL=(root) NOPASSWD: /usr/bin/sh")
+    POLICY_PATH.parent.chmod(0o711)  # the file can be read, and root alone locks
+    done = machine.aioprocket("policy", *change)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("uid=2 icmp" in POLICY_PATH.read_text()) == (change[0] == "add")
+    assert POLICY_PATH.parent.stat().st_mode & 0o7777 == 0o711
 
 
 def write(machine: Machine) -> None:

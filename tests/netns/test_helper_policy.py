@@ -254,6 +254,14 @@ def test_a_rule_may_limit_the_descriptors_of_a_session(policy: Policy, asked: As
     assert asked(answers(ping, ping, ping, (Kind.UDP4, {"port": 53}))) == [0, 0, Reason.LIMIT, 0]
 
 
+def test_what_a_network_is_asked_by_costs_none_of_them(policy: Policy, asked: Asked) -> None:
+    policy(f"uid={ACCOUNT} packet max=1")
+    kinds = (Kind.ROUTE, Kind.PACKET, Kind.PACKET, Kind.ROUTE)
+
+    limit = Reason.LIMIT
+    assert asked(answers(*((kind, {}) for kind in kinds))) == [0, 0, limit, limit]
+
+
 def test_a_device_is_opened_if_it_is_the_one_of_the_rule(policy: Policy, asked: Asked) -> None:
     policy(f"uid={ACCOUNT} device=nothing:/dev/zero:1:5", "all device=wrong:/dev/zero:1:3")
 
