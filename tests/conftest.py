@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from lab import (
     accounts,
@@ -40,8 +40,11 @@ from sandbox.reach import interpreter_trees, make_reachable
 
 T = TypeVar("T")
 
+# How long one input takes says more of what else the machine does than of a test.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 # For a further run of tests that have run in full: --hypothesis-profile=ci-quick
-settings.register_profile("ci-quick", max_examples=10, deadline=None)
+settings.register_profile("ci-quick", max_examples=10)
 
 _privilege = pytest.StashKey[str]()
 _forbidden = pytest.StashKey[str]()

@@ -68,6 +68,11 @@ class Input:
             raise capture_error(error, "read", self.name) from error
 
     @property
+    def busy(self) -> bool:
+        """Whether a thread reads, which may be one that a cancel left behind."""
+        return self._reading.locked()
+
+    @property
     def pipe(self) -> int | None:
         """The descriptor to be waited for before `read_now`; None: a file is always readable."""
         if self._fd < 0:

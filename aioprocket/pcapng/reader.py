@@ -25,6 +25,7 @@ __all__ = ("Reader", "open")
 _TURN: Final = 64  # packets that are received in a row before other tasks get their turn
 _AHEAD: Final = 64  # packets that are made at once
 _BATCH: Final = 512
+_BUSY: Final = 0.01  # seconds between looks at a thread that still reads
 
 _T = TypeVar("_T")
 
@@ -327,6 +328,9 @@ class Reader(UnreliableObjectReceiveStream[Packet]):
     async def _more(self) -> bool:
         pipe = self._input.pipe
         if pipe is None:
+            # Else each call that is cancelled would take a thread more.
+            while self._input.busy:  # noqa: ASYNC110 - no thread tells a loop that it left
+                await anyio.sleep(_BUSY)
             await anyio.to_thread.run_sync(self._input.fetch, abandon_on_cancel=True)
             self._check_open()
             return self._pass_on(self._input.take())

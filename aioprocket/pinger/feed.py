@@ -24,6 +24,7 @@ class Feed:
         self._wanted = 0
         self._demand: anyio.Event | None = None  # while enough was found
         self._over = False
+        self._closed = False
         self._failure: BaseException | None = None
         self._cancel: Callable[[], object] | None = None
         self._ended: anyio.Event | None = None
@@ -68,6 +69,7 @@ class Feed:
 
     async def aclose(self) -> None:
         """Take no more; the iterable is the caller's again then. Idempotent."""
+        self._closed = True
         if self._ended is None:
             return
         if self._cancel is not None:
@@ -106,7 +108,8 @@ class Feed:
                     self._demand = anyio.Event()
                     await self._demand.wait()
         except BaseException as error:
-            self._failure = error
+            if not self._closed:  # else it is our own cancel, of which nobody is to hear
+                self._failure = error
             if not isinstance(error, Exception):
                 raise
 

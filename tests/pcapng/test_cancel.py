@@ -123,6 +123,26 @@ async def test_cancelled_receive_loses_nothing_that_its_thread_reads(
             assert not file.together
 
 
+async def test_receives_that_are_cancelled_again_and_again_leave_one_thread(
+    tmp_path: Path, gate: Gate
+) -> None:
+    await write(tmp_path / "a.pcapng")
+    with LateFile(tmp_path / "a.pcapng", gate) as file, anyio.fail_after(60):
+        async with Reader(file) as reader:
+            seen: list[int] = []
+
+            async def receive() -> None:
+                seen.extend([number_of(each) async for each in reader])
+
+            await cancelled(receive, gate, "scope")
+            before = threading.active_count()
+            for _ in range(5):
+                with anyio.move_on_after(0.05):
+                    await receive()
+            assert threading.active_count() <= before
+            gate.open()
+
+
 async def test_error_that_a_thread_left_behind_meets_is_raised_by_the_next_receive(
     tmp_path: Path, gate: Gate, cancels: str
 ) -> None:

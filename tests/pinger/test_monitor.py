@@ -326,6 +326,19 @@ async def test_asynchronous_hosts_without_end_are_refused_before_anything_is_ope
         assert not pinger._lanes
 
 
+async def test_monitor_goes_on_after_a_cancel_while_hosts_were_taken() -> None:
+    async def hosts() -> AsyncGenerator[str, None]:
+        yield "127.0.0.1"
+        await anyio.sleep_forever()
+
+    async with Pinger(type="raw") as pinger:
+        monitor = pinger.monitor(hosts(), interval=0.05)
+        with anyio.move_on_after(0.1):
+            await anext(aiter(monitor))
+        async with aclosing(aiter(monitor)) as echoes:
+            assert (await anext(echoes)).ok
+
+
 @pytest.mark.parametrize("good", [["127.0.0.1", "127.0.0.2"], []])
 async def test_name_without_an_address_is_watched_beside_the_others(good: list[str]) -> None:
     names = ["no such host", "nor this"]
