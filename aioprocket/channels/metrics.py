@@ -76,6 +76,8 @@ _METRICS: Final = {
 
 _NAMED: Final = (socket.AF_PACKET, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 
+_PORTED: Final = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+
 _numbers = count(1)
 _channels: WeakValueDictionary[int, _Counted] = WeakValueDictionary()
 _lock: Final = threading.Lock()  # a door may make its channel in a thread
@@ -92,8 +94,8 @@ def prometheus() -> str:
 
     One sample per channel and field of `Stats`, ``aioprocket_rx_packets_total`` for one. Labels:
     ``channel`` (a number, never used again in a process), ``kind`` (``"packet" "inet" "icmp" "tun"
-    "netlink" "device" "socket"``), ``interface``, ``protocol`` and ``namespace``, empty where there
-    is none. A closed channel has none any more.
+    "netlink" "device" "socket"``), ``interface``, ``protocol``, ``address`` (of IP, with TCP's or
+    UDP's port) and ``namespace``, empty where there is none. A closed channel has none any more.
 
     Call it in the thread of the loop that the channels are used in. Serve it as ``text/plain;
     version=0.0.4; charset=utf-8``.
@@ -122,8 +124,18 @@ def _labels(channel: _Counted) -> dict[str, str]:
         "kind": channel._kind,
         "interface": channel.interface or "",
         "protocol": protocol_name(channel.protocol or 0, family) if family in _NAMED else "",
+        "address": _address(channel),
         "namespace": getattr(channel.get_extra_info("spec"), "namespace", None) or "",
     }
+
+
+def _address(channel: _Counted) -> str:
+    name = channel.get_extra_info("sockname")
+    if name is None or channel.family not in (socket.AF_INET, socket.AF_INET6):
+        return ""
+    host = f"[{name[0]}]" if ":" in name[0] else str(name[0])
+    # Of a raw socket it is no port, and of a ping socket an identifier.
+    return f"{host}:{name[1]}" if channel.protocol in _PORTED else host
 
 
 def _lines(samples: Mapping[str, list[str]]) -> Iterator[str]:

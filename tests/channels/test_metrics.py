@@ -101,6 +101,17 @@ async def test_each_kind_of_channel_is_told_apart() -> None:
     assert found == [("tun", name, ""), *expected]
 
 
+async def test_servers_are_told_apart_by_their_addresses() -> None:
+    links.set_up("lo")
+    four = aioprocket.open(6053, protocol="udp", ip="127.0.0.1")
+    six = aioprocket.open(6054, protocol="udp", ip="::1")
+    raw = aioprocket.open(protocol=253, ip="127.0.0.1")
+    async with four, six, raw:
+        found = [each["address"] for each in labels()]
+
+    assert found == ["127.0.0.1:6053", "[::1]:6054", "127.0.0.1"]
+
+
 async def test_closed_and_forgotten_channels_are_gone() -> None:
     with pair() as (channel, _), pair():
         assert len(labels()) == 2
