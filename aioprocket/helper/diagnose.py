@@ -14,6 +14,7 @@ from .install import CAPABILITIES, how_to_grant_in_place, how_to_join, is_for_ro
 from .place import why_unfit
 
 __all__ = (
+    "LOAD_TUN",
     "NEEDED_CAPABILITIES",
     "OUT_OF",
     "WIDEN_PING_RANGE",
@@ -37,6 +38,7 @@ Diagnosis: TypeAlias = tuple[str, str]
 _CAPABILITY_NAMES: Final = {10: "cap_net_bind_service", 12: "cap_net_admin", 13: "cap_net_raw"}
 NEEDED_CAPABILITIES: Final = sum(1 << bit for bit in _CAPABILITY_NAMES)  # linux/capability.h
 WIDEN_PING_RANGE: Final = 'sudo sysctl -w net.ipv4.ping_group_range="0 2147483647"'
+LOAD_TUN: Final = "modprobe tun; in a container: --device /dev/net/tun"
 # What this process, or the machine, has no more of.
 OUT_OF: Final = {
     errno.EMFILE: "this process has as many descriptors as it may have: ulimit -n says how many",

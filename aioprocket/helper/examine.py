@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from .._system import tun
 from ..errors import (
     AioprocketError,
     HelperDiedError,
@@ -21,6 +22,7 @@ from ..errors import (
 from ..policy import PolicyText, distrust, find_fault, read_policy
 from ..spec import SocketSpec
 from .diagnose import (
+    LOAD_TUN,
     Diagnosis,
     why_filtered,
     why_no_sudo,
@@ -75,6 +77,7 @@ async def examine() -> tuple[Examined, ...]:
         await _sudo(),
         await _ping_socket(),
         _user_namespace(),
+        _tun_device(),
     )
 
 
@@ -176,6 +179,18 @@ def _user_namespace() -> Examined:
     said = done.stderr.decode(errors="replace").strip()
     reason, remedy = why_no_user_namespace() or ("it is not known why", "")
     return Examined(way, "no", f"{reason} ({said})", remedy)
+
+
+def _tun_device() -> Examined:
+    """The file that makes TUN and TAP devices: a helper opens it by its caller's rights alone."""
+    way, path = "tun and tap", tun.CLONE_DEVICE
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError as error:
+        return Examined(way, "no", f"{path}: {error.strerror}", f"sudo chmod 0666 {path}")
+    except OSError as error:
+        return Examined(way, "no", f"{path}: {error.strerror}", LOAD_TUN)
+    return Examined(way, "works", f"{path} can be opened")
 
 
 def _why_foreign(path: str) -> Diagnosis | None:

@@ -24,7 +24,7 @@ from ..wire.kinds import Flag
 from ..wire.message import VERSION
 from ..wire.reply import BY_FILE, Reason, Reply, Stage
 from .ask import how_to_ask
-from .diagnose import OUT_OF, WIDEN_PING_RANGE, why_filtered
+from .diagnose import LOAD_TUN, OUT_OF, WIDEN_PING_RANGE, why_filtered
 from .install import how_to_install
 
 __all__ = ("hello_refused", "is_ping_socket", "open_failed", "open_refused", "policy_hint")
@@ -322,7 +322,7 @@ def _filter(spec: Spec) -> str:
 
 def _tun_module(spec: Spec) -> str:
     if isinstance(spec, TunSpec) or (isinstance(spec, DeviceSpec) and spec.name == "net/tun"):
-        return "modprobe tun; in a container: --device /dev/net/tun"
+        return LOAD_TUN
     return ""
 
 

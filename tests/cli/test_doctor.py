@@ -17,7 +17,7 @@ import aioprocket
 import golden
 from aioprocket.helper.install import how_to_install
 from lab.machine import ALICE, INSTALLED, Completed, Machine
-from lab.must import require
+from lab.must import require, unavailable
 from lab.policies import run_as
 from sandbox import kernel
 from sandbox.namespaces import Namespace
@@ -275,6 +275,22 @@ def test_the_range_of_ping_sockets_is_named_and_mended(
         assert row["state"] == "no"
         mend(machine, row)
         assert examined(machine)["ping socket"]["state"] == "works"
+
+
+def test_a_tun_device_that_is_closed_is_named_and_opened(machine: Machine, tmp_path: Path) -> None:
+    device = Path("/dev/net/tun")
+    if not device.exists():
+        unavailable("tun", f"there is no {device}")
+    closed = tmp_path / "tun"
+    closed.touch(0o600)
+    machine.root(f"mount --bind {closed} {device}")
+    try:
+        row = examined(machine)["tun and tap"]
+        assert (row["state"], row["reason"]) == ("no", f"{device}: Permission denied")
+        mend(machine, row)
+        assert examined(machine)["tun and tap"]["state"] == "works"
+    finally:
+        machine.root(f"umount {device}")
 
 
 def test_user_namespaces_that_are_forbidden_are_named_and_permitted_again() -> None:
