@@ -32,7 +32,8 @@ IN_TIME = 0.6  # seconds: before the first rest ends
 # The number of `frame` is at offset 14: keep the even ones.
 EVEN = [(0x20, 0, 0, 14), (0x45, 1, 0, 1), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0)]
 MANY = 20
-FEW = 4  # wakeups: of the rest, and of those that find that nothing more comes
+# Wakeups of the rest, and of those that find that nothing more comes: more where others compute.
+FEW = MANY // 2
 
 FORMS: dict[str, Callable[[Channel], Awaitable[Any]]] = {
     "receive": lambda channel: channel.receive(),
