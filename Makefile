@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 BUILD := build
 # Many tests wait for the kernel. A file stays with one process, for what it builds at its start; which
 # file comes when, tests/lab/order.py says.
-IN_PARALLEL := -n 6 --dist loadfile --no-loadscope-reorder
+IN_PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
 C_SOURCES := $(wildcard helper/*.c helper/*.h native/*.c native/*.h native/*/*.c)
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -Wconversion -Wshadow -Wswitch-enum -Wvla \
