@@ -13,6 +13,7 @@ from aioprocket import Channel, ClosedError, FilterError, NotPermittedError, Spe
 from aioprocket._system import options
 from aioprocket.bpf import Program
 from channels.rig import cable, frame, number, pair, tap
+from lab.must import unavailable
 
 pytestmark = [pytest.mark.netns, pytest.mark.anyio]
 
@@ -182,13 +183,13 @@ def attach_ebpf(sock: socket.socket) -> None:
     """A program that keeps everything: bpf(2), struct bpf_insn in linux/bpf.h."""
     number = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine)
     if number is None:
-        pytest.skip("the number of bpf(2) is not known here")
+        unavailable("bpf", "the number of bpf(2) is not known here")
     code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0xFFFF, 0x95, 0, 0, 0))
     text = ctypes.create_string_buffer(b"GPL")
     load = struct.pack("=IIQQ16x", 1, 2, ctypes.addressof(code), ctypes.addressof(text))
     fd = ctypes.CDLL(None, use_errno=True).syscall(number, 5, load, len(load))
     if fd < 0:
-        pytest.skip(f"bpf(2): {os.strerror(ctypes.get_errno())}")
+        unavailable("bpf", os.strerror(ctypes.get_errno()))
     sock.setsockopt(socket.SOL_SOCKET, 50, fd)  # SO_ATTACH_BPF
     os.close(fd)
 
